@@ -42,20 +42,12 @@ class DatabaseError(Error):
     """PEP 249: an error of the database."""
 
 
-class DataErrorBase(DatabaseError):
-    """PEP 249 `DataError`: a value does not fit."""
-
-
 class OperationalError(DatabaseError):
     """PEP 249: the operation failed for reasons outside the statement."""
 
 
 class IntegrityError(DatabaseError):
     """PEP 249: a constraint was violated."""
-
-
-class InternalErrorBase(DatabaseError):
-    """PEP 249 `InternalError`: a bug."""
 
 
 class ProgrammingError(DatabaseError):
@@ -154,7 +146,7 @@ class UnknownNameError(StatementError):
         return cls(f'unknown {kind} "{name}"', hint=hint or suggest(name, known), span=span, text=text)
 
 
-class DataError(StatementError, DataErrorBase):
+class DataError(StatementError):
     """A value in the data does not fit."""
 
     code = "DATA"
@@ -211,7 +203,7 @@ class Cancelled(MindSQLError, OperationalError):
     http_status = 499
 
 
-class InternalError(MindSQLError, InternalErrorBase):
+class InternalError(MindSQLError):
     """A bug in MindSQL."""
 
     code = "INTERNAL"

@@ -1,0 +1,341 @@
+"""Owns the engine contract: what a handler must and may implement, and the two storages that it is given.
+
+An engine does one thing: rows in, the same rows with answers out. Two methods are needed, `create` and
+`predict`; everything else has a default. The five methods keep the signatures of MindsDB's `BaseMLEngine`
+(docs: *Building a Machine Learning Handler*), so that a handler written for it ports by changing its import.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+
+from mindsql.errors import EngineError
+from mindsql.schema import Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+Args: TypeAlias = dict[str, Any]
+OptionType: TypeAlias = Literal["string", "integer", "float", "boolean", "object", "array", "any"]
+Task: TypeAlias = Literal["regression", "classification", "anomaly", "clustering", "other"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """A typed option of USING, checked before anything runs.
+
+    Args:
+        name: The key as the user writes it; dots make a path (`url.train`).
+        type: What values fit. An integer fits `float`; `any` takes everything.
+        default: The value when the option is not given.
+        required: Not giving it is an error.
+        secret: Stored encrypted, and shown nowhere.
+        choices: The only values allowed, when not empty.
+        description: One line for SHOW, DESCRIBE and completion.
+        aliases: Other names for it.
+        minimum, maximum: Bounds of a number, both allowed values.
+    """
+
+    name: str
+    type: OptionType = "string"
+    default: Any = None
+    required: bool = False
+    secret: bool = False
+    choices: tuple[Any, ...] = ()
+    description: str = ""
+    aliases: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What the executor may rely on.
+
+    Attributes:
+        deterministic: Equal rows get equal answers, so they may be asked once and kept.
+        row_wise: An answer depends on its own row alone, so rows may come in batches of any size.
+        thread_safe: `predict` may run in several threads at once on one loaded model.
+        needs_training_data: `create` cannot do without `df`.
+        accepts_missing: An input may be NULL; otherwise a NULL or a missing input is an error.
+        supports_time_series: ORDER BY, GROUP BY, WINDOW and HORIZON are understood.
+        batch_rows: The most rows of one `predict` call; None leaves it to the executor.
+        max_concurrency: The most `predict` calls at once; None leaves it to the executor.
+    """
+
+    deterministic: bool = True
+    row_wise: bool = True
+    thread_safe: bool = False
+    needs_training_data: bool = True
+    accepts_missing: bool = True
+    supports_time_series: bool = False
+    batch_rows: int | None = None
+    max_concurrency: int | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an engine says of a version after `create` or `update`; stored with the version.
+
+    Attributes:
+        inputs: The columns it needs to predict, with the DuckDB types they had in training.
+        outputs: The columns it can answer, the target first: `y`, then any of `y_confidence` DOUBLE,
+            `y_explain` JSON, `y_error` VARCHAR and others. Extra columns are only asked for when a query reads them.
+        task: What kind of answer the target is.
+        classes: The labels of a classifier, as text.
+        rows: Rows trained on. `rows_left_out`: rows that could not be used (NULL target).
+        metrics: Scores on rows not trained on. `baseline`: the same scores of the most frequent class or the mean.
+        accuracy: The one score shown in `models.accuracy`.
+        notes: Sentences that DESCRIBE shows: what was inferred and why, what was left out.
+    """
+
+    inputs: Schema
+    outputs: Schema
+    task: Task = "other"
+    classes: tuple[str, ...] = ()
+    rows: int = 0
+    rows_left_out: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    baseline: Mapping[str, float] = field(default_factory=dict)
+    accuracy: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """A loaded model, from Arrow to Arrow: the fast path that an engine may offer."""
+
+    def predict(self, batch: pa.RecordBatch, columns: Sequence[str]) -> Mapping[str, pa.Array]:
+        """Answer one batch.
+
+        Args:
+            batch: n rows; its columns are the model's inputs, named as in `Summary.inputs`, in that order.
+                A type may be another one of the same family than in training.
+            columns: The names of the outputs that are wanted (a subset of `Summary.outputs`).
+
+        Returns:
+            For each of `columns` an Arrow array of n values.
+        """
+        ...
+
+
+class Storage:
+    """Named bytes, JSON values and folders of one model version or one engine.
+
+    What `create` puts in is written to the database in the same transaction as the model.
+
+    Args:
+        load: Fetches a stored file by name, None when there is none.
+        info: What `get_info` answers.
+        progress: Is told `(current, total, phase)` while training.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[str], bytes | None] | None = None,
+        names: Callable[[], Iterable[str]] | None = None,
+        info: Mapping[str, Any] | None = None,
+        progress: Callable[[float, float, str], None] | None = None,
+    ) -> None:
+        self._load = load
+        self._names = names
+        self._info = dict(info or {})
+        self._progress = progress
+        self._folders: dict[str, str] = {}
+        self.files: dict[str, bytes] = {}
+
+    def file_set(self, name: str, content: bytes) -> None:
+        """Keep bytes under a name."""
+        self.files[name] = bytes(content)
+
+    def file_get(self, name: str) -> bytes:
+        """The bytes kept under a name. Raises EngineError when there are none."""
+        if name not in self.files:
+            content = self._load(name) if self._load is not None else None
+            if content is None:
+                raise EngineError(f'the model has no stored file "{name}"', hint="RETRAIN it")
+            self.files[name] = content
+        return self.files[name]
+
+    def file_list(self) -> list[str]:
+        """The names of all files."""
+        stored = set(self._names()) if self._names is not None else set()
+        return sorted(stored | set(self.files))
+
+    def file_del(self, name: str) -> None:
+        """Forget a file."""
+        self.files.pop(name, None)
+
+    def json_set(self, name: str, data: Any) -> None:
+        """Keep a JSON value under a name."""
+        self.file_set(f"{name}.json", json.dumps(data).encode())
+
+    def json_get(self, name: str) -> Any:
+        """The JSON value kept under a name, None when there is none."""
+        if f"{name}.json" not in self.file_list():
+            return None
+        return json.loads(self.file_get(f"{name}.json"))
+
+    def folder_get(self, name: str) -> str:
+        """A local folder with the content kept under a name, empty at first. Call `folder_sync` to keep it."""
+        if name not in self._folders:
+            path = tempfile.mkdtemp(prefix="mindsql-")
+            self._folders[name] = path
+            if f"{name}.tar" in self.file_list():
+                with tarfile.open(fileobj=io.BytesIO(self.file_get(f"{name}.tar"))) as tar:
+                    tar.extractall(path, filter="data")
+        return self._folders[name]
+
+    def folder_sync(self, name: str) -> None:
+        """Keep what the local folder holds now."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            for path in sorted(Path(self.folder_get(name)).iterdir()):
+                tar.add(path, arcname=path.name)
+        self.file_set(f"{name}.tar", buffer.getvalue())
+
+    def get_info(self) -> dict[str, Any]:
+        """Name, project, version, target and options of the model."""
+        return dict(self._info)
+
+    def columns_set(self, columns: Mapping[str, str]) -> None:
+        """Keep the model's columns, name → type."""
+        self.json_set("columns", dict(columns))
+
+    def columns_get(self) -> dict[str, str]:
+        """The columns kept by `columns_set`."""
+        return dict(self.json_get("columns") or {})
+
+    def training_state_set(
+        self,
+        current_state_num: float | None = None,
+        total_states: float | None = None,
+        state_name: str | None = None,
+    ) -> None:
+        """Report progress: phase `current_state_num` of `total_states`, called `state_name`."""
+        if self._progress is not None:
+            self._progress(current_state_num or 0, total_states or 0, state_name or "")
+
+    def close(self) -> None:
+        """Remove local folders."""
+        for path in self._folders.values():
+            shutil.rmtree(path, ignore_errors=True)
+        self._folders.clear()
+
+
+class EngineStorage(Storage):
+    """The storage of an engine: `Storage` and the options of CREATE ML_ENGINE."""
+
+    def __init__(self, connection_args: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._connection_args = dict(connection_args or {})
+
+    def get_connection_args(self) -> dict[str, Any]:
+        """The options given to CREATE ML_ENGINE, secrets in the clear."""
+        return dict(self._connection_args)
+
+    def update_connection_args(self, connection_args: Mapping[str, Any]) -> None:
+        """Change them for the life of this engine object."""
+        self._connection_args.update(connection_args)
+
+
+class Engine:
+    """Base class of all handlers. Subclass it, implement `create` and `predict`, register it.
+
+    Class attributes:
+        title, description: For SHOW HANDLERS.
+        options: What `CREATE MODEL … USING` takes beside the options every model has (`engine`, `tag`).
+        engine_options: What `CREATE ML_ENGINE … USING` takes.
+        predict_options: What `SELECT … USING` takes.
+        capabilities: What the executor may rely on.
+        requires: The command that installs what the engine imports, for the error message.
+
+    An instance serves one version of one model; `self.model_storage` and `self.engine_storage` are its own.
+    """
+
+    title: ClassVar[str] = ""
+    description: ClassVar[str] = ""
+    options: ClassVar[tuple[Option, ...]] = ()
+    engine_options: ClassVar[tuple[Option, ...]] = ()
+    predict_options: ClassVar[tuple[Option, ...]] = ()
+    capabilities: ClassVar[Capabilities] = Capabilities()
+    requires: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        model_storage: Storage | None = None,
+        engine_storage: EngineStorage | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.model_storage = model_storage if model_storage is not None else Storage()
+        self.engine_storage = engine_storage if engine_storage is not None else EngineStorage()
+        self.base_model_storage: Storage | None = kwargs.get("base_model_storage")
+
+    # The five methods -------------------------------------------------------------------------------------
+
+    def create(self, target: str, df: pd.DataFrame | None = None, args: Args | None = None) -> None:
+        """Train or register a model; keep what is needed to predict in `self.model_storage`.
+
+        Args:
+            target: The name of the target column.
+            df: The training rows, the target among its columns; None when no query was given.
+            args: `using` (the options, checked, defaults filled in), `target`, `schema` (a `Schema`: the DuckDB
+                types of the columns of `df`), `anomaly` (bool), and for time series `timeseries_settings`
+                (`is_timeseries`, `order_by`, `group_by`, `window`, `horizon`).
+        """
+        raise NotImplementedError
+
+    def predict(self, df: pd.DataFrame, args: Args | None = None) -> pd.DataFrame:
+        """Answer each row of `df`, in its order.
+
+        Args:
+            df: n rows; its columns are the model's inputs.
+            args: `predict_params` (the options of the query's USING), `using` (those of the model), `columns`
+                (the outputs that are wanted).
+
+        Returns:
+            n rows with a column named as the target, and any of `<target>_explain`, `_confidence`, `_error`.
+        """
+        raise NotImplementedError
+
+    def update(self, df: pd.DataFrame | None = None, args: Args | None = None) -> None:
+        """Optional: continue training on new rows (FINETUNE). `self.base_model_storage` holds the old version,
+        `self.model_storage` takes the new one."""
+        raise NotImplementedError
+
+    def describe(self, key: str | None = None) -> pd.DataFrame:
+        """Optional: `DESCRIBE model.key`. Without a key: one column `tables`, the keys there are."""
+        raise NotImplementedError
+
+    def create_engine(self, connection_args: dict[str, Any]) -> None:
+        """Optional: check what CREATE ML_ENGINE was given, connect to what is outside."""
+        raise NotImplementedError
+
+    # Beyond the five, all optional --------------------------------------------------------------------------
+
+    @classmethod
+    def options_for(cls, using: Mapping[str, Any]) -> Sequence[Option]:
+        """The options that fit once the given ones are known (an estimator brings its own parameters)."""
+        return cls.options
+
+    def summary(self) -> Summary | None:
+        """After `create` or `update`: the version's columns, scores and notes. None leaves it to the executor: all
+        columns of `df` but the target are inputs, and a trial prediction tells the outputs."""
+        return None
+
+    def predictor(self, args: Args | None = None) -> Predictor | None:
+        """A loaded model for many calls; `args` as for `predict`. None means: call `predict`."""
+        return None
+
+
+BaseMLEngine = Engine
+"""The name that MindsDB gives the class."""
