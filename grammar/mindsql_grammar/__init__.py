@@ -1,0 +1,78 @@
+"""The grammar of MindSQL: text to statements, statements to text. It knows no catalog, no engine and no database."""
+
+from mindsql_grammar.dialect import MindSQL
+from mindsql_grammar.errors import ParseError
+from mindsql_grammar.parser import parse, parse_one, parse_query
+from mindsql_grammar.splitter import Piece, is_complete, split
+from mindsql_grammar.statements import (
+    CreateDatabase,
+    CreateEngine,
+    CreateModel,
+    CreateProject,
+    CreateView,
+    Describe,
+    Drop,
+    DuckDB,
+    Env,
+    Evaluate,
+    Explain,
+    Finetune,
+    Name,
+    Native,
+    Option,
+    Parameter,
+    Query,
+    Retrain,
+    Rows,
+    SetActive,
+    Show,
+    Span,
+    Statement,
+    Use,
+    Value,
+)
+from mindsql_grammar.suggest import suggest_verb
+from mindsql_grammar.words import KEYWORDS, nearest, quote, quote_name
+from mindsql_grammar.writer import to_sql
+
+__all__ = [
+    "KEYWORDS",
+    "CreateDatabase",
+    "CreateEngine",
+    "CreateModel",
+    "CreateProject",
+    "CreateView",
+    "Describe",
+    "Drop",
+    "DuckDB",
+    "Env",
+    "Evaluate",
+    "Explain",
+    "Finetune",
+    "MindSQL",
+    "Name",
+    "Native",
+    "Option",
+    "Parameter",
+    "ParseError",
+    "Piece",
+    "Query",
+    "Retrain",
+    "Rows",
+    "SetActive",
+    "Show",
+    "Span",
+    "Statement",
+    "Use",
+    "Value",
+    "is_complete",
+    "nearest",
+    "parse",
+    "parse_one",
+    "parse_query",
+    "quote",
+    "quote_name",
+    "split",
+    "suggest_verb",
+    "to_sql",
+]

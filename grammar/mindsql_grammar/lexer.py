@@ -1,0 +1,164 @@
+"""Owns the way from a statement's text to its tokens: sqlglot's tokenizer for DuckDB plus back-ticks,
+version parts (`m.3`) and `?` parameters in the form that the stock parser reads."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sqlglot.dialects.duckdb import DuckDB
+from sqlglot.errors import TokenError
+from sqlglot.tokens import Token, TokenType
+
+from mindsql_grammar import natives, splitter
+from mindsql_grammar.errors import ParseError
+
+
+class Tokenizer(DuckDB.Tokenizer):
+    """DuckDB's words, and identifiers in back-ticks too."""
+
+    IDENTIFIERS: ClassVar = ['"', "`"]
+    COMMANDS: ClassVar = set()  # no word swallows the rest of its line
+
+
+_DUCKDB = DuckDB()
+_VERSION = re.compile(r"\.\d")
+_COMMENT = re.compile(r"--|/\*|\{#")
+_UNTERMINATED = {"'": "string", '"': "quoted name", "`": "quoted name", "$": "dollar-quoted string"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One statement's text and where it stands in the whole text, for spans and errors."""
+
+    whole: str
+    text: str
+    base: int
+    natives: natives.Natives
+
+    def error(self, message: str, start: int, end: int, hint: str | None = None) -> ParseError:
+        """An error at offsets `[start, end)` of this statement."""
+        return ParseError(message, (self.base + start, self.base + end), self.whole, hint)
+
+
+def tokenize(whole: str, text: str, base: int) -> tuple[Source, list[Token]]:
+    """The tokens of one statement; native texts are blank, comments are gone."""
+    source = Source(whole, text, base, natives.find(text))
+    visible = natives.blank(text, source.natives) if source.natives else text
+    try:
+        tokens = Tokenizer(dialect=_DUCKDB).tokenize(visible)
+    except TokenError as error:
+        raise _token_error(source, visible) from error
+    if _COMMENT.search(visible):
+        for token in tokens:
+            token.comments.clear()
+    if "?" in visible:
+        tokens = _number_parameters(source, tokens)
+    if _VERSION.search(visible):
+        tokens = _name_versions(tokens)
+    return source, tokens
+
+
+def is_word(token: Token) -> bool:
+    """Whether a token is written as a bare word, keyword or not."""
+    kind = token.token_type
+    if kind is TokenType.VAR:
+        return True
+    if kind in _QUOTED or not token.text:
+        return False
+    return token.text[0].isalpha() or token.text[0] == "_"
+
+
+_QUOTED = frozenset(
+    (
+        TokenType.STRING,
+        TokenType.IDENTIFIER,
+        TokenType.NUMBER,
+        TokenType.HEREDOC_STRING,
+        TokenType.BYTE_STRING,
+        TokenType.RAW_STRING,
+        TokenType.NATIONAL_STRING,
+        TokenType.UNICODE_STRING,
+        TokenType.HEX_STRING,
+        TokenType.BIT_STRING,
+    )
+)
+
+
+def _token_error(source: Source, visible: str) -> ParseError:
+    mark = splitter.unterminated(visible)
+    if mark is None:
+        return source.error("this text cannot be read", 0, len(source.text))
+    first = visible[mark.start]
+    if mark.kind == "comment":
+        return source.error("unterminated comment", mark.start, mark.start + 2, "close it with */")
+    kind = _UNTERMINATED.get(first, "string")
+    closing = visible[mark.start : visible.index("$", mark.start + 1) + 1] if first == "$" else first
+    closing = "'" if first in "eE" else closing
+    return source.error(f"unterminated {kind}", mark.start, mark.start + 1, f"close it with {closing}")
+
+
+def _number_parameters(source: Source, tokens: list[Token]) -> list[Token]:
+    """Each `?` becomes `$1`, `$2`, … in order; `?2` becomes `$2`."""
+    result: list[Token] = []
+    highest, plain, named = 0, None, None
+    skip = False
+    for index, token in enumerate(tokens):
+        if skip:
+            skip = False
+            continue
+        following = tokens[index + 1] if index + 1 < len(tokens) else None
+        if token.token_type is TokenType.PLACEHOLDER:
+            number = following if following is not None and _is_number_at(following, token.end + 1) else None
+            skip = number is not None
+            highest = max(highest, int(number.text)) if number else highest + 1
+            at = (token.line, token.col, token.start, number.end if number else token.end)
+            result.append(Token(TokenType.PARAMETER, "$", *at))
+            result.append(Token(TokenType.NUMBER, number.text if number else str(highest), *at))
+            plain = plain or token
+            continue
+        if token.token_type is TokenType.PARAMETER and token.text == "$" and following is not None:
+            if following.token_type is TokenType.NUMBER and following.text.isdigit():
+                highest = max(highest, int(following.text))
+            else:
+                named = named or token
+        result.append(token)
+    culprit = named if named is not None and plain is not None else None
+    if culprit is not None:
+        raise source.error(
+            "a statement cannot have both ? and named parameters",
+            culprit.start,
+            culprit.end + 1,
+            "name all of them, or none",
+        )
+    return result
+
+
+def _is_number_at(token: Token, start: int) -> bool:
+    text = token.text
+    return token.token_type is TokenType.NUMBER and token.start == start and text.isdigit() and len(text) < 6
+
+
+def _name_versions(tokens: list[Token]) -> list[Token]:
+    """`m . 3` becomes `m . "3"`: the tokenizer reads the version part as a number."""
+    result: list[Token] = []
+    for token in tokens:
+        if (
+            token.token_type is TokenType.NUMBER
+            and len(result) > 1
+            and result[-1].token_type is TokenType.DOT
+            and result[-1].end + 1 == token.start
+            and result[-2].end + 1 == result[-1].start
+            and (is_word(result[-2]) or result[-2].token_type is TokenType.IDENTIFIER)
+        ):
+            digits = token.text.removesuffix(".")
+            if digits.isdigit():
+                at = token.line, token.col
+                end = token.start + len(digits) - 1
+                result.append(Token(TokenType.IDENTIFIER, digits, *at, token.start, end))
+                if digits != token.text:
+                    result.append(Token(TokenType.DOT, ".", *at, token.end, token.end))
+                continue
+        result.append(token)
+    return result

@@ -1,0 +1,90 @@
+"""Owns the words of our own grammar, and what is near to a misspelt one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+KEYWORDS: tuple[str, ...] = tuple(
+    sorted(
+        "ACTIVE ANALYZE ANOMALY AS BY CREATE DATABASE DATABASES DESCRIBE DETECTION DROP ENGINE EVALUATE EXISTS "
+        "EXPLAIN FINETUNE FROM GROUP HANDLER HANDLERS HORIZON IF LIKE ML_ENGINE ML_ENGINES MODEL MODELS NOT OR "
+        "ORDER PARAMETERS PREDICT PREDICTOR PREDICTORS PROJECT PROJECTS REPLACE RETRAIN SELECT SET SHOW TABLES "
+        "USE USING VIEW VIEWS WHERE WINDOW WITH".split()
+    )
+)
+"""The words of our own grammar, upper case, for completion and highlighting."""
+
+QUERY_VERBS = frozenset(
+    "SELECT WITH FROM VALUES TABLE PIVOT UNPIVOT INSERT UPDATE DELETE MERGE PIVOT_WIDER PIVOT_LONGER".split()
+)
+DUCKDB_VERBS = frozenset(
+    "PRAGMA ATTACH DETACH RESET BEGIN START COMMIT ROLLBACK ABORT END CALL VACUUM CHECKPOINT FORCE INSTALL "
+    "LOAD EXPORT IMPORT PREPARE EXECUTE DEALLOCATE ANALYZE ALTER COMMENT SUMMARIZE TRUNCATE".split()
+)
+DUCKDB_OBJECTS = frozenset(
+    "TABLE INDEX SCHEMA TYPE MACRO SEQUENCE FUNCTION SECRET TRIGGER".split()
+)
+OUR_VERBS = frozenset("CREATE DROP RETRAIN FINETUNE EVALUATE DESCRIBE DESC SHOW SET USE EXPLAIN COPY".split())
+SHOWN = ("models", "ml_engines", "handlers", "databases", "projects", "tables", "views")
+DESCRIBED = ("model", "ml_engine", "handler", "database", "project", "view")
+DROPPED = ("model", "ml_engine", "project", "database", "view")
+
+# Words of DuckDB that may not be a column or table name without quotes.
+_RESERVED = frozenset(
+    "ALL ANALYSE ANALYZE AND ANTI ANY ARRAY AS ASC ASOF ASYMMETRIC AUTHORIZATION BINARY BOTH BETWEEN CASE CAST "
+    "CHECK COLLATE COLLATION COLUMN CONCURRENTLY CONSTRAINT CREATE CROSS DEFAULT DEFERRABLE DESC DESCRIBE "
+    "DISTINCT DO ELSE END EXCEPT EXISTS FALSE FETCH FOR FOREIGN FREEZE FROM FULL GLOB GRANT GROUP HAVING ILIKE "
+    "IN INITIALLY INNER INTERSECT INTO IS ISNULL JOIN LAMBDA LATERAL LEADING LEFT LIKE LIMIT NATURAL NOT "
+    "NOTNULL NULL OFFSET ON ONLY OR ORDER OUTER OVERLAPS PIVOT PLACING POSITIONAL PRIMARY QUALIFY REFERENCES "
+    "RETURNING RIGHT SELECT SEMI SHOW SIMILAR SOME SUMMARIZE SYMMETRIC TABLE TABLESAMPLE THEN TO TRAILING TRUE "
+    "UNION UNIQUE UNPIVOT USING VARIADIC VERBOSE WHEN WHERE WINDOW WITH".split()
+)
+# Words that begin a clause of ours: as a name they would be read as the clause.
+_OURS = frozenset("PREDICT HORIZON MODEL IF".split())
+_PLAIN_NAME = re.compile(r"[^\W\d]\w*")
+
+
+def quote(part: str) -> str:
+    """`part` of a name as it must be written: in double quotes only where it needs them."""
+    if _PLAIN_NAME.fullmatch(part) and part.upper() not in _RESERVED:
+        return part
+    return '"' + part.replace('"', '""') + '"'
+
+
+def quote_name(name: Iterable[str]) -> str:
+    """A dotted name as it must be written."""
+    return ".".join(quote(part) for part in name)
+
+
+def quote_command_name(name: Iterable[str]) -> str:
+    """A name where a clause of ours could also stand: words such as PREDICT are quoted too."""
+    return ".".join('"' + part + '"' if part.upper() in _OURS else quote(part) for part in name)
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """The one of `choices` that `word` most probably means; None when none is near."""
+    best, best_distance = None, 3
+    upper = word.upper()
+    for choice in choices:
+        if abs(len(choice) - len(upper)) > 2:
+            continue
+        distance = _distance(upper, choice.upper())
+        # One slip per three letters, two at most: SHWO is SHOW, MODE is MODEL, LOAD is not DROP.
+        if distance < best_distance and distance <= max(1, min(2, len(upper) // 3)):
+            best, best_distance = choice, distance
+    return best
+
+
+def _distance(a: str, b: str) -> int:
+    """How many letters must be changed, added, dropped or swapped with their neighbour."""
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, left in enumerate(a, 1):
+        before, last, row = row, before, [i]
+        for j, right in enumerate(b, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (left != right))
+            if i > 1 and j > 1 and left == b[j - 2] and a[i - 2] == right:
+                cost = min(cost, last[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
