@@ -1,4 +1,4 @@
-"""The grammar of MindSQL: text to statements, statements to text. It knows no catalog, no engine and no database."""
+"""The grammar of MindSQL: text to statements, statements to text. It knows no catalog, engine or database."""
 
 from mindsql_grammar.dialect import MindSQL
 from mindsql_grammar.errors import ParseError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NoReturn
 
-from sqlglot.tokens import Token, TokenType
+from sqlglot import Token, TokenType
 
 from mindsql_grammar.errors import ParseError
 from mindsql_grammar.lexer import Source, is_word

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sqlglot import Token, TokenType
 from sqlglot import expressions as exp
-from sqlglot.tokens import Token, TokenType
 
 from mindsql_grammar import values
 from mindsql_grammar.cursor import Cursor
@@ -26,9 +26,9 @@ from mindsql_grammar.statements import (
     Use,
     Value,
 )
-from mindsql_grammar.words import DESCRIBED, SHOWN, nearest
+from mindsql_grammar.words import DESCRIBED, SHOWN, nearest, word_set
 
-_OPENS_QUERY = frozenset("SELECT WITH FROM VALUES TABLE PIVOT UNPIVOT".split())
+_OPENS_QUERY = word_set("SELECT WITH FROM VALUES TABLE PIVOT UNPIVOT")
 _SHOWN = {**{what.upper(): what for what in SHOWN}, "PREDICTORS": "models"}
 _DESCRIBED = {**{kind.upper(): kind for kind in DESCRIBED}, "PREDICTOR": "model"}
 
@@ -47,7 +47,9 @@ def create_database(cursor: Cursor, span: Span, or_replace: bool) -> CreateDatab
     exists = if_not_exists(cursor)
     if exists and or_replace:
         raise cursor.error(
-            "OR REPLACE and IF NOT EXISTS exclude each other", cursor.tokens[before], hint="leave one of them out"
+            "OR REPLACE and IF NOT EXISTS exclude each other",
+            cursor.tokens[before],
+            hint="leave one of them out",
         )
     name = cursor.single_name("the name of the database")
     engine: str | None = None
@@ -61,7 +63,9 @@ def create_database(cursor: Cursor, span: Span, or_replace: bool) -> CreateDatab
             cursor.fail("expected ENGINE or PARAMETERS", ["ENGINE", "PARAMETERS", "WITH"])
         cursor.index += 1 + prefix
         if (engine if clause == "ENGINE" else parameters) is not None:
-            raise cursor.error(f"{clause} is given twice", cursor.tokens[cursor.index - 1], hint="leave one of them out")
+            raise cursor.error(
+                f"{clause} is given twice", cursor.tokens[cursor.index - 1], hint="leave one of them out"
+            )
         cursor.accept_kind(TokenType.EQ)
         if clause == "ENGINE":
             engine = _engine_name(cursor)
@@ -82,12 +86,14 @@ def _engine_name(cursor: Cursor) -> str:
 
 
 def create_view(cursor: Cursor, span: Span, or_replace: bool) -> CreateView | None:
-    """`CREATE [OR REPLACE] VIEW` is taken already. None when it is a view with more than a name and a query."""
+    """`CREATE [OR REPLACE] VIEW` is taken already. None when it has more than a name and a query."""
     before = cursor.index
     exists = if_not_exists(cursor)
     if exists and or_replace:
         raise cursor.error(
-            "OR REPLACE and IF NOT EXISTS exclude each other", cursor.tokens[before], hint="leave one of them out"
+            "OR REPLACE and IF NOT EXISTS exclude each other",
+            cursor.tokens[before],
+            hint="leave one of them out",
         )
     name = cursor.name("the name of the view")
     text = cursor.source.text
@@ -98,7 +104,11 @@ def create_view(cursor: Cursor, span: Span, or_replace: bool) -> CreateView | No
     if not cursor.accept("AS") and cursor.kind() is not TokenType.L_PAREN:
         cursor.fail("expected AS after the name of the view", ["AS"])
     start, end = cursor.index, cursor.end
-    while start < end and cursor.tokens[start].token_type is TokenType.L_PAREN and cursor.closing(start) == end - 1:
+    while (
+        start < end
+        and cursor.tokens[start].token_type is TokenType.L_PAREN
+        and cursor.closing(start) == end - 1
+    ):
         start, end = start + 1, end - 1
         cursor.index = start
     inner = Cursor(cursor.source, cursor.tokens, start, end)
@@ -132,7 +142,7 @@ def _view_of_rows(cursor: Cursor, span: Span, name: Name, or_replace: bool, exis
 
 
 def create_table(cursor: Cursor) -> Cursor | None:
-    """A cursor over the whole of CREATE TABLE if it has a query; the `AS` may be left out before parentheses."""
+    """A cursor over all of CREATE TABLE if it has a query; `AS` may be left out before parentheses."""
     depth = 0
     for index in range(cursor.index, cursor.end):
         token = cursor.tokens[index]
@@ -165,7 +175,9 @@ def drop(cursor: Cursor, span: Span) -> Statement:
     if kind == "model":
         name, version = split_version(name)
     elif kind != "view" and len(name) > 1:
-        raise cursor.error(f"the name of a {kind} has one part, found '{'.'.join(name)}'", cursor.tokens[cursor.index - 1])
+        raise cursor.error(
+            f"the name of a {kind} has one part, found '{'.'.join(name)}'", cursor.tokens[cursor.index - 1]
+        )
     if kind == "view" and (cursor.word() in ("CASCADE", "RESTRICT") or cursor.kind() is TokenType.COMMA):
         return DuckDB(cursor.source.text, span=span)
     cursor.finish(f"DROP {kind.upper()}")
@@ -204,7 +216,9 @@ def show(cursor: Cursor, span: Span) -> Statement:
     if what is None or cursor.kind(1) is TokenType.DOT:
         if cursor.word(1) in ("FROM", "IN", "LIKE", "WHERE"):
             raise cursor.error(
-                f"{cursor.found()} cannot be shown", choices=[f"{w}" for w in _SHOWN], hint=", ".join(w.upper() for w in SHOWN)
+                f"{cursor.found()} cannot be shown",
+                choices=[f"{w}" for w in _SHOWN],
+                hint=", ".join(w.upper() for w in SHOWN),
             )
         return DuckDB(text, span=span)
     cursor.index += 1
@@ -233,7 +247,9 @@ def set_active(cursor: Cursor, span: Span) -> Statement:
     name, version = split_version(cursor.name("a model and its version"))
     if version is None:
         raise cursor.error(
-            f"expected a version after '{'.'.join(name)}'", cursor.tokens[start], hint=f"write SET active {'.'.join(name)}.1"
+            f"expected a version after '{'.'.join(name)}'",
+            cursor.tokens[start],
+            hint=f"write SET active {'.'.join(name)}.1",
         )
     cursor.finish("SET active")
     return SetActive(name, version, span=span)

@@ -1,5 +1,5 @@
-"""Owns `dialect="mindsql"` of sqlglot: by composition, so that it also works with compiled sqlglot, whose parser
-and generator cannot be subclassed."""
+"""Owns `dialect="mindsql"` of sqlglot: by composition, so that it also works with compiled sqlglot, whose
+parser and generator cannot be subclassed."""
 
 from __future__ import annotations
 

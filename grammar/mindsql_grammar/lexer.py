@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
+from sqlglot import Token, TokenType
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import TokenError
-from sqlglot.tokens import Token, TokenType
 
 from mindsql_grammar import natives, splitter
 from mindsql_grammar.errors import ParseError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlglot.tokens import TokenType
+from sqlglot import TokenType
 
 from mindsql_grammar import values
 from mindsql_grammar.cursor import Cursor
@@ -46,13 +46,17 @@ def create_model(cursor: Cursor, span: Span, *, or_replace: bool, anomaly: bool)
     exists = if_not_exists(cursor)
     if exists and or_replace:
         raise cursor.error(
-            "OR REPLACE and IF NOT EXISTS exclude each other", cursor.tokens[before], hint="leave one of them out"
+            "OR REPLACE and IF NOT EXISTS exclude each other",
+            cursor.tokens[before],
+            hint="leave one of them out",
         )
     name = _model_name(cursor, "the name of the model")
     clauses = _Clauses(cursor, anomaly)
     clauses.read()
     if clauses.target is None and not anomaly:
-        raise cursor.error("CREATE MODEL needs PREDICT and the name of the column to predict", hint="write PREDICT column")
+        raise cursor.error(
+            "CREATE MODEL needs PREDICT and the name of the column to predict", hint="write PREDICT column"
+        )
     return CreateModel(
         name,
         clauses.target,
@@ -176,7 +180,9 @@ class _Clauses:
             if clause in self.seen:
                 raise cursor.error(f"{clause} is given twice", hint="leave one of them out")
             if clause not in _FIRST_CLAUSES[:2] and self.target is None and not self.anomaly:
-                raise cursor.error(f"PREDICT must come before {clause}", hint=f"write PREDICT column {clause} …")
+                raise cursor.error(
+                    f"PREDICT must come before {clause}", hint=f"write PREDICT column {clause} …"
+                )
             self.seen.add(clause)
             cursor.index += 1
             getattr(self, "_" + clause.lower().replace(" ", "_"))()
@@ -186,10 +192,8 @@ class _Clauses:
 
     def _predict(self) -> None:
         cursor = self.cursor
-        if cursor.word() in _CREATE_CLAUSES and cursor.word(1) != "AS":
-            following = cursor.word(1)
-            if following not in _CREATE_CLAUSES and not (cursor.peek(1) is None):
-                cursor.fail("expected the name of the column to predict after PREDICT")
+        if _is_clause(cursor) and cursor.word(1) != "AS":
+            cursor.fail("expected the name of the column to predict")
         self.target = cursor.single_name("the name of the column to predict")
         if cursor.accept("AS"):
             self.alias = cursor.single_name("a name after AS")
@@ -246,20 +250,25 @@ class _Clauses:
                 depth += 1
             elif kind is TokenType.R_PAREN:
                 depth -= 1
-            elif depth == 0 and kind is TokenType.COMMA:
+            elif (depth == 0 and kind is TokenType.COMMA) or (
+                depth == 0 and index > cursor.index and cursor.word(index - cursor.index) in _CREATE_CLAUSES
+            ):
                 return index
-            elif depth == 0 and index > cursor.index and kind is not TokenType.IDENTIFIER:
-                if cursor.tokens[index].text.upper() in _CREATE_CLAUSES and kind is not TokenType.STRING:
-                    return index
         return cursor.end
 
 
 def _model_name(cursor: Cursor, what: str) -> Name:
     """A name; a word that begins a clause is one only if a clause follows it."""
-    if cursor.word() in _CREATE_CLAUSES and cursor.kind(1) is not TokenType.DOT:
-        if cursor.word(1) not in _CREATE_CLAUSES and cursor.peek(1) is not None:
-            cursor.fail(f"expected {what}")
+    if _is_clause(cursor):
+        cursor.fail(f"expected {what}")
     return cursor.name(what)
+
+
+def _is_clause(cursor: Cursor) -> bool:
+    """Whether a clause comes next and not a name like it, as in `CREATE MODEL predict PREDICT y`."""
+    if cursor.word() not in _CREATE_CLAUSES or cursor.kind(1) is TokenType.DOT:
+        return False
+    return cursor.word(1) not in _CREATE_CLAUSES and cursor.peek(1) is not None
 
 
 def _accept_kind_word(cursor: Cursor, *words: str) -> bool:

@@ -6,13 +6,14 @@ from __future__ import annotations
 import re
 
 from mindsql_grammar.splitter import close_paren, skip_blank
+from mindsql_grammar.words import word_set
 
 _COMMAND = re.compile(
     r"(?:EXPLAIN\s+(?:ANALYZE\s+)?)?"
     r"(?:CREATE\s+(?:OR\s+REPLACE\s+)?(?:MODEL|PREDICTOR|ANOMALY|(?P<view>VIEW))|RETRAIN|FINETUNE|EVALUATE)\b",
     re.IGNORECASE,
 )
-# The first words of a text that is a query. The second group could also be names of columns: a word must follow.
+# The first words of a text that is a query. Those of the second group may be names too: a word must follow.
 _QUERY = re.compile(
     r"(?:SELECT|WITH|FROM)\b|VALUES\s*\("
     r"|(?:TABLE|SHOW|DESCRIBE|DESC|EXPLAIN|SUMMARIZE|PRAGMA|CALL|EXEC|EXECUTE|INSERT|UPDATE|DELETE|MERGE"
@@ -34,13 +35,13 @@ _LEXEME = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 # Words that end the list of relations of a SELECT.
-_ENDS_FROM = frozenset(
+_ENDS_FROM = word_set(
     "SELECT WHERE GROUP ORDER HAVING QUALIFY LIMIT OFFSET WINDOW UNION EXCEPT INTERSECT SET RETURNING "
-    "VALUES INTO PREDICT HORIZON".split()
+    "VALUES INTO PREDICT HORIZON"
 )
 # Words that stand before a parenthesis after FROM, JOIN or a comma, and name no source.
-_NO_SOURCE = frozenset(
-    "LATERAL ANY ALL SOME EXISTS ARRAY NOT IN SELECT VALUES AS ON USING ONLY MAP UNNEST TABLE".split()
+_NO_SOURCE = word_set(
+    "LATERAL ANY ALL SOME EXISTS ARRAY NOT IN SELECT VALUES AS ON USING ONLY MAP UNNEST TABLE"
 )
 
 Natives = dict[int, int]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-
 from mindsql_grammar import definitions, models
 from mindsql_grammar.cursor import Cursor
 from mindsql_grammar.errors import ParseError
@@ -13,11 +12,11 @@ from mindsql_grammar.query import read_query
 from mindsql_grammar.splitter import skip_blank, split
 from mindsql_grammar.statements import DuckDB, Explain, Query, Span, Statement
 from mindsql_grammar.suggest import misspelt, unknown_verb
-from mindsql_grammar.words import DUCKDB_OBJECTS, DUCKDB_VERBS, QUERY_VERBS
+from mindsql_grammar.words import DUCKDB_OBJECTS, DUCKDB_VERBS, QUERY_VERBS, word_set
 
 _WORD = re.compile(r"[^\W\d]\w*")
-_MODIFIERS = frozenset("TEMP TEMPORARY UNIQUE PERSISTENT RECURSIVE MATERIALIZED LOCAL GLOBAL".split())
-_QUERY_STARTS = frozenset("SELECT WITH FROM VALUES TABLE PIVOT UNPIVOT".split())
+_MODIFIERS = word_set("TEMP TEMPORARY UNIQUE PERSISTENT RECURSIVE MATERIALIZED LOCAL GLOBAL")
+_QUERY_STARTS = word_set("SELECT WITH FROM VALUES TABLE PIVOT UNPIVOT")
 
 
 def parse(text: str) -> list[Statement]:
@@ -57,7 +56,9 @@ def parse_query(text: str) -> Query:
     """
     statement = parse_one(text)
     if not isinstance(statement, Query):
-        raise ParseError("expected a query", (statement.span.start, statement.span.end), text, "write SELECT …")
+        raise ParseError(
+            "expected a query", (statement.span.start, statement.span.end), text, "write SELECT …"
+        )
     return statement
 
 
@@ -162,8 +163,8 @@ def _create(whole: str, text: str, base: int, span: Span) -> Statement:
         return view or read_query(Cursor(source, tokens)) or DuckDB(text, span=span)
     if kind == "TABLE":
         source, tokens = tokenize(whole, text, base)
-        cursor = definitions.create_table(Cursor(source, tokens, at + 1))
-        return (read_query(cursor) if cursor else None) or DuckDB(text, span=span)
+        table = definitions.create_table(Cursor(source, tokens, at + 1))
+        return (read_query(table) if table else None) or DuckDB(text, span=span)
     if kind in DUCKDB_OBJECTS:
         return DuckDB(text, span=span)
     raise misspelt(whole, text, base) or unknown_verb(whole, text, base, 1)
@@ -180,8 +181,14 @@ def _create_ours(cursor: Cursor, span: Span, kind: str, or_replace: bool) -> Sta
     if kind == "DATABASE":
         return definitions.create_database(cursor, span, or_replace)
     if or_replace:
-        raise cursor.error(f"CREATE {kind} has no OR REPLACE", token, hint=f"write CREATE {kind} IF NOT EXISTS …")
-    return models.create_engine(cursor, span) if kind == "ML_ENGINE" else definitions.create_project(cursor, span)
+        raise cursor.error(
+            f"CREATE {kind} has no OR REPLACE", token, hint=f"write CREATE {kind} IF NOT EXISTS …"
+        )
+    return (
+        models.create_engine(cursor, span)
+        if kind == "ML_ENGINE"
+        else definitions.create_project(cursor, span)
+    )
 
 
 def _drop(whole: str, text: str, base: int, span: Span) -> Statement:
@@ -191,5 +198,3 @@ def _drop(whole: str, text: str, base: int, span: Span) -> Statement:
     if words[1] in ("MODEL", "PREDICTOR", "ML_ENGINE", "PROJECT", "DATABASE", "VIEW"):
         return definitions.drop(_cursor(whole, text, base), span)
     raise misspelt(whole, text, base) or unknown_verb(whole, text, base, 1)
-
-

@@ -1,5 +1,5 @@
-"""Owns the way to the stock DuckDB parser: our clauses are cut out of a query's tokens, the rest is parsed there,
-and its errors are told in our words."""
+"""Owns the way to the stock DuckDB parser: our clauses are cut out of a query's tokens, the rest is parsed
+there, and its errors are told in our words."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ import logging
 import re
 from contextvars import ContextVar
 
+from sqlglot import Token, TokenType
 from sqlglot import errors as sqlglot_errors
 from sqlglot import expressions as exp
 from sqlglot.dialects.duckdb import DuckDB as DuckDBDialect
-from sqlglot.tokens import Token, TokenType
 
 from mindsql_grammar import values
 from mindsql_grammar.cursor import Cursor
 from mindsql_grammar.errors import ParseError
 from mindsql_grammar.lexer import is_word
 from mindsql_grammar.statements import Name, Native, Option, Query
-from mindsql_grammar.words import nearest
+from mindsql_grammar.words import nearest, word_set
 
 NATIVE_PREFIX = "__native_"
 
 _DUCKDB = DuckDBDialect()
 _READS = (exp.Query, exp.Values, exp.Pivot)
 _STATEMENTS = (*_READS, exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Copy)
-_CLAUSES = tuple(
-    "SELECT FROM JOIN LEFT RIGHT INNER FULL CROSS ON USING WHERE GROUP HAVING QUALIFY ORDER LIMIT OFFSET UNION "
-    "INTERSECT EXCEPT WINDOW VALUES INTO SET AS BY DISTINCT BETWEEN AND RETURNING WITH".split()
+_CLAUSES = word_set(
+    "SELECT FROM JOIN LEFT RIGHT INNER FULL CROSS ON USING WHERE GROUP HAVING QUALIFY ORDER LIMIT "
+    "OFFSET UNION INTERSECT EXCEPT WINDOW VALUES INTO SET AS BY DISTINCT BETWEEN AND RETURNING WITH"
 )
-_STARTERS = frozenset("SELECT WITH FROM VALUES TABLE".split())
 _CLASS = re.compile(r"<class '[\w.]*?(\w+)'>")
 _TOKEN = re.compile(r"<Token [^>]*>|TokenType\.\w+")
 
@@ -108,17 +107,27 @@ def _cut_using(cursor: Cursor) -> tuple[int, tuple[Option, ...]]:
             depth += 1
         elif kind is TokenType.R_PAREN:
             depth -= 1
-        elif kind is TokenType.USING and values.starts_option(Cursor(cursor.source, cursor.tokens, index + 1, cursor.end)):
+        elif kind is TokenType.USING and values.starts_option(
+            Cursor(cursor.source, cursor.tokens, index + 1, cursor.end)
+        ):
             using = cursor.tokens[index]
             if depth > 0:
-                raise cursor.error("USING with options cannot stand inside parentheses", using, hint="write it at the end of the statement")
+                raise cursor.error(
+                    "USING with options cannot stand inside parentheses",
+                    using,
+                    hint="write it at the end of the statement",
+                )
             if index == cursor.index:
                 raise cursor.error("expected a query before USING", using)
             tail = Cursor(cursor.source, cursor.tokens, index + 1, cursor.end)
             options = values.options(tail)
             if not tail.done():
                 again = tail.word() == "USING"
-                message = "USING is given twice" if again else f"USING must be the last clause, but {tail.found()} follows it"
+                message = (
+                    "USING is given twice"
+                    if again
+                    else f"USING must be the last clause, but {tail.found()} follows it"
+                )
                 hint = "separate options with commas" if again else "move USING to the end of the statement"
                 raise tail.error(message, hint=hint)
             return index, options
@@ -148,7 +157,14 @@ def _cut_natives(cursor: Cursor, tokens: list[Token]) -> tuple[list[Token], list
             raise cursor.error(f"the query for '{parts[0].text}' is empty", token)
         first, last = parts[-1], tokens[index + 1]
         result.append(
-            Token(TokenType.IDENTIFIER, f"{NATIVE_PREFIX}{len(found)}", last.line, last.col, first.start, last.end)
+            Token(
+                TokenType.IDENTIFIER,
+                f"{NATIVE_PREFIX}{len(found)}",
+                last.line,
+                last.col,
+                first.start,
+                last.end,
+            )
         )
         found.append(Native(tuple(part.text for part in reversed(parts)), text))
         index += 2
@@ -174,7 +190,9 @@ def native_name(cursor: Cursor) -> tuple[Name, str] | None:
 def _refuse_semicolon(cursor: Cursor, tokens: list[Token]) -> None:
     for token in tokens:
         if token.token_type is TokenType.SEMICOLON:
-            raise cursor.error("';' cannot stand inside parentheses", token, hint="close the parenthesis first")
+            raise cursor.error(
+                "';' cannot stand inside parentheses", token, hint="close the parenthesis first"
+            )
 
 
 def _stock_parse(cursor: Cursor, tokens: list[Token], end: int) -> exp.Expr:
@@ -215,13 +233,15 @@ def _translate(cursor: Cursor, tokens: list[Token], error: Exception) -> ParseEr
         message = f"expected a table name, found {found}"
     elif description.startswith("Required keyword"):
         missing = _CLASS.search(description)
-        message = f"something is missing {'after' if at_end else 'near'} '{written}'" if missing else description
+        message = (
+            f"something is missing {'after' if at_end else 'near'} '{written}'" if missing else description
+        )
     else:
         description = _CLASS.sub(r"\1", _TOKEN.sub("this", description))
         message = f"{description[:1].lower()}{description[1:]} near '{written}'"
     hint = None
     for token in (culprit, tokens[place - 1] if place else culprit):
-        near = nearest(token.text, _CLAUSES) if is_word(token) else None
+        near = nearest(token.text, sorted(_CLAUSES)) if is_word(token) else None
         if near is not None and near != token.text.upper():
             if token is not culprit:
                 message = f"unexpected '{cursor.text(token)}'"

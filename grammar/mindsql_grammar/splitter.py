@@ -114,9 +114,7 @@ def close_paren(text: str, opening: int) -> int | None:
 
 def unterminated(text: str) -> Mark | None:
     """The quoted part or comment of `text` that never ends, if there is one."""
-    last = None
-    for last in marks(text):
-        pass
+    last = max(marks(text), key=lambda mark: mark.start, default=None)
     if last is None or last.end < len(text) or last.kind not in ("comment", "string"):
         return None
     return last if _is_open(text, last) else None

@@ -38,9 +38,7 @@ class Parameter:
     name: str
 
 
-Value: TypeAlias = (
-    "str | int | float | bool | None | Env | Parameter | Sequence[Value] | Mapping[str, Value]"
-)
+Value: TypeAlias = "str | int | float | bool | Env | Parameter | Sequence[Value] | Mapping[str, Value] | None"
 
 
 @dataclass(frozen=True)
@@ -230,7 +228,7 @@ class CreateProject(Statement):
 
 @dataclass(frozen=True)
 class CreateDatabase(Statement):
-    """`CREATE [OR REPLACE] DATABASE [IF NOT EXISTS] name [WITH] ENGINE [=] 'duckdb' [,] PARAMETERS [=] {…}`."""
+    """`CREATE [OR REPLACE] DATABASE [IF NOT EXISTS] name [WITH] ENGINE [=] 'duckdb' [,] PARAMETERS [=] {…}`"""
 
     name: str
     engine: str

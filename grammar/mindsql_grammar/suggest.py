@@ -24,7 +24,17 @@ _TWO_WORDS = {
     ("FINE", "TUNE"): "FINETUNE",
     ("RE", "TRAIN"): "RETRAIN",
 }
-_MORE_OBJECTS = (*DUCKDB_OBJECTS, "VIEW", "TABLES", "VIEWS", "VARIABLES", "SCHEMAS", "TEMP", "TEMPORARY", "OR")
+_MORE_OBJECTS = (
+    *DUCKDB_OBJECTS,
+    "VIEW",
+    "TABLES",
+    "VIEWS",
+    "VARIABLES",
+    "SCHEMAS",
+    "TEMP",
+    "TEMPORARY",
+    "OR",
+)
 """Words that are right after CREATE, DROP, SHOW or DESCRIBE, but not ours."""
 
 
@@ -56,7 +66,7 @@ def misspelt(whole: str, text: str, base: int) -> ParseError | None:
     if verb == "CREATE" and [w[0] for w in rest[:2]] == ["OR", "REPLACE"]:
         rest, verb = words[3:] or _words(text, 5)[3:], "CREATE OR REPLACE"
     if verb is not None and rest:
-        found = _object(whole, text, base, words[0], verb, rest if len(rest) > 1 else rest)
+        found = _object(whole, text, base, words[0], verb, rest)
         if found is not None:
             return found
     if first in _OBJECTS:
@@ -82,7 +92,9 @@ def unknown_verb(whole: str, text: str, base: int, at: int = 0) -> ParseError:
     written = text[start:end]
     if at:
         verb = words[0][0]
-        return ParseError(f"'{written}' is nothing that {verb} knows", (base + start, base + end), whole, _choices(verb))
+        return ParseError(
+            f"'{written}' is nothing that {verb} knows", (base + start, base + end), whole, _choices(verb)
+        )
     near = nearest(word, sorted(OUR_VERBS | QUERY_VERBS | DUCKDB_VERBS | set(_ALONE)))
     hint = f"did you mean {near}?" if near else None
     return ParseError(f"'{written}' does not begin a statement", (base + start, base + end), whole, hint)
@@ -104,9 +116,8 @@ def _object(
     near = word if word in singles else nearest(word, (*singles, *_MORE_OBJECTS))
     if near not in singles:
         return None
-    if near == "ANOMALY":
-        if len(rest) < 2 or (rest[1][0] != "DETECTION" and nearest(rest[1][0], ("DETECTION",)) is None):
-            return None
+    if near == "ANOMALY" and (len(rest) < 2 or nearest(rest[1][0], ("DETECTION",)) is None):
+        return None
     right_verb = first[0] == verb.split()[0]
     if near == word:
         return None if right_verb else _error(whole, text, base, first[1], first[2], verb.split()[0])
@@ -116,7 +127,9 @@ def _object(
 
 
 def _error(whole: str, text: str, base: int, start: int, end: int, meant: str) -> ParseError:
-    return ParseError(f"unknown word '{text[start:end]}'", (base + start, base + end), whole, f"did you mean {meant}?")
+    return ParseError(
+        f"unknown word '{text[start:end]}'", (base + start, base + end), whole, f"did you mean {meant}?"
+    )
 
 
 def _choices(verb: str) -> str | None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import re
 
-from sqlglot.tokens import Token, TokenType
+from sqlglot import Token, TokenType
 
 from mindsql_grammar.cursor import Cursor
 from mindsql_grammar.lexer import is_word
 from mindsql_grammar.statements import Env, Name, Option, Parameter, Value
 
-_ESCAPE = re.compile(r"''|\\(?:([0-7]{1,3})|x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
+_ESCAPE = re.compile(
+    r"''|\\(?:([0-7]{1,3})|x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL
+)
 _LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _LONGEST_NUMBER = 400
 
@@ -81,7 +83,9 @@ def read_value(cursor: Cursor, after: str) -> Value:
     if is_word(token):
         return _word(cursor, token)
     cursor.index -= 1
-    cursor.fail(f"expected a value after {after}", hint="a string, number, true, false, null, {…}, […] or env('NAME')")
+    cursor.fail(
+        f"expected a value after {after}", hint="a string, number, true, false, null, {…}, […] or env('NAME')"
+    )
 
 
 def read_object(cursor: Cursor, after: str) -> dict[str, Value]:
@@ -141,7 +145,9 @@ def _number(cursor: Cursor, after: str) -> int | float:
     text = (text + last.text).replace("_", "")
     following = cursor.peek()
     if following is not None and following.start == last.end + 1 and is_word(following):
-        raise cursor.error(f"'{cursor.text(last)}{following.text}' is not a number", last, hint="put text in quotes")
+        raise cursor.error(
+            f"'{cursor.text(last)}{following.text}' is not a number", last, hint="put text in quotes"
+        )
     try:
         if len(text) <= _LONGEST_NUMBER:
             value = int(text) if text.isdigit() else float(text)
@@ -156,7 +162,11 @@ def _word(cursor: Cursor, token: Token) -> Value:
     upper = token.text.upper()
     if cursor.kind() is TokenType.L_PAREN:
         if upper != "ENV":
-            raise cursor.error(f"'{token.text}(…)' is not a value", token, hint="put text in quotes; only env('NAME') is called")
+            raise cursor.error(
+                f"'{token.text}(…)' is not a value",
+                token,
+                hint="put text in quotes; only env('NAME') is called",
+            )
         return _env(cursor)
     if cursor.kind() is not TokenType.DOT:
         if upper in ("TRUE", "FALSE"):
@@ -204,5 +214,3 @@ def _unescape(text: str) -> str:
         return _LETTERS.get(letter, letter) if letter else "'"
 
     return _ESCAPE.sub(replace, text[2:-1])
-
-

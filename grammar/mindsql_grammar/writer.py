@@ -38,7 +38,8 @@ def _restore(tree: exp.Expr, natives: Sequence[st.Native]) -> exp.Expr:
     wanted = [
         node
         for node in tree.find_all(exp.Table, exp.Column)
-        if _is_version(node) or (natives and isinstance(node, exp.Table) and _native_of(node, natives) is not None)
+        if _is_version(node)
+        or (natives and isinstance(node, exp.Table) and _native_of(node, natives) is not None)
     ]
     if not wanted:
         return tree
@@ -152,7 +153,11 @@ def _show(statement: st.Show) -> str:
     text = f"SHOW {statement.what.upper()}"
     text += f" FROM {_name(statement.source)}" if statement.source else ""
     text += f" LIKE {_string(statement.like)}" if statement.like is not None else ""
-    text += f" WHERE {statement.where.sql(dialect=_DUCKDB, comments=False)}" if statement.where is not None else ""
+    text += (
+        f" WHERE {statement.where.sql(dialect=_DUCKDB, comments=False)}"
+        if statement.where is not None
+        else ""
+    )
     return text
 
 
