@@ -131,6 +131,8 @@ class ProgressBar:
             TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),
             console=Console(file=self._target()),
+            redirect_stdout=False,
+            redirect_stderr=False,
             transient=True,
         )
         self._task = None

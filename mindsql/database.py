@@ -1,0 +1,210 @@
+"""The only module that spells duckdb: opens databases and cursors, runs SQL, and turns DuckDB's errors into ours."""
+
+from __future__ import annotations
+
+import re
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import duckdb
+
+from mindsql.errors import (
+    Cancelled,
+    CatalogError,
+    DataError,
+    InternalError,
+    MindSQLError,
+    StatementError,
+    UnknownNameError,
+)
+from mindsql.schema import Schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Raw: TypeAlias = duckdb.DuckDBPyConnection
+Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any] | None
+
+_TYPE_FAILED = (duckdb.ConversionException, duckdb.OutOfRangeException)
+
+
+class Database:
+    """One open DuckDB file (or memory), shared by all connections and cursors on it.
+
+    Attributes:
+        name: What DuckDB calls it, to qualify our catalog's tables.
+        generation: Grows with every committed change of MindSQL's catalog.
+        shape: Grows with every statement that may change tables, so that cached plans can be dropped.
+    """
+
+    def __init__(self, path: str, read_only: bool) -> None:
+        self.path = path
+        self.read_only = read_only
+        self.lock = threading.RLock()
+        self.generation = 0
+        self.shape = 0
+        with translated():
+            # Local variables are found by `Connection` itself: DuckDB would see ours, not the caller's.
+            self.root: Raw = duckdb.connect(
+                path, read_only=read_only, config={"python_enable_replacements": False}
+            )
+            row = self.root.execute("SELECT current_database()").fetchone()
+        assert row is not None
+        self.name: str = row[0]
+
+    def cursor(self) -> Raw:
+        """A new DuckDB connection to the same database."""
+        return self.root.cursor()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.root.close()
+
+
+def quote(name: str) -> str:
+    """A double-quoted identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(value: str) -> str:
+    """A SQL string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def describe(raw: Raw, sql: str, parameters: Parameters = None) -> Schema:
+    """The columns that a query would give, without running it. Raises StatementError."""
+    with translated(sql):
+        relation = raw.sql(sql, params=parameters) if parameters else raw.sql(sql)
+    if relation is None:
+        raise InternalError("a statement without rows was asked for its columns")
+    return Schema.of(zip(relation.columns, map(str, relation.types), strict=True))
+
+
+def reader(raw: Raw, sql: str, parameters: Parameters = None, rows: int = 65536) -> pa.RecordBatchReader:
+    """The rows of a query as a stream of Arrow batches; the connection is busy until it is read or dropped."""
+    with translated(sql):
+        relation = raw.sql(sql, params=parameters) if parameters else raw.sql(sql)
+        return relation.to_arrow_reader(rows)
+
+
+def table(raw: Raw, sql: str, parameters: Parameters = None) -> pa.Table:
+    """All rows of a query as one Arrow table."""
+    with translated(sql):
+        relation = raw.sql(sql, params=parameters) if parameters else raw.sql(sql)
+        return relation.to_arrow_table()
+
+
+def rows(raw: Raw, sql: str, parameters: Parameters = None) -> list[tuple[Any, ...]]:
+    """All rows of a query as tuples."""
+    with translated(sql):
+        done = raw.execute(sql, parameters) if parameters else raw.execute(sql)
+        return done.fetchall()
+
+
+def run(raw: Raw, sql: str, parameters: Parameters = None) -> None:
+    """Run a statement whose rows nobody wants."""
+    rows(raw, sql, parameters)
+
+
+def open_result(raw: Raw, sql: str, parameters: Parameters = None) -> None:
+    """Start a statement; its rows are then read from the connection itself."""
+    with translated(sql):
+        if parameters:
+            raw.execute(sql, parameters)
+        else:
+            raw.execute(sql)
+
+
+def result_reader(raw: Raw, batch_rows: int) -> pa.RecordBatchReader:
+    """The open result of a connection as a stream of Arrow batches."""
+    with warnings.catch_warnings():
+        # The advice (use a relation) does not fit: the statement has run already.
+        warnings.filterwarnings("ignore", message="Arrow output on a DB-API result", category=UserWarning)
+        return raw.to_arrow_reader(batch_rows)
+
+
+def temporary_names(raw: Raw) -> set[str]:
+    """Names that only this connection sees: temporary tables and views, and registered frames."""
+    found = raw.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE temporary UNION ALL "
+        "SELECT view_name FROM duckdb_views() WHERE temporary AND NOT internal"
+    ).fetchall()
+    return {name.casefold() for (name,) in found}
+
+
+@contextmanager
+def translated(text: str | None = None) -> Iterator[None]:
+    """The DuckDB border: its exceptions leave as ours, the original as their cause."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise translate(error, text) from error
+    except RuntimeError as error:
+        # DuckDB reports Ctrl-C this way when it notices the signal itself.
+        if str(error) == "Query interrupted":
+            raise Cancelled("the statement was stopped") from error
+        raise
+
+
+_CANDIDATES = re.compile(r"Candidate (?:bindings|functions|entries)\b.*", re.S)
+_LINE = re.compile(r"\n+LINE (\d+): (.*)\n( *)\^", re.S)
+_KIND = re.compile(r"^[A-Z][A-Za-z]*(?: [A-Z][a-z]+)* Error: ")
+
+
+def translate(error: duckdb.Error, text: str | None = None) -> MindSQLError:
+    """One DuckDB exception as one of ours: its message without the kind, its line as our span."""
+    message = _KIND.sub("", str(error)).strip()
+    if isinstance(error, duckdb.InterruptException):
+        return Cancelled("the statement was stopped")
+    if "Could not set lock on file" in message or "Conflicting lock" in message:
+        return CatalogError(
+            "the database file is open in another process, and only one may have it open for writing",
+            hint="close the other one, or connect through a server",
+        )
+    span: tuple[int, int] | None = None
+    where = _LINE.search(message)
+    if where is not None:
+        span = _span(text, int(where[1]), where[2], len(where[3]) - len(f"LINE {where[1]}: "))
+        message = message[: where.start()]
+    hint: str | None = None
+    found = re.search(r"\n(Did you mean .*|Candidate .*|\* .*)", message, re.S)
+    if found is not None:
+        hint = " ".join(found[1].split())
+        hint = hint[0].lower() + hint[1:]
+        message = message[: found.start()]
+    message = message.strip()
+    message = message[:1].lower() + message[1:] if message[1:2].islower() else message
+    kwargs: dict[str, Any] = {"hint": hint, "span": span, "text": text if span else None}
+    if isinstance(error, duckdb.CatalogException):
+        if "already exists" in message:
+            return CatalogError(message, **kwargs)
+        return UnknownNameError(message, **kwargs)
+    if isinstance(error, _TYPE_FAILED):
+        return DataError(message, **kwargs)
+    if isinstance(error, (duckdb.IOException, duckdb.TransactionException, duckdb.OutOfMemoryException)):
+        return CatalogError(message, **kwargs)
+    if isinstance(error, duckdb.InternalException):
+        return InternalError(message, **kwargs)
+    if isinstance(error, duckdb.InvalidInputException) and "read-only mode" in message:
+        return CatalogError("the database is open read-only", hint="connect without read_only")
+    return StatementError(message, **kwargs)
+
+
+def _span(text: str | None, line: int, shown: str, offset: int) -> tuple[int, int] | None:
+    """Where DuckDB's caret stands in the statement. Long lines are shown cut, with `...`."""
+    if text is None or line > text.count("\n") + 1 or offset < 0:
+        return None
+    begin = sum(len(part) + 1 for part in text.split("\n")[: line - 1])
+    source = text.split("\n")[line - 1]
+    if shown.startswith("...") or source != shown:
+        cut = shown.removeprefix("...").removesuffix("...")
+        at = source.find(cut)
+        if at < 0:
+            return None
+        offset = offset - (3 if shown.startswith("...") else 0) + at
+    start = begin + offset
+    word = re.match(r'"(?:[^"]|"")*"|\w+|.', text[start:] or " ")
+    return start, start + (word.end() if word else 1)

@@ -1,0 +1,85 @@
+"""Owns which handlers there are: engines found by entry point, and those registered on a connection."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mindsql.engine import Engine
+from mindsql.errors import EngineError, EngineMissingError, StatementError, UnknownNameError
+
+GROUP = "mindsql.engines"
+"""The entry-point group: `name = "package.module:EngineClass"`."""
+
+
+@dataclass(frozen=True)
+class Handler:
+    """A name for an Engine class; the class is imported when it is first asked for."""
+
+    name: str
+    entry: importlib.metadata.EntryPoint | None = None
+    cls: type[Engine] | None = None
+
+    @property
+    def package(self) -> str:
+        """The distribution it comes from."""
+        if self.entry is not None and self.entry.dist is not None:
+            return f"{self.entry.dist.name} {self.entry.dist.version}"
+        return "registered"
+
+
+class Registry:
+    """The handlers of one database. Names are compared without case."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
+        for entry in importlib.metadata.entry_points(group=GROUP):
+            other = self._handlers.get(entry.name.casefold())
+            if other is not None and other.entry is not None and other.entry.value != entry.value:
+                raise EngineError(
+                    f'two packages claim the handler "{entry.name}": {other.entry.value} and {entry.value}',
+                    hint="uninstall one of them",
+                )
+            self._handlers[entry.name.casefold()] = Handler(entry.name, entry)
+
+    def register(self, name: str, cls: type[Engine]) -> None:
+        """Add or replace a handler. Raises StatementError when `cls` is no Engine."""
+        if not (isinstance(cls, type) and issubclass(cls, Engine)):
+            raise StatementError(f"{cls!r} is no engine", hint="subclass mindsql.Engine")
+        self._handlers[name.casefold()] = Handler(name, cls=cls)
+
+    def names(self) -> list[str]:
+        """All names; nothing is imported."""
+        return sorted(handler.name for handler in self._handlers.values())
+
+    def __iter__(self) -> Iterator[Handler]:
+        return iter(sorted(self._handlers.values(), key=lambda handler: handler.name))
+
+    def __contains__(self, name: str) -> bool:
+        return name.casefold() in self._handlers
+
+    def load(self, name: str) -> type[Engine]:
+        """The class of one handler.
+
+        Raises:
+            UnknownNameError: No handler has that name.
+            EngineMissingError: A library that it needs is not installed.
+        """
+        handler = self._handlers.get(name.casefold())
+        if handler is None:
+            raise UnknownNameError.of("handler", name, self.names())
+        if handler.cls is not None:
+            return handler.cls
+        assert handler.entry is not None
+        try:
+            cls = handler.entry.load()
+        except ImportError as error:
+            package = handler.entry.dist.name if handler.entry.dist else "its package"
+            raise EngineMissingError(
+                f'the handler "{name}" could not be imported: {error}',
+                hint=f"pip install {error.name or package}",
+            ) from error
+        self.register(handler.name, cls)
+        loaded: type[Engine] = cls
+        return loaded
