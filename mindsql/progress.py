@@ -58,7 +58,7 @@ class NullProgress:
 class ProgressBar:
     """A bar with count and rate, on a terminal only; it vanishes when the statement ends.
 
-    It appears once the statement has been at work for `SHOW_AFTER` seconds, even if the engine is silent by then.
+    It appears once the statement has been at work for `SHOW_AFTER` seconds, even if the engine is mute.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -154,6 +154,8 @@ class ProgressBar:
 
 def describe(event: ProgressEvent) -> str:
     """`12,000 / 50,000 rows, 8,000 rows/s`."""
+    if not event.done and event.total is None:
+        return ""
     text = f"{event.done:,.0f}"
     if event.total is not None:
         text += f" / {event.total:,.0f}"

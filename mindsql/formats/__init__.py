@@ -1,0 +1,81 @@
+"""Owns the output formats: a result in, text out, with every DuckDB type written in full.
+
+`table` and `box` align columns and can be held to a terminal's size, `markdown` is for documents, `csv`,
+`json` and `jsonl` are for programs, `line` is for wide rows. All stream: memory does not grow with the result.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from typing import TextIO
+
+from mindsql.formats.rows import Rows
+
+FORMATS = ("table", "box", "csv", "json", "jsonl", "markdown", "line")
+MAX_ROWS = 40
+"""Rows shown on a terminal: the first and the last twenty."""
+MAX_COL_WIDTH = 80
+"""Terminal cells that one column takes at most on a terminal."""
+
+__all__ = ["FORMATS", "MAX_COL_WIDTH", "MAX_ROWS", "Rows", "render_table", "write", "write_for"]
+
+
+def write(
+    result: Rows,
+    stream: TextIO,
+    format: str,
+    *,
+    width: int | None = None,
+    max_rows: int | None = None,
+    max_col_width: int | None = None,
+) -> None:
+    """Write a result.
+
+    Args:
+        result: Its rows are taken to the end.
+        stream: Where to.
+        format: One of `FORMATS`.
+        width: Terminal cells in a line; table and box cut cells and leave out middle columns to fit.
+        max_rows: Rows that table and box show, half from either end, with a footer that counts them all.
+        max_col_width: Terminal cells in a column of table and box.
+    """
+    from mindsql.formats import stream as streaming
+
+    writers = {
+        "csv": streaming.write_csv,
+        "json": streaming.write_json,
+        "jsonl": streaming.write_jsonl,
+        "line": streaming.write_line,
+    }
+    if format in writers:
+        writers[format](result, stream)
+        return
+    from mindsql.formats import table
+
+    styles = {"table": table.TABLE, "box": table.BOX, "markdown": table.MARKDOWN}
+    limits = table.Limits() if format == "markdown" else table.Limits(width, max_rows, max_col_width)
+    table.write(result, stream, styles[format], limits)
+
+
+def write_for(result: Rows, stream: TextIO, format: str) -> None:
+    """Write a result as fits the stream: within the size of a terminal, in full into anything else."""
+    if stream.isatty():
+        width = shutil.get_terminal_size().columns
+        write(result, stream, format, width=width, max_rows=MAX_ROWS, max_col_width=MAX_COL_WIDTH)
+    else:
+        write(result, stream, format)
+
+
+def render_table(
+    result: Rows,
+    *,
+    style: str = "box",
+    width: int | None = None,
+    max_rows: int | None = MAX_ROWS,
+    max_col_width: int | None = MAX_COL_WIDTH,
+) -> str:
+    """A result as the text of a table, without the last line feed."""
+    text = io.StringIO()
+    write(result, text, style, width=width, max_rows=max_rows, max_col_width=max_col_width)
+    return text.getvalue().rstrip("\n")
