@@ -79,7 +79,8 @@ class Cursor:
         token = self.peek()
         if token is None:
             return "the end of the statement" if self.end == len(self.tokens) else f"'{self._closing()}'"
-        return f"'{self.text(token)}'"
+        text = self.text(token)
+        return text if text[0] in "'\"`" else f"'{text}'"
 
     def text(self, token: Token) -> str:
         """A token as it was written."""
@@ -138,7 +139,7 @@ class Cursor:
         start = self.index
         name = self.name(what)
         if len(name) > 1:
-            raise self.error(f"expected {what} of one part, found '{'.'.join(name)}'", self.tokens[start])
+            raise self.error(f"{what} has one part, found '{'.'.join(name)}'", self.tokens[start])
         return name[0]
 
     def finish(self, what: str, choices: Iterable[str] = ()) -> None:

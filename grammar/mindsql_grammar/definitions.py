@@ -99,7 +99,10 @@ def create_view(cursor: Cursor, span: Span, or_replace: bool) -> CreateView | No
     text = cursor.source.text
     if cursor.word() == "FROM":
         return _view_of_rows(cursor, span, name, or_replace, exists)
-    if cursor.kind() is TokenType.L_PAREN and cursor.word(1) not in _OPENS_QUERY:
+    depth = 0
+    while cursor.kind(depth) is TokenType.L_PAREN:
+        depth += 1
+    if depth and cursor.word(depth) not in _OPENS_QUERY:
         return None  # a list of columns
     if not cursor.accept("AS") and cursor.kind() is not TokenType.L_PAREN:
         cursor.fail("expected AS after the name of the view", ["AS"])

@@ -24,8 +24,15 @@ class Tokenizer(DuckDB.Tokenizer):
 
 _DUCKDB = DuckDB()
 _VERSION = re.compile(r"\.\d")
+_SPECIAL_STRING = re.compile(r"(?<![\w$])(?:[eE]'|\$(?:[^\W\d]\w*)?\$)")
 _COMMENT = re.compile(r"--|/\*|\{#")
 _UNTERMINATED = {"'": "string", '"': "quoted name", "`": "quoted name", "$": "dollar-quoted string"}
+
+
+_ESCAPE = re.compile(
+    r"''|\\(?:([0-7]{1,3})|x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL
+)
+_LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,8 @@ def tokenize(whole: str, text: str, base: int) -> tuple[Source, list[Token]]:
     if _COMMENT.search(visible):
         for token in tokens:
             token.comments.clear()
+    if _SPECIAL_STRING.search(visible):
+        tokens = [_plain_string(visible, token) for token in tokens]
     if "?" in visible:
         tokens = _number_parameters(source, tokens)
     if _VERSION.search(visible):
@@ -86,8 +95,22 @@ _QUOTED = frozenset(
 )
 
 
+def _plain_string(text: str, token: Token) -> Token:
+    """`E'…'` and `$$…$$` as the plain strings that they stand for."""
+    if token.token_type is TokenType.BYTE_STRING and text[token.start] in "eE":
+        value = _unescape(text[token.start : token.end + 1])
+    elif token.token_type is TokenType.HEREDOC_STRING:
+        value = token.text
+    else:
+        return token
+    return Token(TokenType.STRING, value, token.line, token.col, token.start, token.end)
+
+
 def _token_error(source: Source, visible: str) -> ParseError:
     mark = splitter.unterminated(visible)
+    if mark is None and visible.rstrip().endswith("$"):
+        end = len(visible.rstrip())
+        return source.error("expected a number or a name after $", end - 1, end)
     if mark is None:
         return source.error("this text cannot be read", 0, len(source.text))
     first = visible[mark.start]
@@ -162,3 +185,19 @@ def _name_versions(tokens: list[Token]) -> list[Token]:
                 continue
         result.append(token)
     return result
+
+
+def _unescape(text: str) -> str:
+    r"""The value of `E'…'`, with its `\n`, `\'`, `\x41` and `''` replaced."""
+
+    def replace(match: re.Match[str]) -> str:
+        octal, *hexes, letter = match.groups()
+        if octal:
+            return chr(int(octal, 8))
+        for digits in hexes:
+            if digits:
+                code = int(digits, 16)
+                return chr(code) if code <= 0x10FFFF else match.group()
+        return _LETTERS.get(letter, letter) if letter else "'"
+
+    return _ESCAPE.sub(replace, text[2:-1])

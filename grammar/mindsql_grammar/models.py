@@ -130,6 +130,8 @@ def read_rows(cursor: Cursor) -> Rows:
         cursor.index = closing + 1
         text = cursor.source.text[opening.start + 1 : cursor.tokens[closing].start]
         return Rows(query=query, text=text)
+    if _is_clause(cursor) and cursor.kind(1) is not TokenType.L_PAREN:
+        cursor.fail("expected a source or (")
     start = cursor.index
     native = native_name(cursor)
     if native is None:
@@ -174,7 +176,9 @@ class _Clauses:
                 expected = "expected PREDICT" if first else "expected a clause of CREATE MODEL"
                 cursor.fail(
                     f"{expected}{' or , and an option' if last else ''}",
-                    _FIRST_CLAUSES if first else [c for c in _CREATE_CLAUSES if c not in self.seen],
+                    _FIRST_CLAUSES
+                    if first
+                    else [c for c in (*_CREATE_CLAUSES, "ORDER", "GROUP") if c not in self.seen],
                     hint=None if first else "FROM, PREDICT, ORDER BY, GROUP BY, WINDOW, HORIZON or USING",
                 )
             if clause in self.seen:
@@ -231,7 +235,7 @@ class _Clauses:
         terms: list[str] = []
         while True:
             end = self._term_end()
-            if end == cursor.index:
+            if end == cursor.index or cursor.word() in ("USING", "FROM", "ORDER BY", "GROUP BY"):
                 cursor.fail(f"expected a column after {clause if not terms else ','}")
             if end == cursor.index + 1 and cursor.kind() is TokenType.VAR:
                 terms.append(cursor.take().text)

@@ -9,7 +9,7 @@ from mindsql_grammar.cursor import Cursor
 from mindsql_grammar.errors import ParseError
 from mindsql_grammar.lexer import tokenize
 from mindsql_grammar.query import read_query
-from mindsql_grammar.splitter import skip_blank, split
+from mindsql_grammar.splitter import Piece, skip_blank, split
 from mindsql_grammar.statements import DuckDB, Explain, Query, Span, Statement
 from mindsql_grammar.suggest import misspelt, unknown_verb
 from mindsql_grammar.words import DUCKDB_OBJECTS, DUCKDB_VERBS, QUERY_VERBS, word_set
@@ -25,7 +25,7 @@ def parse(text: str) -> list[Statement]:
     Raises:
         ParseError: Some statement is none of ours and none of DuckDB's.
     """
-    return [_statement(text, piece.text, piece.start) for piece in split(text)]
+    return [_read(text, piece) for piece in split(text)]
 
 
 def parse_one(text: str) -> Statement:
@@ -45,7 +45,7 @@ def parse_one(text: str) -> Statement:
             text,
             "use parse() for a script",
         )
-    return _statement(text, pieces[0].text, pieces[0].start)
+    return _read(text, pieces[0])
 
 
 def parse_query(text: str) -> Query:
@@ -70,6 +70,14 @@ def leading_words(text: str, count: int) -> list[tuple[str, int, int]]:
         words.append((match.group().upper(), match.start(), match.end()))
         position = skip_blank(text, match.end())
     return words
+
+
+def _read(whole: str, piece: Piece) -> Statement:
+    try:
+        return _statement(whole, piece.text, piece.start)
+    except RecursionError as error:
+        span = (piece.start, piece.start + len(piece.text))
+        raise ParseError("the statement is nested too deeply", span, whole) from error
 
 
 def _statement(whole: str, text: str, base: int) -> Statement:

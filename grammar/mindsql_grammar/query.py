@@ -67,8 +67,18 @@ def read_query(cursor: Cursor, end: int | None = None, *, reads_only: bool = Fal
         raise inner.error("expected a query", cursor.tokens[start], hint="write SELECT …")
     if isinstance(tree, exp.Select) and not tree.expressions and not tree.args.get("kind"):
         raise inner.error("SELECT needs at least one column", cursor.tokens[start], hint="write SELECT * …")
+    for select in tree.find_all(exp.Select):
+        _lift_joins(select)
     cursor.index = end
     return Query(tree, tuple(found), options, span=cursor.span(start, end))
+
+
+def _lift_joins(select: exp.Select) -> None:
+    """`FROM a JOIN b SELECT …` gets the same tree as `SELECT … FROM a JOIN b`."""
+    source = select.args.get("from_")
+    if source is not None and source.this.args.get("joins") and not select.args.get("joins"):
+        select.set("joins", source.this.args["joins"])
+        source.this.set("joins", None)
 
 
 def read_condition(cursor: Cursor, end: int) -> exp.Expr:
@@ -174,7 +184,7 @@ def _cut_natives(cursor: Cursor, tokens: list[Token]) -> tuple[list[Token], list
 def native_name(cursor: Cursor) -> tuple[Name, str] | None:
     """Take `source (native text)` if that comes next."""
     start = cursor.index
-    name = cursor.name("a source or '('")
+    name = cursor.name("a source or (")
     token = cursor.peek()
     if token is None or token.token_type is not TokenType.L_PAREN or token.start not in cursor.source.natives:
         cursor.index = start
@@ -241,7 +251,7 @@ def _translate(cursor: Cursor, tokens: list[Token], error: Exception) -> ParseEr
         message = f"{description[:1].lower()}{description[1:]} near '{written}'"
     hint = None
     for token in (culprit, tokens[place - 1] if place else culprit):
-        near = nearest(token.text, sorted(_CLAUSES)) if is_word(token) else None
+        near = nearest(token.text, sorted(_CLAUSES)) if is_word(token) and len(token.text) > 2 else None
         if near is not None and near != token.text.upper():
             if token is not culprit:
                 message = f"unexpected '{cursor.text(token)}'"

@@ -73,7 +73,7 @@ def split(text: str) -> list[Piece]:
             depth += 1
         elif mark.kind == ")":
             depth = max(0, depth - 1)
-        elif mark.kind == "comment":
+        elif mark.kind == "comment" and not _is_open(text, mark):
             comments.append(mark)
         elif mark.kind == ";" and depth == 0:
             _append(pieces, text, begin, mark.start, comments)
@@ -91,7 +91,7 @@ def is_complete(text: str) -> bool:
             depth += 1
         elif mark.kind == ")":
             depth = max(0, depth - 1)
-        elif mark.kind == "comment":
+        elif mark.kind == "comment" and not _is_open(text, mark):
             comments.append(mark)
         elif mark.kind == ";" and depth == 0:
             end, comments = mark.end, []

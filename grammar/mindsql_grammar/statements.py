@@ -228,7 +228,8 @@ class CreateProject(Statement):
 
 @dataclass(frozen=True)
 class CreateDatabase(Statement):
-    """`CREATE [OR REPLACE] DATABASE [IF NOT EXISTS] name [WITH] ENGINE [=] 'duckdb' [,] PARAMETERS [=] {…}`"""
+    """`CREATE [OR REPLACE] DATABASE [IF NOT EXISTS] name [WITH] ENGINE [=] 'duckdb' [,] PARAMETERS [=] {…}`
+    in every spelling that MindsDB takes."""
 
     name: str
     engine: str

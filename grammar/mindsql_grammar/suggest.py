@@ -93,7 +93,7 @@ def unknown_verb(whole: str, text: str, base: int, at: int = 0) -> ParseError:
     if at:
         verb = words[0][0]
         return ParseError(
-            f"'{written}' is nothing that {verb} knows", (base + start, base + end), whole, _choices(verb)
+            f"{verb} does not know '{written}'", (base + start, base + end), whole, _choices(verb)
         )
     near = nearest(word, sorted(OUR_VERBS | QUERY_VERBS | DUCKDB_VERBS | set(_ALONE)))
     hint = f"did you mean {near}?" if near else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 
 from sqlglot import Token, TokenType
 
@@ -11,11 +10,8 @@ from mindsql_grammar.cursor import Cursor
 from mindsql_grammar.lexer import is_word
 from mindsql_grammar.statements import Env, Name, Option, Parameter, Value
 
-_ESCAPE = re.compile(
-    r"''|\\(?:([0-7]{1,3})|x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL
-)
-_LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _LONGEST_NUMBER = 400
+_CLOSING = (TokenType.COMMA, TokenType.R_BRACE, TokenType.R_BRACKET, TokenType.R_PAREN, TokenType.COLON)
 
 
 def options(cursor: Cursor, after: str = "USING") -> tuple[Option, ...]:
@@ -65,10 +61,8 @@ def read_value(cursor: Cursor, after: str) -> Value:
         cursor.fail(f"expected a value after {after}")
     token = cursor.take()
     kind = token.token_type
-    if kind in (TokenType.STRING, TokenType.HEREDOC_STRING):
+    if kind is TokenType.STRING:
         return token.text
-    if kind is TokenType.BYTE_STRING:
-        return _unescape(cursor.text(token))
     if kind is TokenType.IDENTIFIER:
         return _dotted(cursor, token) if cursor.text(token)[0] == "`" else token.text
     if kind in (TokenType.NUMBER, TokenType.DOT, TokenType.DASH, TokenType.PLUS):
@@ -180,6 +174,10 @@ def _dotted(cursor: Cursor, token: Token) -> str:
     parts = [token.text]
     while cursor.accept_kind(TokenType.DOT):
         parts.append(cursor.name_part(f"a name after '{parts[-1]}.'"))
+    following = cursor.peek()
+    touches = following is not None and following.start == cursor.tokens[cursor.index - 1].end + 1
+    if touches and cursor.kind() not in _CLOSING:
+        raise cursor.error(f"unexpected {cursor.found()} in a value", hint="put text in quotes")
     return ".".join(parts)
 
 
@@ -198,19 +196,3 @@ def _parameter(cursor: Cursor, dollar: Token) -> Parameter:
     if token is None or not (is_word(token) or token.token_type is TokenType.NUMBER):
         cursor.fail("expected a number or a name after $")
     return Parameter(cursor.take().text)
-
-
-def _unescape(text: str) -> str:
-    r"""The value of `E'…'`, with its `\n`, `\'`, `\x41` and `''` replaced."""
-
-    def replace(match: re.Match[str]) -> str:
-        octal, *hexes, letter = match.groups()
-        if octal:
-            return chr(int(octal, 8))
-        for digits in hexes:
-            if digits:
-                code = int(digits, 16)
-                return chr(code) if code <= 0x10FFFF else match.group()
-        return _LETTERS.get(letter, letter) if letter else "'"
-
-    return _ESCAPE.sub(replace, text[2:-1])

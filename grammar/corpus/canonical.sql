@@ -1,0 +1,54 @@
+-- Pairs: what is written; what it is in canonical form.
+create predictor m predict y; CREATE MODEL m PREDICT y;
+Create Or Replace Predictor m From (Select 1 As y) Predict y; CREATE OR REPLACE MODEL m FROM (SELECT 1 AS y) PREDICT y;
+CREATE MODEL m PREDICT y FROM (SELECT 1 AS y); CREATE MODEL m FROM (SELECT 1 AS y) PREDICT y;
+CREATE MODEL m PREDICT y USING a=1 HORIZON 4 WINDOW 8 GROUP BY g ORDER BY d; CREATE MODEL m PREDICT y ORDER BY d GROUP BY g WINDOW 8 HORIZON 4 USING a = 1;
+CREATE MODEL m PREDICT `1` USING dtype={"0": "integer",}; CREATE MODEL m PREDICT "1" USING dtype = {"0": "integer"};
+CREATE MODEL m PREDICT y USING a = [ 'ham' , "spam", ]; CREATE MODEL m PREDICT y USING a = ["ham", "spam"];
+CREATE MODEL m PREDICT y USING a = +1, b = .5, c = -.5, d = 1E3, e = 1_000, f = 2.; CREATE MODEL m PREDICT y USING a = 1, b = 0.5, c = -0.5, d = 1000.0, e = 1000, f = 2.0;
+CREATE MODEL m PREDICT y USING engine=lightwood, a = x.y, b = `z`, c = TRUE, d = Null; CREATE MODEL m PREDICT y USING engine = 'lightwood', a = 'x.y', b = 'z', c = true, d = null;
+CREATE MODEL m PREDICT y USING a = "it's", b = E'tab\there\'s', c = $$dollar 'quoted'$$; CREATE MODEL m PREDICT y USING a = 'it''s', b = 'tab	here''s', c = 'dollar ''quoted''';
+CREATE MODEL m PREDICT y USING a = {x: 1, 'y': ENV("T")}; CREATE MODEL m PREDICT y USING a = {"x": 1, "y": env('T')};
+CREATE MODEL m PREDICT y USING a = ?, b = ?; CREATE MODEL m PREDICT y USING a = $1, b = $2;
+CREATE MODEL m FROM (SELECT * FROM t WHERE a > ? AND b < ?) PREDICT y USING c = ?; CREATE MODEL m FROM (SELECT * FROM t WHERE a > $1 AND b < $2) PREDICT y USING c = $3;
+CREATE MODEL m PREDICT y -- why not
+USING /* nothing */ a = 1; CREATE MODEL m PREDICT y USING a = 1;
+CREATE MODEL window PREDICT y; CREATE MODEL "window" PREDICT y;
+CREATE MODEL predict PREDICT predict; CREATE MODEL "predict" PREDICT "predict";
+CREATE ML_ENGINE e FROM 'handler' USING a='x'; CREATE ML_ENGINE e FROM handler USING a = 'x';
+RETRAIN MODEL m USING a=1 FROM (FROM t); RETRAIN m FROM (SELECT * FROM t) USING a = 1;
+FINETUNE MODEL p.m FROM (SELECT 1); FINETUNE p.m FROM (SELECT 1);
+EVALUATE PREDICTOR m.2; EVALUATE MODEL m.2;
+DESCRIBE PREDICTOR m; DESCRIBE MODEL m;
+DESC m.info; DESCRIBE m.info;
+DESCRIBE `my model`.`3`; DESCRIBE "my model".3;
+DROP PREDICTOR IF EXISTS m.`2`; DROP MODEL IF EXISTS m.2;
+SHOW PREDICTORS IN p; SHOW MODELS FROM p;
+show models where Status='x' or (a>1); SHOW MODELS WHERE Status = 'x' OR (a > 1);
+SET ACTIVE p.m.3; SET active p.m.3;
+CREATE DATABASE d ENGINE 'duckdb'; CREATE DATABASE d WITH ENGINE = 'duckdb';
+CREATE DATABASE d WITH ENGINE "duckdb" PARAMETERS {"path": "x"}; CREATE DATABASE d WITH ENGINE = 'duckdb', PARAMETERS = {"path": "x"};
+CREATE DATABASE d WITH ENGINE = duckdb, PARAMETERS = {'path': 'x',}; CREATE DATABASE d WITH ENGINE = 'duckdb', PARAMETERS = {"path": "x"};
+CREATE DATABASE d USING ENGINE = `duckdb`, PARAMETERS {}; CREATE DATABASE d WITH ENGINE = 'duckdb';
+CREATE DATABASE d, PARAMETERS = {"a": "say ""hi"""}, ENGINE = 'x'; CREATE DATABASE d WITH ENGINE = 'x', PARAMETERS = {"a": "say ""hi"""};
+CREATE VIEW v AS (SELECT * FROM t JOIN m); CREATE VIEW v AS SELECT * FROM t, m;
+CREATE VIEW v ((SELECT 1)); CREATE VIEW v AS SELECT 1;
+CREATE VIEW v FROM src (SELECT 1); CREATE VIEW v AS SELECT * FROM src (SELECT 1);
+CREATE VIEW v FROM src AS (SELECT 1); CREATE VIEW v AS SELECT * FROM src (SELECT 1);
+CREATE VIEW v AS (SELECT * FROM t JOIN m USING a = 1); CREATE VIEW v AS SELECT * FROM t, m USING a = 1;
+USE `my db`; USE "my db";
+explain analyze select 1; EXPLAIN ANALYZE SELECT 1;
+select `0`, `a b` from m where `0`=2; SELECT "0", "a b" FROM m WHERE "0" = 2;
+select * from t join m where t.a>1; SELECT * FROM t, m WHERE t.a > 1;
+select * from t join m.3 as a; SELECT * FROM t, m.3 AS a;
+select ?, x from m where a=? using b=?; SELECT $1, x FROM m WHERE a = $2 USING b = $3;
+select ?1, ?1, ?2; SELECT $1, $1, $2;
+from t join m select m.y; SELECT m.y FROM t, m;
+FROM src (select 1) AS s SELECT *; SELECT * FROM src (select 1) AS s;
+SELECT * FROM src/* gap */(
+  /* lead */ SELECT 1); SELECT * FROM src (
+  /* lead */ SELECT 1);
+CREATE TABLE db.t (SELECT t.a, m.y FROM t JOIN m); CREATE TABLE db.t AS (SELECT t.a, m.y FROM t, m);
+INSERT INTO db.t (SELECT m.y FROM t JOIN m); INSERT INTO db.t (SELECT m.y FROM t, m);
+SELECT .5 + 1. + t.a FROM t WHERE .5 < .7; SELECT 0.5 + 1. + t.a FROM t WHERE 0.5 < 0.7;
+SELECT m.y FROM t JOIN m USING (id) USING k = 1; SELECT m.y FROM t JOIN m USING (id) USING k = 1;

@@ -1,0 +1,159 @@
+-- One statement a line; each comes back unchanged.
+-- engines
+CREATE ML_ENGINE e FROM sklearn
+CREATE ML_ENGINE IF NOT EXISTS hf FROM huggingface_api USING api_key = env('HF_TOKEN')
+CREATE ML_ENGINE e FROM h USING a = 1, b = 'two', c = null
+CREATE ML_ENGINE "my engine" FROM h
+DROP ML_ENGINE e
+DROP ML_ENGINE IF EXISTS e
+-- models
+CREATE MODEL m PREDICT y
+CREATE MODEL p.m PREDICT y
+CREATE MODEL m FROM (SELECT * FROM t) PREDICT y
+CREATE MODEL m FROM (SELECT a, b FROM t WHERE a > 1 ORDER BY b LIMIT 10) PREDICT b
+CREATE MODEL m FROM db (SELECT * FROM home_rentals) PREDICT rental_price
+CREATE MODEL m FROM db.schema (select  *  from x where a = ')' /* ) */ ) PREDICT y
+CREATE MODEL m FROM db (db.coll.find({"a": {"$gt": 3}})) PREDICT y
+CREATE OR REPLACE MODEL m FROM (SELECT 1 AS y) PREDICT y
+CREATE MODEL IF NOT EXISTS m FROM (SELECT 1 AS y) PREDICT y
+CREATE MODEL m PREDICT y AS z
+CREATE MODEL m PREDICT "1" USING url.predict = 'http://localhost:5000/invocations', format = 'mlflow'
+CREATE MODEL m FROM (SELECT * FROM s) PREDICT ma ORDER BY saledate GROUP BY bedrooms, type WINDOW 8 HORIZON 4
+CREATE MODEL m FROM (SELECT * FROM s) PREDICT ma ORDER BY saledate DESC, LOWER(b), a + 1 WINDOW 8 USING engine = 'x'
+CREATE MODEL m PREDICT y USING a = -1, b = -2.5, c = 1e-05, d = 0.5, e = true, f = false, g = null, h = 'it''s'
+CREATE MODEL m PREDICT y USING encoders.col.args.x = [1, 2.5, "three", null, true], o = {"a": {"b": [1, {}]}, "c d": []}
+CREATE MODEL m PREDICT y USING a = $1, b = $name, c = env('TOKEN'), d = {"k": env('X'), "p": $2}
+CREATE MODEL m FROM (SELECT * FROM m2.3 USING a = 1) PREDICT y USING b = 2
+CREATE MODEL m FROM (SELECT * FROM src (SELECT 1) AS s) PREDICT y
+CREATE MODEL "MODEL" PREDICT "select"
+CREATE MODEL über.größe PREDICT "ü y" USING straße = 'ß'
+CREATE MODEL m PREDICT "PREDICT" AS "a""b"
+CREATE ANOMALY DETECTION MODEL m FROM (SELECT * FROM t)
+CREATE ANOMALY DETECTION MODEL p.m FROM src (SELECT 1) PREDICT y USING type = 'unsupervised'
+CREATE OR REPLACE ANOMALY DETECTION MODEL m FROM (SELECT * FROM t) USING a = 1
+RETRAIN m
+RETRAIN p.m USING a = 1
+RETRAIN m FROM (SELECT * FROM t)
+RETRAIN m FROM src (SELECT * FROM t) USING active = false
+FINETUNE m FROM (SELECT * FROM t WHERE id > LAST)
+FINETUNE p.m FROM src (SELECT 1) USING epochs = 3
+EVALUATE accuracy_score FROM (SELECT a AS actual, p AS prediction FROM t)
+EVALUATE mean_absolute_error FROM (SELECT t.y AS actual, m.y AS prediction FROM t, m) USING n = 3
+EVALUATE m
+EVALUATE MODEL p.m
+EVALUATE MODEL p.m.3 FROM (SELECT * FROM t)
+EVALUATE MODEL m FROM src (SELECT * FROM t)
+DESCRIBE m
+DESCRIBE p.m.3.features
+DESCRIBE MODEL m.info
+DESCRIBE ML_ENGINE e
+DESCRIBE HANDLER sklearn
+DESCRIBE DATABASE d
+DESCRIBE PROJECT p
+DESCRIBE VIEW v
+DROP MODEL m
+DROP MODEL IF EXISTS p.m
+DROP MODEL p.m.3
+DROP PROJECT p
+DROP PROJECT IF EXISTS p
+DROP DATABASE d
+DROP DATABASE IF EXISTS d
+DROP VIEW v
+DROP VIEW IF EXISTS p.v
+SET active m.3
+SET active p.m.12
+-- showing
+SHOW MODELS
+SHOW MODELS FROM p
+SHOW MODELS FROM p LIKE 'home%'
+SHOW MODELS WHERE status = 'complete' AND version > 1
+SHOW MODELS FROM p LIKE 'a' WHERE x = 1
+SHOW ML_ENGINES
+SHOW HANDLERS
+SHOW DATABASES
+SHOW PROJECTS
+SHOW TABLES
+SHOW TABLES FROM d
+SHOW VIEWS
+-- projects, sources, views
+CREATE PROJECT p
+CREATE PROJECT IF NOT EXISTS p
+CREATE DATABASE d WITH ENGINE = 'duckdb'
+CREATE DATABASE IF NOT EXISTS d WITH ENGINE = 'duckdb', PARAMETERS = {"path": "shop.duckdb"}
+CREATE OR REPLACE DATABASE d WITH ENGINE = 'postgres', PARAMETERS = {"host": "x", "port": 5432, "password": env('PW')}
+CREATE VIEW v AS SELECT * FROM t
+CREATE OR REPLACE VIEW p.v AS SELECT t.a, m.y FROM t, m
+CREATE VIEW IF NOT EXISTS v AS SELECT * FROM src (SELECT 1)
+CREATE VIEW v AS SELECT m.y FROM t, m USING m.temperature = 0.2
+USE p
+USE d.main
+-- queries
+SELECT * FROM m WHERE a = 1 AND b = 'x'
+SELECT rental_price, rental_price_explain FROM mindsdb.home_rentals_model WHERE sqft = 823 AND location = 'good'
+SELECT t.*, m.y FROM t, m
+SELECT m.y FROM t LEFT JOIN m ON m.sqft = t.size * 10.76
+SELECT * FROM m.3
+SELECT * FROM p.m.3 AS a
+SELECT m.3.y, m.12.y, m.3.* FROM t, m.3, m.12
+SELECT * FROM t, m USING a = 1, m.b = [1, 2], c.d.e = 'x'
+SELECT * FROM src (SELECT ')' FROM "a)b" /* ) */) AS s
+SELECT a.x, b.y FROM one (SELECT 1) AS a, two (exec sp_x 'a') AS b, m
+SELECT * FROM t WHERE x IN (SELECT y FROM src (show tables)) USING k = 1
+SELECT * FROM db.schema (WITH a AS (SELECT 1) SELECT * FROM a)
+SELECT $1, $2 FROM m WHERE a = $3 USING k = $4
+SELECT $name FROM m
+SELECT * FROM t JOIN u USING (id)
+SELECT * FROM information_schema.models WHERE name = 'm'
+SELECT status FROM mindsdb.models WHERE name = 'm'
+SELECT model, predict, status, engine, version, horizon, project FROM t
+INSERT INTO out SELECT t.id, m.y FROM t, m
+INSERT INTO out SELECT t.id, m.y FROM t, m USING a = 1
+CREATE TABLE out AS SELECT t.id, m.y FROM t, m
+WITH p AS (SELECT m.y FROM t, m) SELECT AVG(y) FROM p
+SELECT 1 UNION ALL SELECT y FROM m WHERE a = 1
+EXPLAIN SELECT * FROM t, m
+EXPLAIN ANALYZE SELECT * FROM m.3 WHERE a = 1 USING k = 1
+EXPLAIN CREATE MODEL m FROM (SELECT 1 AS y) PREDICT y
+-- DuckDB's own, as they are written
+PRAGMA table_info('t')
+ATTACH 'x.duckdb' AS x
+DETACH x
+SET threads = 4
+SET active = 1
+RESET threads
+BEGIN
+START TRANSACTION
+COMMIT
+ROLLBACK
+CALL pragma_version()
+VACUUM
+CHECKPOINT
+INSTALL httpfs
+LOAD httpfs
+EXPORT DATABASE 'dir'
+IMPORT DATABASE 'dir'
+PREPARE p AS SELECT ?
+EXECUTE p(1)
+DEALLOCATE p
+ANALYZE
+ALTER TABLE t ALTER c SET DATA TYPE BOOLEAN USING c = 1
+CREATE TABLE t (a int, b int GENERATED ALWAYS AS (a+1))
+CREATE UNIQUE INDEX i ON t (a)
+CREATE SCHEMA s
+CREATE TYPE mood AS ENUM ('a', 'b')
+CREATE OR REPLACE TEMP MACRO f(x) AS x + 1
+CREATE SEQUENCE s
+CREATE PERSISTENT SECRET s (TYPE s3)
+CREATE RECURSIVE VIEW v(n) AS SELECT 1
+DROP TABLE IF EXISTS t
+DROP VIEW v CASCADE
+COMMENT ON TABLE t IS 'x'
+SUMMARIZE t
+SHOW ALL TABLES
+SHOW t
+DESCRIBE SELECT 1
+DESCRIBE 'x.csv'
+COPY t TO 'x.csv'
+COPY FROM DATABASE a TO b
+UPDATE EXTENSIONS
+EXPLAIN (FORMAT json) SELECT 1
