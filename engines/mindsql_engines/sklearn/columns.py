@@ -1,0 +1,235 @@
+"""Owns how columns of data frames become Arrow arrays, and Arrow arrays become numbers, texts and moments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mindsql.errors import DataError
+from mindsql.schema import family, is_integer
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.float64]
+    Codes = NDArray[np.int64]
+
+LARGEST = 3e38
+"""Numbers beyond this do not fit the 32 bits that trees compute with; they and infinities count as NULL."""
+
+SMALL = 16
+"""Up to so many rows, Python is faster than calling Arrow and numpy."""
+
+_DAY = 86_400_000_000
+_UNITS = {"s": 1_000_000, "ms": 1000, "us": 1}
+
+_ARROW = {
+    "BOOLEAN": pa.bool_(),
+    "TINYINT": pa.int8(),
+    "SMALLINT": pa.int16(),
+    "INTEGER": pa.int32(),
+    "BIGINT": pa.int64(),
+    "HUGEINT": pa.decimal128(38, 0),
+    "UTINYINT": pa.uint8(),
+    "USMALLINT": pa.uint16(),
+    "UINTEGER": pa.uint32(),
+    "UBIGINT": pa.uint64(),
+    "UHUGEINT": pa.decimal128(38, 0),
+    "FLOAT": pa.float32(),
+    "DOUBLE": pa.float64(),
+}
+
+
+def arrow_type(duckdb_type: str) -> Any:
+    """The Arrow type that answers of a DuckDB type have."""
+    name = duckdb_type.strip().upper()
+    if name.startswith(("DECIMAL(", "NUMERIC(")):
+        precision, scale = (int(part) for part in name[name.index("(") + 1 : -1].split(","))
+        return pa.decimal128(precision, scale)
+    if name in ("DECIMAL", "NUMERIC"):
+        return pa.decimal128(18, 3)
+    return _ARROW.get(name, pa.string())
+
+
+def guess_type(series: pd.Series[Any]) -> str:
+    """The DuckDB type of a data frame's column, for callers that give no schema."""
+    kind = series.dtype.kind
+    if kind in "iu":
+        return "BIGINT"
+    if kind == "f":
+        return "DOUBLE"
+    if kind == "b":
+        return "BOOLEAN"
+    if kind == "M":
+        return "TIMESTAMP"
+    import pandas as pd
+
+    inferred = pd.api.types.infer_dtype(series, skipna=True)
+    return {
+        "boolean": "BOOLEAN",
+        "integer": "BIGINT",
+        "decimal": "DOUBLE",
+        "date": "DATE",
+        "time": "TIME",
+    }.get(inferred, "VARCHAR")
+
+
+def from_series(series: pd.Series[Any], name: str, duckdb_type: str) -> pa.Array:
+    """A data frame's column as an Arrow array: numbers and booleans as doubles, texts as strings."""
+    kind = family(duckdb_type)
+    try:
+        if kind in ("number", "boolean"):
+            return pa.array(series.to_numpy(dtype="float64", na_value=np.nan))
+        array = pa.array(series, from_pandas=True)
+        if isinstance(array, pa.ChunkedArray):
+            array = array.combine_chunks()
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError) as error:
+        if kind != "text":
+            raise DataError(f'column "{name}" does not hold {duckdb_type} values') from error
+        missing = series.isna()
+        array = pa.array(
+            [None if gone else str(v) for v, gone in zip(series, missing, strict=True)], pa.string()
+        )
+    if kind == "text" and not pa.types.is_dictionary(array.type) and not pa.types.is_string(array.type):
+        array = array.cast(pa.string())
+    return array
+
+
+def numbers(array: pa.Array, name: str = "") -> Numbers:
+    """An Arrow array of numbers or booleans as doubles, NaN where it is NULL or does not fit."""
+    if len(array) <= SMALL:
+        try:
+            few = np.array([np.nan if v is None else float(v) for v in array.to_pylist()], dtype=np.float64)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise DataError(f'column "{name}" takes numbers, not {array.type}') from error
+    else:
+        try:
+            if pa.types.is_dictionary(array.type):
+                array = array.dictionary_decode()
+            if not pa.types.is_float64(array.type):
+                array = pc.cast(array, pa.float64(), safe=False)
+        except pa.ArrowInvalid as error:
+            raise DataError(f'column "{name}" takes numbers, not {array.type}') from error
+        few = array.to_numpy(zero_copy_only=False)
+    fits = np.abs(few) <= LARGEST
+    return few if fits.all() else np.where(fits, few, np.nan)
+
+
+def texts(array: pa.Array) -> pa.Array:
+    """An Arrow array of text as plain strings, or as a dictionary of plain strings."""
+    kind = array.type
+    if pa.types.is_string(kind):
+        return array
+    if pa.types.is_dictionary(kind):
+        if pa.types.is_string(kind.value_type):
+            return array
+        return pa.DictionaryArray.from_arrays(array.indices, array.dictionary.cast(pa.string()))
+    return array.cast(pa.string())
+
+
+def moments(array: pa.Array, name: str = "") -> tuple[Codes, NDArray[np.bool_]]:
+    """Dates, times and timestamps (UTC) as whole microseconds, and which of them are missing."""
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    kind = array.type
+    missing = np.asarray(array.is_null(nan_is_null=True).to_numpy(zero_copy_only=False))
+    if pa.types.is_date32(kind):
+        factor, whole = _DAY, array.cast(pa.int32())
+    elif pa.types.is_timestamp(kind) or pa.types.is_time64(kind) or pa.types.is_time32(kind):
+        factor = _UNITS.get(kind.unit, 0)
+        whole = array.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64())
+    elif pa.types.is_date64(kind):
+        factor, whole = 1000, array.cast(pa.int64())
+    elif pa.types.is_null(kind):
+        return np.zeros(len(array), dtype=np.int64), missing
+    else:
+        raise DataError(f'column "{name}" takes dates or times, not {kind}')
+    values = whole.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return (values * factor if factor else values // 1000), missing
+
+
+PARTS = ("year", "month", "day", "weekday", "hour", "days")
+"""What a date or timestamp is taken apart into; `days` are those since 1970, with the time as a fraction."""
+
+
+def parts(array: pa.Array, wanted: list[str], name: str = "") -> list[Numbers]:
+    """The wanted parts of dates or times as doubles, NaN where missing."""
+    micros, missing = moments(array, name)
+    days = micros // _DAY
+    found = []
+    month = (
+        days.astype("datetime64[D]").astype("datetime64[M]")
+        if {"year", "month", "day"} & set(wanted)
+        else None
+    )
+    for part in wanted:
+        values: NDArray[Any]
+        if part == "days":
+            values = micros / _DAY
+        elif part == "seconds":
+            values = micros / 1e6
+        elif part == "weekday":
+            values = (days + 3) % 7  # 1970-01-01 was a Thursday; Monday is 0
+        elif part == "hour":
+            values = micros % _DAY // 3_600_000_000
+        else:
+            assert month is not None
+            since = month.astype(np.int64)
+            if part == "year":
+                values = since // 12 + 1970
+            elif part == "month":
+                values = since % 12 + 1
+            else:
+                values = days - month.astype("datetime64[D]").astype(np.int64) + 1
+        result = values.astype(np.float64)
+        if missing.any():
+            result[missing] = np.nan
+        found.append(result)
+    return found
+
+
+def labels_of(series: pd.Series[Any], duckdb_type: str) -> tuple[Codes, list[Any]]:
+    """The codes of a classifier's target (-1 for NULL) and its labels as JSON values, sorted."""
+    import pandas as pd
+
+    codes, found = pd.factorize(series, sort=False)
+    values = [plain(value, duckdb_type) for value in found]
+    order = sorted(range(len(values)), key=lambda at: (str(type(values[at])), values[at]))
+    place = np.empty(len(values) + 1, dtype=np.int64)
+    place[order] = np.arange(len(values))
+    place[-1] = -1  # pandas gives NULL the code -1, which is the last place
+    return place[codes], [values[at] for at in order]
+
+
+def plain(value: Any, duckdb_type: str) -> Any:
+    """A target value as JSON can hold it: bool, int, float or text (decimals are text)."""
+    kind = family(duckdb_type)
+    if kind == "boolean":
+        return bool(value)
+    if is_integer(duckdb_type):
+        return int(value)
+    if kind == "number":
+        decimals = arrow_type(duckdb_type)
+        if pa.types.is_decimal(decimals):
+            return f"{value:.{decimals.scale}f}"
+        return float(value)
+    return str(value)
+
+
+def label_array(labels: list[Any], duckdb_type: str) -> pa.Array:
+    """A classifier's labels as an Arrow array of the target's type."""
+    kind = arrow_type(duckdb_type)
+    if pa.types.is_decimal(kind):
+        from decimal import Decimal
+
+        return pa.array([Decimal(str(label)) for label in labels], kind)
+    return pa.array(labels, kind)
+
+
+def label_text(label: Any) -> str:
+    """A label as SQL would print it."""
+    return str(label).lower() if isinstance(label, bool) else str(label)

@@ -1,0 +1,353 @@
+"""Owns the matrix: how rows of columns become rows of numbers, the same in training and in prediction.
+
+An `Encoder` is fitted on Arrow columns and then is plain data (JSON, and scikit-learn's own text vectorisers
+beside it), so it can be stored without any class of ours. The matrix has three parts: one number per *plain* column
+(numbers, booleans, parts of dates, category codes), flags for missing numbers, and blocks (one-hot values, text
+components).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mindsql_engines.sklearn import columns, wording
+from mindsql_engines.sklearn.estimators import Style
+from mindsql_engines.sklearn.features import Feature
+
+if TYPE_CHECKING:
+    from mindsql_engines.sklearn.columns import Codes, Numbers
+
+_PARTS_OF_TIME = ["seconds"]
+_TEXT_BINS = 10
+
+
+@dataclass
+class Categories:
+    """The values of a category column: `values` by frequency, then one code for rare ones if there are some."""
+
+    values: list[str]
+    rare: bool
+    missing: bool
+    array: pa.Array = field(init=False, repr=False, compare=False)
+    codes: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.array = pa.array(self.values, pa.string())
+        self.codes = {value: code for code, value in enumerate(self.values)}
+
+    @property
+    def size(self) -> int:
+        """How many codes there are, without the one for missing values."""
+        return len(self.values) + self.rare
+
+    @classmethod
+    def fit(cls, array: pa.Array, most: int) -> Categories:
+        """Learn them from a column; of more than `most` values the most frequent are kept."""
+        array = columns.texts(array)
+        if not pa.types.is_dictionary(array.type):
+            array = array.dictionary_encode()
+        counts = np.bincount(
+            array.indices.drop_null().to_numpy(zero_copy_only=False), minlength=len(array.dictionary)
+        )
+        pairs = [(-int(n), v) for v, n in zip(array.dictionary.to_pylist(), counts, strict=True) if n]
+        ordered = [value for _, value in sorted(pairs)]
+        rare = len(ordered) > most
+        return cls(ordered[: most - 1] if rare else ordered, rare, array.null_count > 0)
+
+    def encode(self, array: pa.Array, missing: int, unseen: int) -> Codes:
+        """The code of every value; rare values have the last, and unseen ones count as rare if there are some."""
+        if self.rare:
+            unseen = len(self.values)
+        if len(array) <= columns.SMALL:
+            get = self.codes.get
+            found = [
+                missing if v is None else get(v if isinstance(v, str) else str(v), unseen)
+                for v in array.to_pylist()
+            ]
+            return np.array(found, dtype=np.int64)
+        array = columns.texts(array)
+        if pa.types.is_dictionary(array.type):
+            of_values = self._find(array.dictionary, missing, unseen)
+            at = array.indices.fill_null(len(of_values)).to_numpy(zero_copy_only=False)
+            found_at: Codes = np.append(of_values, missing)[at]
+            return found_at
+        return self._find(array, missing, unseen)
+
+    def _find(self, array: pa.Array, missing: int, unseen: int) -> Codes:
+        index = pc.index_in(array, value_set=self.array)
+        found: Codes = index.fill_null(unseen).to_numpy(zero_copy_only=False).astype(np.int64)
+        if array.null_count:
+            found[array.is_null().to_numpy(zero_copy_only=False)] = missing
+        return found
+
+
+@dataclass
+class Column:
+    """How one input column becomes columns of the matrix.
+
+    Attributes:
+        start: The first of its plain columns; -1 when it has none.
+        block: The first column of its block; -1 when it has none.
+        width: How many plain columns or block columns it has.
+    """
+
+    name: str
+    role: str
+    start: int = -1
+    block: int = -1
+    width: int = 1
+    parts: list[str] = field(default_factory=list)
+    categories: Categories | None = None
+    edges: list[float] | None = None
+    names: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Encoder:
+    """See the module. `fill` are medians, `flags` the plain columns with a flag, `shift` and `scale` scaling."""
+
+    style: Style
+    columns: list[Column]
+    plain: int
+    width: int
+    fill: list[float] = field(default_factory=list)
+    flags: list[int] = field(default_factory=list)
+    shift: list[float] = field(default_factory=list)
+    scale: list[float] = field(default_factory=list)
+    wordings: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def fit(
+        cls, features: list[Feature], arrays: Mapping[str, pa.Array], style: Style, seed: int | None
+    ) -> Encoder:
+        """Learn from the training rows."""
+        made: list[Column] = []
+        wordings: dict[str, Any] = {}
+        for feature in features:
+            array = arrays[feature.name]
+            column = Column(feature.name, feature.role)
+            if feature.role == "text":
+                words = wording.fit(array, seed)
+                if words is None:  # nothing to take apart: punctuation only
+                    column.role = "category"
+                else:
+                    wordings[feature.name], column.width = words, wording.width(words)
+            if column.role == "date":
+                column.parts = _useful_parts(array, feature.name)
+                column.width = len(column.parts)
+            if column.role == "category":
+                column.categories = Categories.fit(array, style.most)
+                if style.categories == "onehot":
+                    c = column.categories
+                    column.width = 1 if _binary(c) else c.size + c.missing
+            if style.categories == "bins" and column.role in ("number", "boolean"):
+                column.edges = _edges(columns.numbers(array, feature.name))
+            made.append(column)
+        encoder = cls(style, made, 0, 0, wordings=wordings)
+        encoder._lay_out()
+        encoder._learn(arrays)
+        return encoder
+
+    def _is_block(self, column: Column) -> bool:
+        return column.role == "text" or (column.role == "category" and self.style.categories == "onehot")
+
+    def _lay_out(self) -> None:
+        at = 0
+        for column in self.columns:
+            if not self._is_block(column):
+                column.start, at = at, at + column.width
+        self.plain = at
+        at += len(self.flags)
+        for column in self.columns:
+            if self._is_block(column):
+                column.block, at = at, at + column.width
+        self.width = at
+
+    def _learn(self, arrays: Mapping[str, pa.Array]) -> None:
+        """Medians, flags and scaling of the plain columns, one column at a time."""
+        if self.style.categories == "bins" or not (self.style.impute or self.style.scaling != "none"):
+            return
+        self.fill, self.shift, self.scale = [0.0] * self.plain, [0.0] * self.plain, [1.0] * self.plain
+        for column in self.columns:
+            if column.start < 0 or column.role == "category":
+                continue
+            for at, values in enumerate(self._numbers(column, arrays[column.name]), column.start):
+                missing = np.isnan(values)
+                present = values[~missing] if missing.any() else values
+                if len(present):
+                    self.fill[at] = float(np.median(present))
+                if self.style.impute and missing.any() and len(present):
+                    self.flags.append(at)
+                    values = np.where(missing, self.fill[at], values)
+                if self.style.scaling == "standard":
+                    self.shift[at], self.scale[at] = float(np.mean(values)), float(np.std(values)) or 1.0
+                elif self.style.scaling == "unit":
+                    self.shift[at] = float(np.min(values))
+                    self.scale[at] = float(np.max(values)) - self.shift[at] or 1.0
+                if not np.isfinite(self.scale[at]):
+                    self.shift[at], self.scale[at] = 0.0, float(np.max(np.abs(values)))
+        self._lay_out()
+
+    def _numbers(self, column: Column, array: pa.Array) -> list[Numbers]:
+        if column.role == "date":
+            return columns.parts(array, column.parts, column.name)
+        return [columns.numbers(array, column.name)]
+
+    def matrix(self, arrays: Mapping[str, pa.Array], rows: int) -> Numbers:
+        """The rows as numbers."""
+        made = np.empty((rows, self.width), dtype=np.float64)
+        if self.width > self.plain:
+            made[:, self.plain :] = 0.0
+        for column in self.columns:
+            array = arrays[column.name]
+            if column.role == "text":
+                components = wording.transform(self.wordings[column.name], array)
+                if self.style.scaling == "unit":
+                    components = (components + 1.0) / 2
+                elif self.style.categories == "bins":
+                    components = np.clip(np.floor((components + 1.0) * 5), 0, _TEXT_BINS - 1)
+                made[:, column.block : column.block + column.width] = components
+            elif column.categories is not None:
+                self._put_category(made, column, column.categories, array)
+            elif column.edges is not None:
+                values = columns.numbers(array, column.name)
+                codes = np.searchsorted(column.edges, values, side="right")
+                made[:, column.start] = np.where(np.isnan(values), len(column.edges) + 1, codes)
+            else:
+                for at, values in enumerate(self._numbers(column, array), column.start):
+                    made[:, at] = values
+        return self._finish(made)
+
+    def _put_category(self, made: Numbers, column: Column, categories: Categories, array: pa.Array) -> None:
+        if self.style.categories == "native":
+            codes = categories.encode(array, -1, -1)
+            made[:, column.start] = np.where(codes < 0, np.nan, codes)
+        elif self.style.categories == "codes":
+            made[:, column.start] = categories.encode(array, -1, -1)
+        elif self.style.categories == "bins":
+            made[:, column.start] = categories.encode(array, categories.size, categories.size)
+        elif _binary(categories):
+            # Two values are one column; an unseen value stands between them.
+            codes = categories.encode(array, -1, -1)
+            made[:, column.block] = np.where(codes < 0, 0.5, codes)
+        else:
+            codes = categories.encode(array, categories.size if categories.missing else -1, -1)
+            known = np.nonzero(codes >= 0)[0]
+            made[known, column.block + codes[known]] = 1.0
+
+    def _finish(self, made: Numbers) -> Numbers:
+        if not self.fill:
+            return made
+        plain = made[:, : self.plain]
+        if self.style.impute:
+            missing = np.isnan(plain)
+            if missing.any():
+                for at, source in enumerate(self.flags, self.plain):
+                    made[:, at] = missing[:, source]
+                np.copyto(plain, self._constants()[0], where=missing)
+        if self.style.scaling != "none":
+            _, shift, scale = self._constants()
+            plain -= shift
+            plain /= scale
+            if self.style.scaling == "unit":
+                np.clip(plain, 0.0, 1.0, out=plain)
+        return made
+
+    def _constants(self) -> tuple[Numbers, Numbers, Numbers]:
+        kept = self.__dict__.get("_kept")
+        if kept is None:
+            kept = tuple(np.array(values, dtype=np.float64) for values in (self.fill, self.shift, self.scale))
+            self.__dict__["_kept"] = kept
+        return kept
+
+    def places(self, name: str) -> list[int]:
+        """The matrix columns that an input column fills."""
+        column = next(c for c in self.columns if c.name == name)
+        if column.block >= 0:
+            return list(range(column.block, column.block + column.width))
+        own = list(range(column.start, column.start + column.width))
+        return own + [self.plain + at for at, source in enumerate(self.flags) if source in own]
+
+    def native_categories(self) -> list[int]:
+        """The matrix columns that a histogram estimator splits as categories."""
+        if self.style.categories != "native":
+            return []
+        return [c.start for c in self.columns if c.role == "category"]
+
+    def bin_counts(self) -> list[int]:
+        """How many whole numbers each column can have, under the style `bins`."""
+        counts = [_TEXT_BINS] * self.width
+        for column in self.columns:
+            if column.categories is not None:
+                counts[column.start] = column.categories.size + 1
+            elif column.edges is not None:
+                counts[column.start] = len(column.edges) + 2
+        return counts
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the text vectorisers."""
+        made = []
+        for column in self.columns:
+            item: dict[str, Any] = {
+                "name": column.name,
+                "role": column.role,
+                "start": column.start,
+                "block": column.block,
+                "width": column.width,
+                "parts": column.parts,
+                "edges": column.edges,
+            }
+            if column.categories is not None:
+                c = column.categories
+                item["categories"] = {"values": c.values, "rare": c.rare, "missing": c.missing}
+            made.append(item)
+        return {
+            "style": asdict(self.style),
+            "columns": made,
+            "plain": self.plain,
+            "width": self.width,
+            "fill": self.fill,
+            "flags": self.flags,
+            "shift": self.shift,
+            "scale": self.scale,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], wordings: dict[str, Any]) -> Encoder:
+        """What `to_json` made, with the text vectorisers stored beside it."""
+        made = []
+        for item in data["columns"]:
+            item = dict(item)
+            categories = item.pop("categories", None)
+            made.append(Column(**item, categories=Categories(**categories) if categories else None))
+        rest = {key: data[key] for key in ("plain", "width", "fill", "flags", "shift", "scale")}
+        return cls(Style(**data["style"]), made, wordings=wordings, **rest)
+
+
+def _binary(categories: Categories) -> bool:
+    return categories.size == 2 and not categories.missing
+
+
+def _useful_parts(array: pa.Array, name: str) -> list[str]:
+    if pa.types.is_time(array.type):
+        return list(_PARTS_OF_TIME)
+    useful = []
+    for part in columns.PARTS:
+        values = columns.parts(array, [part], name)[0]
+        present = values[~np.isnan(values)]
+        if len(present) and present.min() != present.max():
+            useful.append(part)
+    return useful or ["days"]
+
+
+def _edges(values: Numbers) -> list[float]:
+    present = values[~np.isnan(values)]
+    if not len(present):
+        return []
+    return [float(edge) for edge in np.unique(np.quantile(present, np.linspace(0.1, 0.9, 9)))]

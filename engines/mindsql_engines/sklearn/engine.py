@@ -1,0 +1,188 @@
+"""Owns `SklearnEngine`, the handler: what the contract asks, handed on to the modules beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mindsql.engine import Args, Capabilities, Engine, Option, Predictor, Summary
+from mindsql.errors import EngineError, StatementError
+from mindsql.schema import Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_OPTIONS = (
+    Option(
+        "estimator",
+        "string",
+        description="a scikit-learn classifier, regressor, outlier detector or clusterer",
+    ),
+    Option(
+        "task",
+        "string",
+        choices=("classification", "regression", "anomaly", "clustering"),
+        description="what kind of answer to give; inferred from the target when not given",
+    ),
+    Option("path", "string", description="a ready-made estimator or pipeline to register, saved with skops"),
+    Option(
+        "trusted", "boolean", default=False, description="load a pickle, which can run any code that is in it"
+    ),
+    Option(
+        "test_size",
+        "float",
+        default=0.2,
+        minimum=0,
+        maximum=0.99,
+        description="share of rows held out for scores",
+    ),
+    Option(
+        "random_state",
+        "integer",
+        default=0,
+        minimum=0,
+        maximum=2**32 - 1,
+        description="seed of all randomness",
+    ),
+    Option(
+        "confidence",
+        "float",
+        default=0.9,
+        minimum=0.01,
+        maximum=0.999,
+        description="coverage of a regression's interval",
+    ),
+    Option("features", "array", description="the columns to predict from; all suitable ones when not given"),
+)
+
+
+class SklearnEngine(Engine):
+    """Trains and serves scikit-learn estimators, with preprocessing by DuckDB types."""
+
+    title: ClassVar[str] = "scikit-learn"
+    description: ClassVar[str] = "classifiers, regressors, outlier detectors and clusterers of scikit-learn"
+    options: ClassVar[tuple[Option, ...]] = _OPTIONS
+    predict_options: ClassVar[tuple[Option, ...]] = (
+        Option("trusted", "boolean", default=False, description="load a model that is stored as a pickle"),
+    )
+    capabilities: ClassVar[Capabilities] = Capabilities(thread_safe=True, needs_training_data=False)
+    requires: ClassVar[str] = "pip install scikit-learn skops"
+
+    @classmethod
+    def options_for(cls, using: Mapping[str, Any]) -> Sequence[Option]:
+        """The base options, and the parameters of the estimator, or of those that stand for it by default."""
+        if using.get("path") is not None:
+            return cls.options
+        from mindsql_engines.sklearn import estimators, parameters
+
+        known = {option.name for option in cls.options}
+        name = using.get("estimator")
+        if isinstance(name, str):
+            own = parameters.options(name)
+        elif all(key in known for key in using):
+            return cls.options
+        else:
+            task = using.get("task")
+            defaults = estimators.DEFAULT_FOR
+            own = parameters.union([defaults[task]] if task in defaults else defaults.values())
+        return (*cls.options, *(option for option in own if option.name not in known))
+
+    def create(self, target: str | None, df: pd.DataFrame | None = None, args: Args | None = None) -> None:
+        """See `Engine.create`; without a target the answers are called `outlier` or `cluster`."""
+        from mindsql_engines.sklearn import models, registering, training
+
+        args = args or {}
+        _refuse_time_series(args)
+        using = args.get("using") or {}
+        trusted = bool(args.get("trusted", using.get("trusted")))
+        if using.get("path") is not None:
+            registering.register(self.model_storage, target, df, using, trusted)
+            return
+        if df is None:
+            raise StatementError(
+                "there are no rows to train on",
+                hint="add FROM (SELECT …), or path = 'model.skops' for a ready model",
+            )
+        anomaly = bool(args.get("anomaly"))
+        name = target or _answer_name(using, anomaly)
+        job = training.Job.of(name, using, anomaly)
+        schema: Schema = args.get("schema") or Schema()
+        made = training.train(job, df, schema, self.model_storage.training_state_set)
+        models.store(self.model_storage, job, made)
+
+    def update(self, df: pd.DataFrame | None = None, args: Args | None = None) -> None:
+        """See `Engine.update`."""
+        from mindsql_engines.sklearn import updating
+
+        args = args or {}
+        _refuse_time_series(args)
+        base = self.base_model_storage
+        if base is None:
+            raise EngineError("FINETUNE needs the version to start from")
+        schema: Schema = args.get("schema") or Schema()
+        updating.update(base, self.model_storage, df, schema, args.get("using") or {})
+
+    def predictor(self, args: Args | None = None) -> Predictor:
+        """The stored model, loaded once for many batches."""
+        from mindsql_engines.sklearn import models
+
+        return models.load(self.model_storage, _trusted(args))
+
+    def predict(self, df: pd.DataFrame, args: Args | None = None) -> pd.DataFrame:
+        """See `Engine.predict`; the same answers as the predictor's."""
+        import pandas as pd
+        import pyarrow as pa
+
+        from mindsql_engines.sklearn import columns, models
+
+        meta = models.read(self.model_storage)
+        wanted = list((args or {}).get("columns") or [name for name, _ in meta["outputs"]])
+        folded = {str(column).casefold(): column for column in df.columns}
+        arrays, names = [], []
+        for name, kind in meta["inputs"]:
+            if name.casefold() in folded:
+                arrays.append(columns.from_series(df[folded[name.casefold()]], name, kind))
+                names.append(name)
+        batch = pa.RecordBatch.from_arrays(arrays, names=names)
+        answers = self.predictor(args).predict(batch, wanted)
+        return pd.DataFrame({name: answers[name].to_pandas() for name in wanted}, index=df.index)
+
+    def summary(self) -> Summary:
+        """See `Engine.summary`."""
+        from mindsql_engines.sklearn import models
+
+        return models.summary(self.model_storage)
+
+    def describe(self, key: str | None = None) -> pd.DataFrame:
+        """See `Engine.describe`: info, features, metrics, model and, for a classifier, confusion."""
+        from mindsql_engines.sklearn import models
+
+        return models.describe(self.model_storage, key)
+
+
+def _answer_name(using: Mapping[str, Any], anomaly: bool) -> str:
+    from mindsql_engines.sklearn import estimators
+
+    task = using.get("task")
+    if isinstance(using.get("estimator"), str):
+        task = estimators.task_of(using["estimator"])
+    if anomaly or task == "anomaly":
+        return "outlier"
+    if task == "clustering":
+        return "cluster"
+    raise StatementError("the statement names no target", hint="add PREDICT and the column to predict")
+
+
+def _trusted(args: Args | None) -> bool:
+    """Whether a pickle may be loaded: the caller or the query says so, never what is stored with the model."""
+    args = args or {}
+    return bool(args.get("trusted", (args.get("predict_params") or {}).get("trusted")))
+
+
+def _refuse_time_series(args: Args) -> None:
+    settings = args.get("timeseries_settings") or {}
+    if any(settings.get(key) for key in ("is_timeseries", "order_by", "group_by", "window", "horizon")):
+        raise StatementError(
+            "the engine sklearn does not forecast: it has no ORDER BY, GROUP BY, WINDOW or HORIZON",
+            hint="leave these clauses out and give lagged values as columns, or take a forecasting engine",
+        )

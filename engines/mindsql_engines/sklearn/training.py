@@ -1,0 +1,351 @@
+"""Owns training: rows and options in, a fitted estimator and what is known of it out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from mindsql.engine import Task
+from mindsql.errors import DataError, EngineError, MindSQLError, StatementError, UnknownNameError
+from mindsql.schema import Schema, family
+from mindsql_engines.sklearn import columns, estimators, features, parameters, scoring, targets
+from mindsql_engines.sklearn.encoding import Encoder
+from mindsql_engines.sklearn.features import Feature
+from mindsql_engines.sklearn.scoring import Scores
+from mindsql_engines.sklearn.targets import Target
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mindsql_engines.sklearn.columns import Codes, Numbers
+
+BASE_OPTIONS = estimators.names_in(
+    "estimator task path trusted test_size random_state confidence features engine tag"
+)
+Progress = Callable[[float, float, str], None]
+_STEPS = 5
+
+
+@dataclass
+class Trained:
+    """What training made."""
+
+    estimator: Any
+    name: str
+    encoder: Encoder
+    target: Target
+    features: list[Feature]
+    scores: Scores
+    rows: int
+    left_out: int
+    notes: list[str] = field(default_factory=list)
+    own_labels: bool = False
+    proba: bool = False
+    ranks: list[float] = field(default_factory=list)
+    chosen: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Job:
+    """A training to be done: names and options, checked."""
+
+    target: str
+    task: Task | None
+    estimator: str | None
+    given: dict[str, Any]
+    test_size: float
+    seed: int | None
+    level: float
+    wanted: list[str] | None
+
+    @classmethod
+    def of(cls, target: str, using: Mapping[str, Any], anomaly: bool) -> Job:
+        """From the options of a statement."""
+        estimator = using.get("estimator")
+        task = targets.check_task(using.get("task"), estimator, anomaly)
+        given = {key: value for key, value in using.items() if key not in BASE_OPTIONS}
+        size, level = using.get("test_size"), using.get("confidence")
+        size, level = 0.2 if size is None else float(size), 0.9 if level is None else float(level)
+        if not 0 <= size < 1:
+            raise StatementError(f"test_size is {size}, but must be from 0 up to, not including, 1")
+        if not 0 < level < 1:
+            raise StatementError(f"confidence is {level}, but must be between 0 and 1")
+        seed = using.get("random_state", 0)
+        wanted = using.get("features")
+        if wanted is not None and (
+            not isinstance(wanted, list) or not all(isinstance(w, str) for w in wanted)
+        ):
+            raise StatementError("features takes an array of column names")
+        return cls(target, task, estimator, given, size, seed, level, wanted)
+
+
+def train(job: Job, df: pd.DataFrame, schema: Schema, progress: Progress) -> Trained:
+    """Train on the rows of `df`, score on rows held out, then fit on all."""
+    progress(0, _STEPS, "reading columns")
+    if not len(df):
+        raise DataError("the training query gave no rows")
+    target, name = _target(job, df, schema)
+    with collected([]):
+        estimator = parameters.build(name, job.given, job.seed, named=job.estimator is not None)
+    if target.task == "classification":
+        parameters.use_labels(estimator, [columns.label_text(label) for label in target.classes])
+    own = None if job.target.casefold() not in [str(c).casefold() for c in df.columns] else job.target
+    arrays, types = _columns(job, df, schema, own, target)
+    found = features.choose(arrays, types, job.wanted)
+    used = [feature for feature in found if feature.used]
+    notes = [target.why] if target.why else []
+    notes += target.notes
+    notes += [f"left out: {feature.name} ({feature.reason})" for feature in found if not feature.used]
+    if not used:
+        reasons = "; ".join(f"{f.name}: {f.reason}" for f in found) or "there is no other column"
+        raise DataError(f"no column is left to predict from ({reasons})")
+    rows = int(target.kept.sum())
+    missing = len(df) - rows
+    if missing:
+        notes.append(f"left out: {missing} row{'s' if missing > 1 else ''} without a target")
+    arrays = {feature.name: arrays[feature.name] for feature in used}
+    style = estimators.style_of(estimator)
+
+    def fit(kept: Codes | None) -> tuple[Any, Encoder, Numbers]:
+        from sklearn.base import clone
+
+        part = arrays if kept is None else {k: a.take(pa.array(kept)) for k, a in arrays.items()}
+        count = rows if kept is None else len(kept)
+        encoder = Encoder.fit(used, part, style, job.seed)
+        matrix = encoder.matrix(part, count)
+        values = target.values if kept is None or target.values is None else target.values[kept]
+        fitted = clone(estimator)
+        adapt(fitted, encoder, values if target.task == "classification" else None, notes)
+        _fit(fitted, matrix, None if target.task in ("anomaly", "clustering") else values)
+        return fitted, encoder, matrix
+
+    with collected(notes):
+        scores = _hold_out(job, target, arrays, rows, fit, progress, notes)
+        progress(4, _STEPS, "training on all rows")
+        fitted, encoder, matrix = fit(None)
+        made = Trained(fitted, name, encoder, target, found, scores, rows, missing, notes)
+        _look_at(made, matrix, job.seed)
+    made.chosen = parameters.chosen(name, job.given, job.estimator is not None)
+    progress(_STEPS, _STEPS, "storing")
+    return made
+
+
+def _target(job: Job, df: pd.DataFrame, schema: Schema) -> tuple[Target, str]:
+    everything = np.ones(len(df), dtype=bool)
+    task = job.task
+    column = next((c for c in df.columns if str(c).casefold() == job.target.casefold()), None)
+    name = job.estimator
+    if task in ("anomaly", "clustering"):
+        answer = "BOOLEAN" if task == "anomaly" else "INTEGER"
+        target = Target(task, everything, answer_type=answer)
+        if task == "anomaly" and column is not None:
+            target.values = _known_anomalies(df[column], _type_of(schema, df, column))
+        return target, estimators.lookup(name or estimators.DEFAULT_FOR[task])
+    if column is None:
+        raise UnknownNameError.of("target column", job.target, map(str, df.columns))
+    kind = _type_of(schema, df, column)
+    by = f"estimator = '{name}'" if name else "task = 'regression'"
+    task, why = targets.find_task(job.target, df[column], kind, task, by)
+    target = targets.prepare(job.target, df[column], kind, task, why)
+    return target, estimators.lookup(name or estimators.DEFAULT_FOR[task])
+
+
+def _known_anomalies(series: pd.Series[Any], kind: str) -> Any:
+    """A column that says which rows are anomalous is for scoring only; any other is just not a feature."""
+    if family(kind) not in ("boolean", "number"):
+        return None
+    values = columns.numbers(columns.from_series(series, "", kind))
+    return values == 1 if np.isin(values, (0, 1)).all() else None
+
+
+def _type_of(schema: Schema, df: pd.DataFrame, column: Any) -> str:
+    found = schema.find(str(column))
+    return found.type if found is not None else columns.guess_type(df[column])
+
+
+def _columns(
+    job: Job, df: pd.DataFrame, schema: Schema, own: str | None, target: Target
+) -> tuple[dict[str, pa.Array], dict[str, str]]:
+    """The feature columns as Arrow arrays, one after the other, and their types."""
+    names = [column for column in df.columns if own is None or str(column).casefold() != own.casefold()]
+    if job.wanted is not None:
+        folded = {str(column).casefold(): column for column in names}
+        for wanted in job.wanted:
+            if wanted.casefold() not in folded:
+                raise UnknownNameError.of("column in features", wanted, map(str, names))
+        names = [folded[wanted.casefold()] for wanted in job.wanted]
+    arrays: dict[str, pa.Array] = {}
+    types: dict[str, str] = {}
+    whole = bool(target.kept.all())
+    for column in names:
+        name = str(column)
+        types[name] = _type_of(schema, df, column)
+        if features.unsupported(types[name]):
+            arrays[name] = pa.nulls(0)
+            continue
+        series = df[column] if whole else df[column][target.kept]
+        arrays[name] = columns.from_series(series, name, types[name])
+    return arrays, types
+
+
+def adapt(estimator: Any, encoder: Encoder, codes: Codes | None, notes: list[str]) -> None:
+    """Tell the estimator what only the matrix shows: category columns, bins, constraints by column name."""
+    known = estimator.get_params(deep=False)
+    if encoder.native_categories():
+        estimator.set_params(categorical_features=encoder.native_categories())
+    if encoder.style.categories == "bins" and known.get("min_categories") is None:
+        estimator.set_params(min_categories=encoder.bin_counts())
+    constraint = known.get("monotonic_cst")
+    if isinstance(constraint, Mapping):
+        signs = [0] * encoder.width
+        for name, sign in constraint.items():
+            own = [c for c in encoder.columns if c.name.casefold() == name.casefold()]
+            if not own or own[0].role != "number":
+                numeric = [c.name for c in encoder.columns if c.role == "number"]
+                raise UnknownNameError.of("number column in monotonic_cst", name, numeric)
+            signs[own[0].start] = sign
+        estimator.set_params(monotonic_cst=signs)
+    if (
+        codes is not None
+        and known.get("early_stopping") == "auto"
+        and len(codes) > 10_000
+        and (np.bincount(codes)[np.unique(codes)].min() < 2)
+    ):
+        # Its inner validation split is stratified, and a class of one row cannot be split.
+        estimator.set_params(early_stopping=False)
+        note = "early stopping is off, because a class has one row only"
+        if note not in notes:
+            notes.append(note)
+
+
+def _fit(estimator: Any, matrix: Numbers, values: Any) -> None:
+    name = type(estimator).__name__
+    try:
+        if values is None:
+            estimator.fit(matrix)
+        else:
+            estimator.fit(matrix, values)
+    except MindSQLError:
+        raise
+    except (
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        AttributeError,
+        IndexError,
+        np.linalg.LinAlgError,
+    ) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise EngineError(f"{name} could not be trained: {lines[0]}") from error
+    except MemoryError as error:
+        raise EngineError(f"{name} needs more memory than there is for {len(matrix)} rows") from error
+
+
+def _hold_out(
+    job: Job,
+    target: Target,
+    arrays: dict[str, pa.Array],
+    rows: int,
+    fit: Callable[[Codes | None], tuple[Any, Encoder, Numbers]],
+    progress: Progress,
+    notes: list[str],
+) -> Scores:
+    codes = target.values if target.task == "classification" else None
+    if target.task == "clustering":
+        return Scores()
+    held = scoring.split(rows, job.test_size, job.seed, codes) if job.test_size else None
+    if held is None:
+        why = "test_size is 0" if not job.test_size else f"{rows} rows are too few to hold some out"
+        notes.append(f"no scores: {why}")
+        return Scores()
+    train, test = held
+    progress(1, _STEPS, f"training on {len(train)} rows")
+    try:
+        fitted, encoder, _ = fit(train)
+        progress(2, _STEPS, f"scoring on {len(test)} rows")
+        x = encoder.matrix({k: a.take(pa.array(test)) for k, a in arrays.items()}, len(test))
+        scores = score(fitted, target, x, train, test, job)
+        progress(3, _STEPS, "measuring importances")
+        if target.task in ("classification", "regression"):
+            assert target.values is not None
+            y = target.values[test]
+            scores.importances = scoring.importances(fitted, encoder, x, y, codes is not None, job.seed)
+        return scores
+    except (EngineError, ValueError, IndexError) as error:
+        message = error.message if isinstance(error, MindSQLError) else str(error).strip().splitlines()[0]
+        notes.append(f"no scores: {message}")
+        return Scores()
+
+
+def score(fitted: Any, target: Target, x: Numbers, train: Codes, test: Codes, job: Job) -> Scores:
+    """The scores that fit the task, on the rows `test`, beside a baseline learnt from the rows `train`."""
+    values = target.values
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if target.task == "anomaly":
+            truth = None if values is None else values[test]
+            share = float(np.mean(values[train])) if values is not None else 0.0
+            return scoring.anomaly(fitted, x, truth, share)
+        assert values is not None
+        if target.task == "classification":
+            return scoring.classification(fitted, x, values[test], values[train], len(target.classes))
+        return scoring.regression(fitted, x, values[test], values[train], job.level)
+
+
+def _look_at(made: Trained, matrix: Numbers, seed: int | None) -> None:
+    """Try the fitted estimator on some of its rows: it must predict, and we see what else it can answer."""
+    estimator, task = made.estimator, made.target.task
+    at = np.arange(len(matrix))
+    if len(matrix) > 2000:
+        at = np.sort(np.random.default_rng(seed).choice(len(matrix), 2000, replace=False))
+    sample = matrix[at]
+    name = type(estimator).__name__
+    try:
+        predicted = np.asarray(estimator.predict(sample))
+        if predicted.reshape(-1).shape[0] != len(sample):
+            raise EngineError(f"{name} answers several columns, and a model has one target")
+        proba = estimator.predict_proba(sample) if hasattr(estimator, "predict_proba") else None
+        if task == "anomaly":
+            ranks = -np.asarray(estimator.score_samples(sample), dtype=np.float64)
+            made.ranks = [float(q) for q in np.quantile(ranks, np.linspace(0, 1, min(1001, len(ranks))))]
+    except (ValueError, TypeError, IndexError) as error:
+        raise EngineError(f"{name} was trained but cannot predict: {str(error).splitlines()[0]}") from error
+    made.proba = proba is not None and task in ("classification", "clustering")
+    if made.proba:
+        top = np.sort(np.asarray(proba), axis=1)[:, -2:]
+        clear = top[:, -1] - top[:, 0] > 1e-9 if top.shape[1] > 1 else np.ones(len(top), dtype=bool)
+        labels = np.argmax(np.asarray(proba), axis=1)
+        if task == "classification":
+            labels = np.asarray(estimator.classes_)[labels]
+        made.own_labels = bool((labels != predicted)[clear].any()) or name in (
+            "SVC",
+            "NuSVC",
+            "FixedThresholdClassifier",
+            "TunedThresholdClassifierCV",
+        )
+    if task == "clustering":
+        made.scores = scoring.clustering(predicted, sample, seed)
+        made.target.classes = list(range(np.asarray(proba).shape[1])) if proba is not None else []
+
+
+@contextmanager
+def collected(notes: list[str]) -> Iterator[None]:
+    """Turn what scikit-learn warns of into notes."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            for warning in caught:
+                if issubclass(warning.category, FutureWarning | DeprecationWarning):
+                    continue  # news for who writes Python, not for who writes SQL
+                text = " ".join(str(warning.message).split())
+                note = f"{warning.category.__name__}: {text[:300]}"
+                if note not in notes and len(notes) < 50:
+                    notes.append(note)

@@ -1,0 +1,161 @@
+"""Owns FINETUNE: going on with a trained estimator on new rows only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from mindsql.engine import Storage
+from mindsql.errors import DataError, EngineError, StatementError
+from mindsql.schema import Schema
+from mindsql_engines.sklearn import artifacts, columns, estimators, models, scoring, training
+from mindsql_engines.sklearn.encoding import Encoder
+from mindsql_engines.sklearn.targets import Target
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mindsql_engines.sklearn.columns import Numbers
+
+LEARN_ON = estimators.names_in(
+    "BernoulliNB CategoricalNB ComplementNB GaussianNB MultinomialNB MLPClassifier MLPRegressor "
+    "PassiveAggressiveClassifier PassiveAggressiveRegressor Perceptron SGDClassifier SGDRegressor "
+    "SGDOneClassSVM MiniBatchKMeans"
+)
+"""Estimators whose `partial_fit` takes more rows."""
+
+ADD_TREES = estimators.names_in(
+    "BaggingClassifier BaggingRegressor ExtraTreesClassifier ExtraTreesRegressor GradientBoostingClassifier "
+    "GradientBoostingRegressor IsolationForest RandomForestClassifier RandomForestRegressor"
+)
+"""Estimators that grow further trees on other rows. The histogram estimators are not among them: their warm start
+is only valid on the very rows of the first training, since they bin the values anew."""
+
+
+def update(
+    base: Storage, storage: Storage, df: pd.DataFrame | None, schema: Schema, using: dict[str, Any]
+) -> None:
+    """Continue the model in `base` on the rows of `df`, and keep the result in `storage`."""
+    meta, estimator, encoder = models.load_parts(base, trusted=False)
+    name = type(estimator).__name__
+    if encoder is None or name not in LEARN_ON | ADD_TREES:
+        what = name if encoder is not None else "a registered model"
+        raise StatementError(
+            f"{what} cannot be continued on new rows only",
+            hint=f"RETRAIN it on all rows; FINETUNE works with {', '.join(sorted(LEARN_ON | ADD_TREES))}",
+        )
+    if df is None or not len(df):
+        raise DataError("the FINETUNE query gave no rows")
+    storage.training_state_set(0, 3, "reading columns")
+    job = _job(meta)
+    target = _target(meta, df, schema)
+    arrays = _arrays(meta, df, target)
+    rows = int(target.kept.sum())
+    notes: list[str] = []
+    with training.collected(notes):
+        matrix = encoder.matrix(arrays, rows)
+        codes = target.values if target.task == "classification" else None
+        held = scoring.split(rows, job.test_size, job.seed, codes) if job.test_size else None
+        if held is not None and target.values is not None and target.task != "anomaly":
+            storage.training_state_set(1, 3, f"training on {len(held[0])} new rows")
+            try:
+                _continue(estimator, matrix[held[0]], target.values[held[0]], meta, encoder)
+                scores = training.score(estimator, target, matrix[held[1]], held[0], held[1], job)
+                meta |= {"metrics": scores.metrics, "baseline": scores.baseline, "accuracy": scores.accuracy}
+                if scores.interval is not None:
+                    meta["interval"] = scores.interval
+            except EngineError as error:
+                notes.append(f"the scores are those of the version before: {error.message}")
+            _, estimator, _ = models.load_parts(base, trusted=False)
+        storage.training_state_set(2, 3, "training on all new rows")
+        done = _continue(estimator, matrix, target.values, meta, encoder)
+    meta["rows"] += rows
+    meta["left_out"] += len(df) - rows
+    meta["notes"] = [*meta["notes"], f"FINETUNE: {done} on {rows} new rows", *notes]
+    meta["tables"]["model"] = models.parameters_table(estimator, [])
+    data = artifacts.dumps({"estimator": estimator, "wordings": encoder.wordings}, name)
+    models.write(storage, meta, data, models.ARTIFACT)
+    storage.training_state_set(3, 3, "storing")
+
+
+def _job(meta: dict[str, Any]) -> training.Job:
+    return training.Job(
+        meta["target"],
+        meta["task"],
+        meta["estimator"],
+        {},
+        meta["test_size"],
+        meta["seed"],
+        meta["level"],
+        None,
+    )
+
+
+def _target(meta: dict[str, Any], df: pd.DataFrame, schema: Schema) -> Target:
+    """The new rows' target, in the classes that the model knows."""
+    everything = np.ones(len(df), dtype=bool)
+    if meta["task"] in ("anomaly", "clustering"):
+        return Target(meta["task"], everything)
+    name = meta["target"]
+    column = next((c for c in df.columns if str(c).casefold() == name.casefold()), None)
+    if column is None:
+        raise DataError(f'the new rows lack the target column "{name}"')
+    if meta["task"] == "regression":
+        found = schema.find(name)
+        kind = found.type if found is not None else columns.guess_type(df[column])
+        values = columns.numbers(columns.from_series(df[column], name, kind), name)
+        kept = ~np.isnan(values)
+        target = Target("regression", kept, values[kept])
+    else:
+        codes, labels = columns.labels_of(df[column], meta["answer_type"])
+        known = {str(label): code for code, label in enumerate(meta["classes"])}
+        unseen = [label for label in labels if str(label) not in known]
+        if unseen:
+            raise DataError(
+                f'the model has no class for the value {columns.label_text(unseen[0])} of the target "{name}"',
+                hint="RETRAIN the model on all rows",
+            )
+        kept = codes >= 0
+        place = np.array([known[str(label)] for label in labels], dtype=np.int64)
+        target = Target("classification", kept, place[codes[kept]], meta["classes"])
+    if not kept.any():
+        raise DataError(f'no new row has a value of the target "{name}"')
+    return target
+
+
+def _arrays(meta: dict[str, Any], df: pd.DataFrame, target: Target) -> dict[str, pa.Array]:
+    folded = {str(column).casefold(): column for column in df.columns}
+    missing = [name for name, _ in meta["inputs"] if name.casefold() not in folded]
+    if missing:
+        raise DataError(f'the new rows lack the column "{missing[0]}"')
+    whole = bool(target.kept.all())
+    arrays = {}
+    for name, kind in meta["inputs"]:
+        series = df[folded[name.casefold()]]
+        arrays[name] = columns.from_series(series if whole else series[target.kept], name, kind)
+    return arrays
+
+
+def _continue(estimator: Any, matrix: Numbers, values: Any, meta: dict[str, Any], encoder: Encoder) -> str:
+    """Fit further; says what was done."""
+    name = type(estimator).__name__
+    classification = meta["task"] == "classification"
+    if classification and name in ADD_TREES and len(np.unique(values)) < len(estimator.classes_):
+        raise DataError(f"to grow on, {name} needs new rows of every class")
+    values = None if meta["task"] in ("anomaly", "clustering") else values
+    try:
+        if name in LEARN_ON:
+            estimator.partial_fit(matrix) if values is None else estimator.partial_fit(matrix, values)
+            return "learnt on"
+        before = int(estimator.n_estimators)
+        # New trees in the share that the new rows have of all rows, so that each row counts about alike.
+        added = max(1, round(before * min(1.0, len(matrix) / max(1, meta["rows"]))))
+        estimator.set_params(warm_start=True, n_estimators=before + added)
+        training.adapt(estimator, encoder, None, [])
+        estimator.fit(matrix) if values is None else estimator.fit(matrix, values)
+        estimator.set_params(warm_start=False)
+        return f"grew {added} further tree{'s' if added > 1 else ''}"
+    except (ValueError, TypeError, ArithmeticError, AttributeError, IndexError) as error:
+        raise EngineError(f"{name} could not be trained on: {str(error).splitlines()[0]}") from error
