@@ -24,18 +24,18 @@ DEFAULT_PROJECT = "mindsql"
 PROJECT_ALIASES = {"mindsdb": DEFAULT_PROJECT}
 
 _TABLES = {
-    "_projects": "name VARCHAR PRIMARY KEY",
-    "_engines": "name VARCHAR PRIMARY KEY, handler VARCHAR, options JSON, created_at TIMESTAMP",
+    "_projects": "name VARCHAR",
+    "_engines": "name VARCHAR, handler VARCHAR, options JSON, created_at TIMESTAMP",
     "_engine_files": "engine VARCHAR, name VARCHAR, content BLOB",
     "_models": "project VARCHAR, name VARCHAR, active INTEGER, created_at TIMESTAMP",
     "_versions": (
-        "id VARCHAR PRIMARY KEY, project VARCHAR, model VARCHAR, number INTEGER, status VARCHAR, engine VARCHAR, "
+        "id VARCHAR, project VARCHAR, model VARCHAR, number INTEGER, status VARCHAR, engine VARCHAR, "
         "handler VARCHAR, target VARCHAR, query VARCHAR, options JSON, settings JSON, tag VARCHAR, summary JSON, "
         "error VARCHAR, libraries JSON, digest VARCHAR, created_at TIMESTAMP, seconds DOUBLE, owner VARCHAR"
     ),
     "_artifacts": "version VARCHAR, name VARCHAR, content BLOB, digest VARCHAR",
     "_views": "project VARCHAR, name VARCHAR, query VARCHAR, created_at TIMESTAMP",
-    "_sources": "name VARCHAR PRIMARY KEY, engine VARCHAR, parameters JSON, created_at TIMESTAMP",
+    "_sources": "name VARCHAR, engine VARCHAR, parameters JSON, created_at TIMESTAMP",
 }
 
 
@@ -374,8 +374,13 @@ class Catalog:
 
     def save_version(self, version: Version) -> None:
         """Write a version's row anew."""
-        self._delete("_versions", id=version.id)
-        self._insert("_versions", _version_row(version))
+        row = _version_row(version)
+        terms = ", ".join(f"{key} = ${index}" for index, key in enumerate(row, 1))
+        run(
+            self._raw,
+            f"UPDATE {self.table('_versions')} SET {terms} WHERE id = ${len(row) + 1}",
+            [*row.values(), version.id],
+        )
 
     def add_artifacts(self, version: Version, files: Mapping[str, bytes]) -> Version:
         """Store a version's files. Returns the version with their digest."""

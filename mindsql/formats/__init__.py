@@ -1,7 +1,7 @@
 """Owns the output formats: a result in, text out, with every DuckDB type written in full.
 
 `table` and `box` align columns and can be held to a terminal's size, `markdown` is for documents, `csv`,
-`json` and `jsonl` are for programs, `line` is for wide rows. All stream: memory does not grow with the result.
+`json` and `jsonl` are for programs, `line` is for wide rows. All stream: memory stays flat on large results.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import io
 import shutil
 from typing import TextIO
 
-from mindsql.formats.rows import Rows
+from mindsql.formats.rows import CHUNK, Rows
 
 FORMATS = ("table", "box", "csv", "json", "jsonl", "markdown", "line")
 MAX_ROWS = 40
@@ -18,7 +18,7 @@ MAX_ROWS = 40
 MAX_COL_WIDTH = 80
 """Terminal cells that one column takes at most on a terminal."""
 
-__all__ = ["FORMATS", "MAX_COL_WIDTH", "MAX_ROWS", "Rows", "render_table", "write", "write_for"]
+__all__ = ["CHUNK", "FORMATS", "MAX_COL_WIDTH", "MAX_ROWS", "Rows", "render_table", "write", "write_for"]
 
 
 def write(

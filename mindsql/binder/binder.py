@@ -1,0 +1,144 @@
+"""Owns the steps of binding: names become relations, scopes are found, their columns resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import mindsql_grammar as grammar
+from sqlglot import expressions as exp
+
+from mindsql.binder.columns import resolve_scope
+from mindsql.binder.relations import MODEL, Expansion, expand
+from mindsql.binder.tree import direct_tables, generate, twin
+from mindsql.bound import BoundModel, BoundQuery, Scope
+from mindsql.catalog import Snapshot
+from mindsql.errors import StatementError, UnknownNameError
+from mindsql.schema import Schema
+
+Describe: TypeAlias = Callable[[str], Schema]
+"""The columns of a SQL text, as DuckDB sees them. Raises StatementError."""
+
+
+@dataclass
+class Binder:
+    """Binds queries against one snapshot.
+
+    Attributes:
+        snapshot: The catalog.
+        project: The current project, where unqualified model names are looked up.
+        is_table: Whether DuckDB itself has a relation of that (unqualified) name.
+        describe: Asks DuckDB for the columns of a query.
+        native_schema: Asks a source for the columns of a native query.
+        source_relation: The SQL with which DuckDB reads a source's table, given the name's parts after the source.
+        system: SQL of a system table (`information_schema.models`), or None.
+    """
+
+    snapshot: Snapshot
+    project: str
+    is_table: Callable[[str], bool]
+    describe: Describe
+    native_schema: Callable[[str, str], Schema]
+    source_relation: Callable[[str, tuple[str, ...]], exp.Expr | None]
+    system: Callable[[str, str], str | None]
+    check_params: Callable[[BoundModel, Mapping[str, Any]], Mapping[str, Any]] = lambda _, given: given
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def bind(self, query: grammar.Query) -> BoundQuery | None:
+        """Bind a query; None when nothing in it is ours, so that DuckDB may have it as it was written.
+
+        Raises:
+            StatementError: A name, a join or an input is not right.
+            CatalogError: A model is not ready.
+        """
+        tree = query.tree.copy()
+        name_parameters(tree)
+        expansion = expand(self, tree, query.natives)
+        tree = expansion.tree
+        if not expansion.touched:
+            if query.options:
+                raise StatementError(
+                    f'USING {query.options[0].key}: there is no model in this query',
+                    hint="USING k = v gives options to models in FROM",
+                    span=(query.options[0].span.start, query.options[0].span.end),
+                )
+            return None
+        self._give_params(expansion, query)
+        describe = _Twins(self, expansion)
+        scopes: list[Scope] = []
+        selects = [
+            select
+            for select in tree.find_all(exp.Select, bfs=False)
+            if any(MODEL in table.meta for table in direct_tables(select))
+        ]
+        # Deepest first: an outer scope reads the finished inner one.
+        selects.sort(key=lambda select: -select.depth)
+        for number, select in enumerate(selects):
+            scopes.append(resolve_scope(select, f"s{number}", expansion.models, describe))
+        # The statement with every model replaced by an empty relation of its columns: DuckDB checks the rest.
+        schema = describe(tree) if isinstance(tree, exp.Query) else Schema()
+        if isinstance(tree, (exp.Insert, exp.Create, exp.Copy)):
+            inner = tree.args.get("expression") or tree.this
+            if isinstance(inner, exp.Query):
+                describe(inner.unnest() if isinstance(inner, exp.Subquery) else inner)
+        return BoundQuery(tree, scopes, expansion.natives, schema)
+
+    def _give_params(self, expansion: Expansion, query: grammar.Query) -> None:
+        """Hand the trailing USING to the models: `k` to every one, `alias.k` to one."""
+        aliases = {alias.casefold(): key for key, alias in expansion.aliases.items()}
+        given: dict[str, dict[str, Any]] = {key: {} for key in expansion.models}
+        for option in query.options:
+            value = self._value(option.value)
+            span = (option.span.start, option.span.end)
+            owner = aliases.get(option.path[0].casefold()) if len(option.path) > 1 else None
+            if owner is not None:
+                given[owner][".".join(option.path[1:]).casefold()] = value
+                continue
+            if not given:
+                raise UnknownNameError(
+                    f"USING {option.key}: there is no model in this query",
+                    hint="USING k = v gives options to models in FROM",
+                    span=span,
+                )
+            for params in given.values():
+                params.setdefault(option.key.casefold(), value)
+        for key, params in given.items():
+            model = expansion.models[key]
+            expansion.models[key] = BoundModel(model.version, self.check_params(model, params))
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, grammar.Parameter):
+            return self.parameters[parameter_name(value.name)]
+        return value
+
+
+def parameter_name(name: str) -> str:
+    """The name under which a parameter is kept: `1` becomes `p1`."""
+    return f"p{name}" if name.isdigit() else name
+
+
+def name_parameters(tree: exp.Expr) -> None:
+    """Give positional parameters names, so that pieces of the statement can be run apart."""
+    for node in tree.find_all(exp.Placeholder, exp.Parameter):
+        this = node.this
+        node.set("this", parameter_name(this.name if isinstance(this, exp.Expr) else str(this)))
+
+
+class _Twins:
+    """Describes parts of a tree with every model and native query replaced by an empty relation."""
+
+    def __init__(self, binder: Binder, expansion: Expansion) -> None:
+        self._binder = binder
+        self._schemas: dict[str, Schema] = {
+            key: model.columns for key, model in expansion.models.items()
+        }
+        for name, (source, text) in expansion.natives.items():
+            self._schemas[name] = binder.native_schema(source, text)
+        self._known: dict[str, Schema] = {}
+
+    def __call__(self, tree: exp.Expr) -> Schema:
+        sql = generate(twin(tree, self._schemas))
+        if sql not in self._known:
+            self._known[sql] = self._binder.describe(sql)
+        return self._known[sql]

@@ -1,0 +1,415 @@
+"""Owns what a column's name means in a SELECT with a model: the relation it belongs to, stars, projection names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from sqlglot import expressions as exp
+
+from mindsql.binder.relations import MODEL
+from mindsql.binder.tree import column, cross_if_bare, from_items
+from mindsql.bound import SCOPE, BoundModel, Relation, Scope
+from mindsql.errors import StatementError, UnknownNameError
+from mindsql.schema import Schema
+
+_SEPARATOR = "mindsql separator"
+_CLAUSES = ("expressions", "where", "group", "having", "qualify", "order", "distinct", "windows", "limit", "offset")
+
+
+def resolve_scope(
+    select: exp.Select,
+    key: str,
+    models: Mapping[str, BoundModel],
+    describe: Callable[[exp.Expr], Schema],
+) -> Scope:
+    """Resolve the columns of one SELECT with models, in place.
+
+    Raises:
+        UnknownNameError: A qualified column that its relation does not have.
+        StatementError: An ambiguous column, or a form of FROM that cannot hold a model.
+    """
+    _flatten(select)
+    relations = list(_relations(select, models))
+    _describe(select, relations, describe)
+    scope = Scope(key, select, relations)
+    resolver = _Resolver(scope, describe)
+    resolver.expand_stars()
+    for clause in _CLAUSES:
+        for node in _nodes(select.args.get(clause)):
+            resolver.visit(node, clause)
+    for _, join in from_items(select):
+        if join is not None and join.args.get("on") is not None:
+            resolver.visit(join.args["on"], "on")
+    _name_projections(select, describe)
+    return scope
+
+
+def span_of(node: exp.Expr) -> tuple[int, int] | None:
+    """Where a name stands in the statement, when the parser has noted it."""
+    for part in (node, *node.find_all(exp.Identifier)):
+        if "start" in part.meta and "end" in part.meta:
+            return part.meta["start"], part.meta["end"] + 1
+    return None
+
+
+def _nodes(value: object) -> list[exp.Expr]:
+    values = value if isinstance(value, list) else [value]
+    return [node for node in values if isinstance(node, exp.Expr)]
+
+
+def _flatten(select: exp.Select) -> None:
+    """Bring the items of FROM into one list: joins that hang on a table, and parentheses round joins."""
+    source = select.args["from_"]
+    joins: list[exp.Join] = list(select.args.get("joins") or [])
+    first = source.this
+    while True:
+        inner = first.this if isinstance(first, exp.Subquery) and not first.alias else None
+        if isinstance(inner, exp.Table) and any(MODEL in table.meta for table in inner.find_all(exp.Table)):
+            first = inner
+        hanging = first.args.get("joins")
+        if not hanging:
+            break
+        first.set("joins", None)
+        joins = [*hanging, *joins]
+    source.set("this", first)
+    flat: list[exp.Join] = []
+    for join in joins:
+        flat.append(join)
+        item = join.this
+        if isinstance(item, exp.Subquery) and isinstance(item.this, exp.Table):
+            if any(MODEL in table.meta for table in item.find_all(exp.Table)):
+                raise StatementError(
+                    "a model cannot stand in a join in parentheses",
+                    hint="write the joins one after the other, the model last",
+                )
+        elif isinstance(item, exp.Table) and item.args.get("joins"):
+            flat.extend(item.args["joins"])
+            item.set("joins", None)
+    for join in flat:
+        cross_if_bare(join) if MODEL not in join.this.meta else None
+    select.set("joins", flat)
+
+
+def _relations(select: exp.Select, models: Mapping[str, BoundModel]) -> Iterator[Relation]:
+    taken: set[str] = set()
+    for number, (item, join) in enumerate(from_items(select)):
+        alias = item.alias_or_name
+        if not alias and isinstance(item, exp.Table):
+            alias = item.this.name if hasattr(item.this, "name") else ""
+            alias = alias or item.this.sql_name().lower()
+        if not alias:
+            alias = f"_{number}"
+        if "." in alias or "/" in alias:
+            alias = alias.rsplit("/", 1)[-1].split(".", 1)[0] or f"_{number}"
+        if not item.alias:
+            item.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
+        if alias.casefold() in taken:
+            raise StatementError(
+                f'the name "{alias}" stands twice in FROM',
+                hint=f"give one of them another name: AS {alias}2",
+                span=span_of(item),
+            )
+        taken.add(alias.casefold())
+        key = item.meta.get(MODEL)
+        model = models[key] if key is not None else None
+        yield Relation(alias, model.columns if model is not None else Schema(), item, join, model)
+
+
+def _describe(select: exp.Select, relations: list[Relation], describe: Callable[[exp.Expr], Schema]) -> None:
+    """Ask DuckDB for the columns of all relations at once, models standing as empty relations."""
+    data = [relation for relation in relations if relation.model is None]
+    if not data:
+        return
+    stars: list[exp.Expr] = []
+    for relation in data:
+        stars.append(exp.Column(this=exp.Star(), table=exp.to_identifier(relation.alias, quoted=True)))
+        stars.append(exp.alias_(exp.Null(), _SEPARATOR, quoted=True))
+    # Join conditions take no part: only the relations' columns are wanted, and names in conditions are not resolved yet.
+    source = select.args["from_"].copy()
+    joins = [join.copy() for join in select.args.get("joins") or []]
+    for join in joins:
+        for key in ("on", "using", "side", "kind", "method"):
+            join.set(key, None)
+        join.set("kind", "CROSS")
+    probe = exp.Select(expressions=stars, from_=source, joins=joins)
+    found = iter(describe(with_visible_ctes(probe, select)))
+    for relation in data:
+        columns = []
+        for item in found:
+            if item.name == _SEPARATOR:
+                break
+            columns.append(item)
+        relation.columns = Schema(columns)
+
+
+def visible_ctes(node: exp.Expr) -> list[exp.CTE]:
+    """The common table expressions that a query can name, outermost first."""
+    found: list[exp.CTE] = []
+    child: exp.Expr = node
+    current: exp.Expr | None = node
+    while current is not None:
+        with_ = current.args.get("with_")
+        if isinstance(current, exp.With):
+            # We stand in one of them: only the earlier ones are visible.
+            found = [*current.expressions[: current.expressions.index(child)], *found]
+            child = current.parent or current
+            current = child.parent
+            continue
+        if isinstance(with_, exp.With):
+            found = [*with_.expressions, *found]
+        child, current = current, current.parent
+    return found
+
+
+def with_visible_ctes(query: exp.Select, place: exp.Expr) -> exp.Select:
+    """Give a query the common table expressions that it names, as they are visible at `place`."""
+    visible = {cte.alias.casefold(): cte for cte in visible_ctes(place)}
+    wanted: dict[str, exp.CTE] = {}
+    pending: list[exp.Expr] = [query]
+    while pending:
+        for table in pending.pop().find_all(exp.Table):
+            name = table.name.casefold()
+            if not table.db and name in visible and name not in wanted:
+                wanted[name] = visible[name]
+                pending.append(visible[name])
+    if wanted:
+        recursive = any(cte.parent is not None and cte.parent.args.get("recursive") for cte in wanted.values())
+        ordered = [cte.copy() for name, cte in visible.items() if name in wanted]
+        query.set("with_", exp.With(expressions=ordered, recursive=recursive or None))
+    return query
+
+
+class _Resolver:
+    def __init__(self, scope: Scope, describe: Callable[[exp.Expr], Schema]) -> None:
+        self.scope = scope
+        self.describe = describe
+        self.relations = {relation.alias.casefold(): relation for relation in scope.relations}
+        self.aliases = {
+            projection.alias.casefold() for projection in scope.select.expressions if projection.alias
+        }
+        self.nested = scope.select.parent is not None
+
+    # Stars ------------------------------------------------------------------------------------------------------
+
+    def expand_stars(self) -> None:
+        projections: list[exp.Expr] = []
+        for projection in self.scope.select.expressions:
+            if isinstance(projection, exp.Star):
+                projections.extend(self.star(projection, None))
+            elif isinstance(projection, exp.Column) and isinstance(projection.this, exp.Star):
+                projections.extend(self.star(projection.this, projection.table))
+            elif projection.find(exp.Columns):
+                raise StatementError(
+                    "COLUMNS() cannot stand in a SELECT with a model",
+                    hint="SELECT COLUMNS(…) FROM (SELECT … FROM data JOIN model)",
+                )
+            else:
+                projections.append(projection)
+        self.scope.select.set("expressions", projections)
+
+    def star(self, star: exp.Star, alias: str | None) -> Iterator[exp.Expr]:
+        if alias is not None and alias.casefold() not in self.relations:
+            raise UnknownNameError.of("relation", alias, [r.alias for r in self.scope.relations])
+        dropped = {node.name.casefold() for node in star.args.get("except_") or []}
+        replaced = {node.alias.casefold(): node.this for node in star.args.get("replace") or []}
+        renamed = {node.this.name.casefold(): node.alias for node in star.args.get("rename") or []}
+        seen: set[str] = set()
+        merged = self.merged() if alias is None else {}
+        for relation in self.scope.relations:
+            if alias is not None and relation.alias.casefold() != alias.casefold():
+                continue
+            for item in relation.columns:
+                folded = item.name.casefold()
+                if folded in merged and relation is not merged[folded]:
+                    continue
+                seen.add(folded)
+                if folded in dropped:
+                    continue
+                value: exp.Expr = replaced[folded].copy() if folded in replaced else column(item.name, relation.alias)
+                yield exp.alias_(value, renamed.get(folded, item.name), quoted=True)
+        unknown = (dropped | set(replaced) | set(renamed)) - seen
+        if unknown:
+            name = sorted(unknown)[0]
+            raise UnknownNameError.of("column", name, seen)
+
+    def merged(self) -> dict[str, Relation]:
+        """Columns that JOIN … USING makes one, each with the relation it is taken from."""
+        found: dict[str, Relation] = {}
+        for index, relation in enumerate(self.scope.relations):
+            for node in (relation.join.args.get("using") if relation.join is not None else None) or []:
+                folded = node.name.casefold()
+                side = (relation.join.side if relation.join is not None else "").upper()
+                earlier = [r for r in self.scope.relations[:index] if r.find(node.name) is not None]
+                if relation.model is not None:
+                    continue
+                if side == "RIGHT" or not earlier:
+                    found[folded] = relation
+                else:
+                    found.setdefault(folded, earlier[0])
+        return found
+
+    # Columns ----------------------------------------------------------------------------------------------------
+
+    def visit(
+        self,
+        node: exp.Expr,
+        clause: str,
+        hidden: frozenset[str] = frozenset(),
+        shadowed: frozenset[str] = frozenset(),
+        top: bool = True,
+    ) -> None:
+        """Resolve the columns below a node.
+
+        Args:
+            node: Where to look.
+            clause: The clause of the scope's SELECT that the node stands in.
+            hidden: Aliases of relations that nested queries bring, which stand before ours.
+            shadowed: Column names that nested queries or lambdas bring.
+            top: Whether the node belongs to the scope's SELECT itself.
+        """
+        if isinstance(node, exp.Column):
+            self.column(node, clause, hidden, shadowed, top)
+            return
+        if isinstance(node, exp.Select):
+            items = [item for item, _ in from_items(node)]
+            hidden = hidden | {item.alias_or_name.casefold() for item in items if item.alias_or_name}
+            if any(not c.table and self.owners(c.name) for c in node.find_all(exp.Column)):
+                shadowed = shadowed | self.own_columns(node)
+            top = False
+        elif isinstance(node, exp.Lambda):
+            shadowed = shadowed | {parameter.name.casefold() for parameter in node.expressions}
+        elif isinstance(node, exp.Comprehension):
+            shadowed = shadowed | {node.expression.name.casefold()}
+        for child in list(node.iter_expressions()):
+            self.visit(child, clause, hidden, shadowed, top)
+
+    def own_columns(self, select: exp.Select) -> frozenset[str]:
+        """The columns that a nested SELECT's own FROM brings."""
+        if select.args.get("from_") is None:
+            return frozenset()
+        probe = exp.Select(
+            expressions=[exp.Star()],
+            from_=select.args["from_"].copy(),
+            joins=[join.copy() for join in select.args.get("joins") or []],
+        )
+        try:
+            return frozenset(c.name.casefold() for c in self.describe(with_visible_ctes(probe, select)))
+        except StatementError:
+            # It cannot stand alone: a lateral join. Its names are then taken for its own.
+            return frozenset(c.name.casefold() for c in select.find_all(exp.Column) if not c.table)
+
+    def owners(self, name: str) -> list[Relation]:
+        return [relation for relation in self.scope.relations if relation.find(name) is not None]
+
+    def column(
+        self, node: exp.Column, clause: str, hidden: frozenset[str], shadowed: frozenset[str], top: bool
+    ) -> None:
+        parts = [part.name for part in node.parts]
+        if isinstance(node.this, exp.Star):
+            return
+        # `a.b.c` is a relation's column, or a field of a column: as DuckDB, the relation goes first.
+        for index in range(min(len(parts), 4) - 1, 0, -1):
+            alias = parts[index - 1]
+            relation = self.relations.get(alias.casefold())
+            if relation is None or alias.casefold() in hidden:
+                continue
+            found = relation.find(parts[index])
+            if found is not None:
+                return self.replace(node, relation, found.name, parts[index + 1 :])
+            if index == len(parts) - 1:
+                raise self.unknown(node, relation, parts[index])
+        name = parts[0]
+        if name.casefold() in shadowed:
+            return None
+        if len(parts) > 1 and name.casefold() in hidden:
+            return None
+        if top and clause == "order" and len(parts) == 1 and name.casefold() in self.aliases:
+            return None
+        owners = self.owners(name)
+        if not owners:
+            if top and len(parts) == 1 and name.casefold() not in self.aliases:
+                self.refuse(node, name)
+            return None
+        relation = self.owner(node, name, owners)
+        found = relation.find(name)
+        assert found is not None
+        return self.replace(node, relation, found.name, parts[1:])
+
+    def owner(self, node: exp.Column, name: str, owners: list[Relation]) -> Relation:
+        """Which of several relations an unqualified column belongs to."""
+        if len(owners) == 1:
+            return owners[0]
+        merged = self.merged().get(name.casefold())
+        if merged is not None:
+            return merged
+        data = [relation for relation in owners if relation.model is None]
+        outputs = [r for r in owners if r.model is not None and r.model.version.outputs.find(name) is not None]
+        # An input has the value of the data's column of its name, so it takes nothing from the data's.
+        if len(data) == 1 and not outputs:
+            return data[0]
+        if not data and len(outputs) == 1:
+            return outputs[0]
+        raise StatementError(
+            f'the column "{name}" is ambiguous',
+            hint="write " + " or ".join(f"{relation.alias}.{name}" for relation in owners),
+            span=span_of(node),
+        )
+
+    def replace(self, node: exp.Column, relation: Relation, name: str, fields: list[str]) -> None:
+        resolved: exp.Expr = column(name, relation.alias)
+        resolved.meta[SCOPE] = self.scope.key
+        for part in fields:
+            resolved = exp.Dot(this=resolved, expression=exp.to_identifier(part, quoted=True))
+        parent = node.parent
+        if isinstance(parent, exp.Select) and node.arg_key == "expressions":
+            resolved = exp.alias_(resolved, fields[-1] if fields else name, quoted=True)
+        node.replace(resolved)
+
+    def unknown(self, node: exp.Column, relation: Relation, name: str) -> UnknownNameError:
+        if relation.model is not None:
+            return unknown_model_column(relation.model, name, span_of(node))
+        return UnknownNameError.of("column", f"{relation.alias}.{name}", relation.columns.names, span=span_of(node))
+
+    def refuse(self, node: exp.Column, name: str) -> None:
+        """An unknown column in a query from models alone is told with the models' inputs."""
+        if not self.nested and not self.scope.data and name.casefold() not in self.relations:
+            model = self.scope.relations[0].model
+            assert model is not None
+            raise unknown_model_column(model, name, span_of(node))
+        if name.casefold() in self.relations:
+            raise StatementError(
+                f'"{name}" is a relation, not a column, and cannot be a value in a query with a model',
+                hint=f"name its columns: {name}.{next(iter(self.relations[name.casefold()].columns.names), '*')}",
+                span=span_of(node),
+            )
+
+
+def unknown_model_column(model: BoundModel, name: str, span: tuple[int, int] | None) -> UnknownNameError:
+    """`the model m has no column x`, with its inputs and outputs."""
+    error = UnknownNameError.of("column", name, model.columns.names)
+    near = error.hint.split("?")[0] + "? " if error.hint and error.hint.startswith("did") else ""
+    return UnknownNameError(
+        f'the model "{model.name}" has no column "{name}"',
+        hint=f"{near}inputs: {', '.join(model.version.inputs.names)}; outputs: {', '.join(model.version.outputs.names)}",
+        span=span,
+    )
+
+
+def _name_projections(select: exp.Select, describe: Callable[[exp.Expr], Schema]) -> None:
+    """Name every projection as DuckDB names it: after rewriting, its own text would show."""
+    if all(isinstance(projection, exp.Alias) for projection in select.expressions):
+        return
+    try:
+        names = describe(with_visible_ctes(select.copy(), select) if select.parent is not None else select).names
+    except StatementError:
+        if select.parent is None:
+            raise
+        return  # it refers to an outer query: the names are the outer query's affair only by position
+    if len(names) != len(select.expressions):
+        return  # unnest() of a struct makes several columns of one
+    projections = []
+    for projection, name in zip(select.expressions, names, strict=True):
+        if not isinstance(projection, exp.Alias):
+            projection = exp.alias_(projection, name, quoted=True)
+        projections.append(projection)
+    select.set("expressions", projections)

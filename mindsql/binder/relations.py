@@ -1,0 +1,211 @@
+"""Owns what a table's name means: a CTE, a model, a view of ours, a system table, a source's table, or DuckDB's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import mindsql_grammar as grammar
+from sqlglot import expressions as exp
+
+from mindsql.binder.tree import RELATION
+from mindsql.bound import BoundModel
+from mindsql.catalog import DEFAULT_PROJECT, Model, View
+from mindsql.errors import StatementError, UnknownNameError
+
+if TYPE_CHECKING:
+    from mindsql.binder.binder import Binder
+
+MODEL = "mindsql_model"
+"""Key in `Table.meta`: the model that a table stands for, a key of `Expansion.models`."""
+
+_VIEW_DEPTH = 32
+_MODEL_TABLES = frozenset({"models", "models_versions", "predictors"})
+
+
+@dataclass
+class Expansion:
+    """A tree with its views and system tables written out, and what its marked tables stand for."""
+
+    tree: exp.Expr
+    models: dict[str, BoundModel] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    natives: dict[str, tuple[str, str]] = field(default_factory=dict)
+    touched: bool = False
+
+
+def expand(binder: Binder, tree: exp.Expr, natives: tuple[grammar.Native, ...]) -> Expansion:
+    """Resolve every table of a tree, in place. Raises UnknownNameError, CatalogError."""
+    expansion = Expansion(tree)
+    _Expander(binder, expansion).walk(natives, 0)
+    return expansion
+
+
+class _Expander:
+    def __init__(self, binder: Binder, expansion: Expansion) -> None:
+        self.binder = binder
+        self.expansion = expansion
+
+    def walk(self, natives: tuple[grammar.Native, ...], depth: int) -> None:
+        targets = _write_targets(self.expansion.tree)
+        for table in list(self.expansion.tree.find_all(exp.Table)):
+            if RELATION in table.meta or table.meta.get("mindsql_done") or id(table) in targets:
+                continue
+            table.meta["mindsql_done"] = True
+            self.resolve(table, natives, depth)
+
+    def resolve(self, table: exp.Table, natives: tuple[grammar.Native, ...], depth: int) -> None:
+        if not isinstance(table.this, exp.Identifier):
+            return  # a table function
+        parts = tuple(part.name for part in table.parts)
+        if len(parts) == 1 and parts[0].startswith("__native_"):
+            return self.native(table, natives[int(parts[0].removeprefix("__native_"))])
+        if len(parts) == 1 and _is_cte(table):
+            return None
+        system = self.binder.system(*(parts if len(parts) == 2 else ("", "")))
+        if system is None and len(parts) == 2 and parts[1].casefold() in _MODEL_TABLES:
+            project = self.binder.snapshot.project(parts[0])
+            system = self.binder.system(project, parts[1]) if project else None
+        if system is not None:
+            return self.subquery(table, grammar.parse_query(system), depth)
+        found = self.model_or_view(parts)
+        if isinstance(found, tuple):
+            return self.model(table, *found)
+        if isinstance(found, View):
+            if depth >= _VIEW_DEPTH:
+                raise StatementError(f'the view "{found.name}" refers to itself')
+            return self.subquery(table, grammar.parse_query(found.query), depth + 1)
+        if len(parts) > 1 and (source := self.binder.snapshot.source(parts[0])) is not None:
+            relation = self.binder.source_relation(source.name, parts[1:])
+            if relation is not None:
+                self.expansion.touched = True
+                self.replace(table, relation)
+        elif len(parts) > 1 and (project := self.binder.snapshot.project(parts[0])) is not None:
+            snapshot = self.binder.snapshot
+            known = [m.name for m in snapshot.models if m.project == project]
+            known += [v.name for v in snapshot.views if v.project == project]
+            if project != DEFAULT_PROJECT or not parts[1].startswith("_"):
+                raise UnknownNameError.of("model", ".".join(parts), known, hint=None if known else _NO_MODELS)
+        return None
+
+    def model_or_view(self, parts: tuple[str, ...]) -> tuple[Model, int | None] | View | None:
+        """The model (with the version asked for) or the view that a dotted name means."""
+        snapshot = self.binder.snapshot
+        version: int | None = None
+        if len(parts) > 1 and parts[-1].isdigit():
+            version, parts = int(parts[-1]), parts[:-1]
+        if len(parts) == 1:
+            project: str | None = self.binder.project
+        elif len(parts) == 2:
+            project = snapshot.project(parts[0])
+        else:
+            return None
+        if project is None:
+            return None
+        name = parts[-1]
+        model = snapshot.model(project, name)
+        if model is None and len(parts) == 1:
+            model = snapshot.model(DEFAULT_PROJECT, name)
+        view = snapshot.view(project, name) if version is None else None
+        if view is None and version is None and len(parts) == 1:
+            view = snapshot.view(DEFAULT_PROJECT, name)
+        if model is None and view is None:
+            return None
+        if len(parts) == 1 and version is None and self.binder.is_table(name):
+            # A table of that name was made later: DuckDB's statements keep their meaning.
+            return None
+        return (model, version) if model is not None else view
+
+    def model(self, table: exp.Table, model: Model, version: int | None) -> None:
+        key = f"m{len(self.expansion.models)}"
+        table.meta[MODEL] = key
+        table.meta[RELATION] = key
+        alias = table.alias or (model.name if version is not None else table.name)
+        if table.args.get("alias") is None:
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
+        if table.args["alias"].args.get("columns"):
+            raise StatementError(
+                f'the columns of the model "{model.name}" cannot be renamed in FROM',
+                hint="rename them in SELECT: m.y AS other",
+            )
+        self.expansion.models[key] = BoundModel(model.version(version))
+        self.expansion.aliases[key] = alias
+        self.expansion.touched = True
+
+    def native(self, table: exp.Table, native: grammar.Native) -> None:
+        source = self.binder.snapshot.source(native.source[0])
+        if source is None:
+            raise UnknownNameError.of(
+                "database", native.source[0], [s.name for s in self.binder.snapshot.sources], hint=None
+            )
+        name = f"__native_{len(self.expansion.natives)}"
+        table.set("this", exp.to_identifier(name, quoted=True))
+        if table.args.get("alias") is None:
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(source.name, quoted=True)))
+        table.meta[RELATION] = name
+        self.expansion.natives[name] = (source.name, native.text)
+        self.expansion.touched = True
+
+    def subquery(self, table: exp.Table, query: grammar.Query, depth: int) -> None:
+        inner = _Expander(self.binder, Expansion(query.tree, self.expansion.models, self.expansion.aliases, self.expansion.natives))
+        if depth:
+            # A view's own text: positions and trailing USING belong to it, not to the statement.
+            inner.expansion.aliases = {}
+        inner.walk(query.natives, depth)
+        self.expansion.touched = True
+        self.replace(table, exp.Subquery(this=inner.expansion.tree))
+
+    def replace(self, table: exp.Table, relation: exp.Expr) -> None:
+        """Put a relation in a table's place, keeping its alias and joins."""
+        if relation.args.get("alias") is None:
+            alias = table.args.get("alias") or exp.TableAlias(this=exp.to_identifier(table.name, quoted=True))
+            relation.set("alias", alias.copy())
+        for key in ("joins", "sample", "pivots"):
+            if table.args.get(key):
+                relation.set(key, table.args[key])
+        if table is self.expansion.tree:
+            self.expansion.tree = relation
+        else:
+            table.replace(relation)
+
+
+_NO_MODELS = "there are no models yet: CREATE MODEL name FROM (SELECT …) PREDICT target"
+
+
+def _write_targets(tree: exp.Expr) -> set[int]:
+    """The tables that a statement writes to: never models."""
+    found: set[int] = set()
+    for node in tree.find_all(exp.Insert, exp.Update, exp.Delete, exp.Create, exp.Merge):
+        target = node.this
+        if isinstance(target, exp.Schema):
+            target = target.this
+        if isinstance(target, exp.Table):
+            found.add(id(target))
+    return found
+
+
+def _is_cte(table: exp.Table) -> bool:
+    """Whether an unqualified name means a common table expression of an enclosing query."""
+    name = table.name.casefold()
+    node: exp.Expr = table
+    parent = node.parent
+    while parent is not None:
+        with_ = parent.args.get("with_")
+        if isinstance(with_, exp.With) and node is not with_:
+            if any(cte.alias.casefold() == name for cte in with_.expressions):
+                return True
+        if isinstance(parent, exp.With):
+            # Inside a CTE: the earlier ones are visible, all of them when recursive.
+            for cte in parent.expressions:
+                if cte is node and not parent.args.get("recursive"):
+                    break
+                if cte.alias.casefold() == name:
+                    return True
+            # The With's owner must not be asked again for the CTEs that come later.
+            owner = parent.parent
+            node, parent = owner if owner is not None else parent, owner.parent if owner is not None else None
+            continue
+        node, parent = parent, parent.parent
+    return False
+
+

@@ -1,0 +1,122 @@
+"""Owns the small questions asked of sqlglot trees: what stands in a FROM, what belongs to a SELECT, how it is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import cast
+
+from sqlglot import expressions as exp
+
+from mindsql.schema import Schema
+
+RELATION = "mindsql_relation"
+"""Key in `Table.meta`: the model or native query that a table stands for."""
+
+
+def generate(tree: exp.Expr) -> str:
+    """A tree as DuckDB's SQL."""
+    return tree.sql(dialect="duckdb", comments=False)
+
+
+def column(name: str, table: str | None = None) -> exp.Column:
+    """A quoted column."""
+    return exp.column(exp.to_identifier(name, quoted=True), exp.to_identifier(table, quoted=True) if table else None)
+
+
+def table(name: str) -> exp.Table:
+    """A quoted table."""
+    return exp.Table(this=exp.to_identifier(name, quoted=True))
+
+
+def from_items(select: exp.Select) -> Iterator[tuple[exp.Expr, exp.Join | None]]:
+    """The items of a SELECT's FROM in order, each with the join that brings it in."""
+    source = select.args.get("from_")
+    if source is None:
+        return
+    yield source.this, None
+    for join in select.args.get("joins") or []:
+        yield join.this, join
+
+
+def direct_tables(select: exp.Select) -> Iterator[exp.Table]:
+    """The tables that stand in a SELECT's own FROM, also in parentheses, but not in its subqueries."""
+    pending = [item for item, _ in from_items(select)]
+    while pending:
+        item = pending.pop(0)
+        if isinstance(item, exp.Subquery) and isinstance(item.this, exp.Table):
+            item = item.this
+        if isinstance(item, exp.Table):
+            yield item
+            pending.extend(join.this for join in item.args.get("joins") or [])
+
+
+def and_terms(condition: exp.Expr | None) -> list[exp.Expr]:
+    """The terms of a conjunction, parentheses taken off."""
+    if condition is None:
+        return []
+    condition = condition.unnest() if isinstance(condition, exp.Paren) else condition
+    if isinstance(condition, exp.And):
+        return and_terms(condition.this) + and_terms(condition.expression)
+    return [condition]
+
+
+def or_terms(condition: exp.Expr) -> list[exp.Expr]:
+    """The terms of a disjunction, parentheses taken off."""
+    condition = condition.unnest() if isinstance(condition, exp.Paren) else condition
+    if isinstance(condition, exp.Or):
+        return or_terms(condition.this) + or_terms(condition.expression)
+    return [condition]
+
+
+def conjunction(terms: Iterable[exp.Expr]) -> exp.Expr | None:
+    """Terms joined by AND; None for none."""
+    result: exp.Expr | None = None
+    for term in terms:
+        term = exp.Paren(this=term) if isinstance(term, exp.Or) else term
+        result = term if result is None else exp.And(this=result, expression=term)
+    return result
+
+
+def set_where(select: exp.Select, terms: Iterable[exp.Expr]) -> None:
+    """Replace a SELECT's WHERE."""
+    condition = conjunction(terms)
+    select.set("where", exp.Where(this=condition) if condition is not None else None)
+
+
+def empty_relation(schema: Schema) -> exp.Select:
+    """`SELECT NULL::T AS a, …`: a relation of that shape, for DuckDB to check a query against."""
+    projections = [
+        exp.alias_(exp.Cast(this=exp.Null(), to=data_type(item.type)), item.name, quoted=True) for item in schema
+    ]
+    return exp.Select(expressions=projections or [exp.alias_(exp.Null(), "no_columns", quoted=True)])
+
+
+def data_type(name: str) -> exp.Expr:
+    """A DuckDB type's name as a node; names that sqlglot does not know (ENUMs) are taken as they are."""
+    return exp.Var(this=name)
+
+
+def twin(tree: exp.Expr, schemas: Mapping[str, Schema]) -> exp.Expr:
+    """A copy in which every table that stands for a model or a native query is an empty relation."""
+    copy = tree.copy()
+    for node in list(copy.find_all(exp.Table)):
+        key = node.meta.get(RELATION)
+        if key not in schemas:
+            continue
+        alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
+        replacement = exp.Subquery(this=empty_relation(schemas[key]), alias=alias.copy())
+        if node.args.get("joins"):
+            replacement.set("joins", [join.copy() for join in node.args["joins"]])
+        if node.parent is None:
+            return cast(exp.Expr, replacement)
+        node.replace(replacement)
+    for join in copy.find_all(exp.Join):
+        cross_if_bare(join)
+    return copy
+
+
+def cross_if_bare(join: exp.Join) -> None:
+    """A join without a condition is a CROSS JOIN: printed as a comma it would bind weaker than its neighbours."""
+    if join.args.get("on") is None and not join.args.get("using") and not join.args.get("method"):
+        join.set("side", None)
+        join.set("kind", "CROSS")

@@ -1,0 +1,185 @@
+"""Owns queries from models alone: the WHERE that gives their inputs becomes the rows that they are asked for."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+from sqlglot import expressions as exp
+
+from mindsql.binder.columns import span_of
+from mindsql.binder.tree import and_terms, or_terms
+from mindsql.bound import Relation, Scope
+from mindsql.errors import StatementError
+from mindsql.planner.frame import frame_column
+from mindsql.planner.inputs import input_of, scope_columns
+
+_MOST_BRANCHES = 1000
+
+
+@dataclass
+class Branch:
+    """One way of WHERE to be true: the inputs it binds, each to an expression, a list of them or a subquery."""
+
+    bound: dict[tuple[str, str], exp.Expr | list[exp.Expr] | exp.Query] = field(default_factory=dict)
+    consumed: list[exp.Expr] = field(default_factory=list)
+
+
+def input_rows(scope: Scope, terms: list[exp.Expr], given: set[tuple[str, str]]) -> tuple[exp.Select, list[exp.Expr]]:
+    """The SELECT that gives the input rows, and the terms of WHERE that it makes true.
+
+    Args:
+        scope: A scope whose relations are all models.
+        terms: The terms of its WHERE.
+        given: Inputs that another model's answer sets.
+
+    Raises:
+        StatementError: No input is given, or one is given otherwise than by `=`, IN or IS NULL.
+    """
+    branches = [_branch(scope, branch, given) for branch in _disjuncts(scope, terms)]
+    names = list(dict.fromkeys(key for branch in branches for key in branch.bound))
+    selects = [_select(branch, names) for branch in branches]
+    if len(selects) == 1:
+        return selects[0], branches[0].consumed
+    union: exp.Query = selects[0]
+    for select in selects[1:]:
+        union = exp.Union(this=union, expression=select, distinct=True)
+    columns = [
+        exp.alias_(exp.column(exp.to_identifier(frame_column(*key), quoted=True)), frame_column(*key), quoted=True)
+        for key in names
+    ]
+    rows = exp.Subquery(this=union, alias=exp.TableAlias(this=exp.to_identifier("rows", quoted=True)))
+    return exp.Select(expressions=columns, from_=exp.From(this=rows)), []
+
+
+def _disjuncts(scope: Scope, terms: list[exp.Expr]) -> list[list[exp.Expr]]:
+    """WHERE as a disjunction of conjunctions; an OR that mentions no input stays one term."""
+    choices: list[list[list[exp.Expr]]] = []
+    for term in terms:
+        parts = or_terms(term)
+        if len(parts) > 1 and any(input_of(column, scope) for column in scope_columns(term, scope)):
+            choices.append([branch for part in parts for branch in _disjuncts(scope, and_terms(part))])
+        else:
+            choices.append([[term]])
+    count = 1
+    for choice in choices:
+        count *= len(choice)
+    if count > _MOST_BRANCHES:
+        raise StatementError(
+            f"WHERE has {count} ways to give the inputs, more than {_MOST_BRANCHES}",
+            hint="put the inputs in a table and JOIN it",
+        )
+    return [list(itertools.chain.from_iterable(picked)) for picked in itertools.product(*choices)]
+
+
+def _branch(scope: Scope, terms: list[exp.Expr], given: set[tuple[str, str]]) -> Branch:
+    branch = Branch()
+    rest: list[exp.Expr] = []
+    for term in terms:
+        found = _binding(scope, term)
+        if found is None or found[0] in branch.bound:
+            rest.append(term)
+        else:
+            branch.bound[found[0]] = found[1]
+            branch.consumed.append(term)
+    for term in rest:
+        for column in scope_columns(term, scope):
+            owner = input_of(column, scope)
+            key = (owner[0].alias, owner[1].name) if owner is not None else None
+            if owner is not None and key not in branch.bound and key not in given:
+                raise StatementError(
+                    f'{term.sql(dialect="duckdb")} gives no value to the input "{column.name}"',
+                    hint=f"give it by {column.name} = …, IN (…) or IS NULL; {describe_inputs(owner[0])}",
+                    span=span_of(term),
+                )
+    if not branch.bound and not given:
+        relation = scope.models[0]
+        raise StatementError(
+            f'no input of the model "{relation.alias}" is given'
+            + ("" if len(terms) == 0 else " in a branch of WHERE" if terms else ""),
+            hint=f"write WHERE {_example(relation)}, or JOIN a table; {describe_inputs(relation)}",
+            span=span_of(terms[0]) if terms else None,
+        )
+    return branch
+
+
+def describe_inputs(relation: Relation) -> str:
+    """`inputs: sqft INTEGER, location VARCHAR`."""
+    assert relation.model is not None
+    inputs = relation.model.version.inputs
+    return "inputs: " + ", ".join(f"{item.name} {item.type}" for item in inputs)
+
+
+def _example(relation: Relation) -> str:
+    assert relation.model is not None
+    inputs = relation.model.version.inputs
+    return " AND ".join(f"{item.name} = …" for item in inputs[:2]) or "…"
+
+
+def _binding(scope: Scope, term: exp.Expr) -> tuple[tuple[str, str], exp.Expr | list[exp.Expr] | exp.Query] | None:
+    """The input that a term gives, and its value or values."""
+    if isinstance(term, (exp.EQ, exp.NullSafeEQ)):
+        for side, value in ((term.this, term.expression), (term.expression, term.this)):
+            owner = input_of(side, scope)
+            if owner is not None and _is_constant(scope, value):
+                return (owner[0].alias, owner[1].name), value
+    elif isinstance(term, exp.Is) and isinstance(term.expression, exp.Null):
+        owner = input_of(term.this, scope)
+        if owner is not None:
+            return (owner[0].alias, owner[1].name), exp.Null()
+    elif isinstance(term, exp.In):
+        owner = input_of(term.this, scope)
+        if owner is None:
+            return None
+        key = (owner[0].alias, owner[1].name)
+        query = term.args.get("query")
+        if query is not None:
+            return key, query.unnest() if isinstance(query, exp.Subquery) else query
+        if term.expressions and all(_is_constant(scope, value) for value in term.expressions):
+            return key, list(term.expressions)
+    return None
+
+
+def _is_constant(scope: Scope, value: exp.Expr) -> bool:
+    """Whether a value depends on no row. A column of an outer query is an error: there is no row of it here."""
+    if any(True for _ in scope_columns(value, scope)):
+        return False
+    for column in value.find_all(exp.Column):
+        if column.find_ancestor(exp.Query) is scope.select:
+            raise StatementError(
+                f"{column.sql(dialect='duckdb')} is a column of an outer query, and cannot be the input of a model "
+                "in a subquery",
+                hint="JOIN the model in the outer query instead",
+                span=span_of(column),
+            )
+    return True
+
+
+def _select(branch: Branch, names: list[tuple[str, str]]) -> exp.Select:
+    projections: list[exp.Expr] = []
+    items: list[exp.Expr] = []
+    for key in names:
+        value = branch.bound.get(key, exp.Null())
+        if isinstance(value, (list, exp.Query)):
+            alias = f"v{len(items)}"
+            if isinstance(value, list):
+                rows = [exp.Tuple(expressions=[item.copy()]) for item in value]
+                inner: exp.Expr = exp.Values(expressions=rows)
+            else:
+                inner = value.copy()
+            items.append(
+                exp.Subquery(
+                    this=exp.Select(expressions=[exp.Star()], from_=exp.From(this=exp.Subquery(this=inner))),
+                    alias=exp.TableAlias(this=exp.to_identifier(alias), columns=[exp.to_identifier("v")]),
+                )
+            )
+            cell: exp.Expr = exp.column("v", alias)
+        else:
+            cell = value.copy()
+        projections.append(exp.alias_(cell, frame_column(*key), quoted=True))
+    select = exp.Select(expressions=projections or [exp.alias_(exp.Boolean(this=True), "row", quoted=True)])
+    if items:
+        select.set("from_", exp.From(this=items[0]))
+        select.set("joins", [exp.Join(this=item, kind="CROSS") for item in items[1:]])
+        select.set("distinct", exp.Distinct())
+    return select

@@ -1,0 +1,82 @@
+"""Owns how a plan is shown: one line for each operator, the last first, what it runs below it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mindsql.binder.tree import generate
+from mindsql.planner.operators import (
+    Compute,
+    Finish,
+    Operator,
+    ParameterCell,
+    Plan,
+    Predict,
+    Scan,
+    Values,
+    inputs_of,
+)
+
+
+def explain(plan: Plan, measured: Callable[[Operator], str] = lambda operator: "") -> str:
+    """A plan as text.
+
+    Args:
+        plan: The plan.
+        measured: What to add to an operator's line (EXPLAIN ANALYZE: rows, batches, seconds).
+    """
+    lines: list[str] = []
+    shown: set[int] = set()
+
+    def show(operator: Operator, indent: int, name: str | None = None) -> None:
+        pad = "  " * indent
+        label = f"{name} = " if name else ""
+        if id(operator) in shown:
+            lines.append(f"{pad}{label}(as above)")
+            return
+        shown.add(id(operator))
+        figures = measured(operator)
+        lines.append(f"{pad}{label}{_title(operator, plan)}" + (f"  [{figures}]" if figures else ""))
+        lines.extend(f"{pad}  {line}" for line in _details(operator, plan))
+        if isinstance(operator, (Scan, Finish)):
+            for key, child in operator.inputs.items():
+                show(child, indent + 1, key)
+        else:
+            for child in inputs_of(operator):
+                show(child, indent + 1)
+
+    show(plan.root, 0)
+    for name, (source, text) in plan.natives.items():
+        lines.append(f"{name} = {source} ({text.strip()})")
+    if plan.rules:
+        lines.append("rules: " + ", ".join(plan.rules))
+    return "\n".join(lines)
+
+
+def _title(operator: Operator, plan: Plan) -> str:
+    if isinstance(operator, Predict):
+        version = operator.model.version
+        return f"Predict {version.project}.{version.model}.{version.number} ({version.engine})"
+    if isinstance(operator, Finish) and plan.direct is not None and operator is plan.root:
+        return "Finish: no query, columns are picked"
+    return type(operator).__name__
+
+
+def _details(operator: Operator, plan: Plan) -> list[str]:
+    if isinstance(operator, Predict):
+        given = [
+            name if source is not None and source.split(".", 1)[-1] == name else f"{name} = {source or 'NULL'}"
+            for name, source in operator.inputs.items()
+        ]
+        lines = [f"inputs: {', '.join(given)}", f"outputs: {', '.join(operator.outputs) or 'none'}"]
+        if operator.model.params:
+            lines.append("using: " + ", ".join(f"{key} = {value!r}" for key, value in operator.model.params.items()))
+        return lines
+    if isinstance(operator, Values):
+        cells = (f"${cell.name}" if isinstance(cell, ParameterCell) else repr(cell) for cell in operator.cells)
+        return [", ".join(f"{name} = {cell}" for name, cell in zip(operator.names, cells, strict=True))]
+    if isinstance(operator, Compute):
+        return [f"{name} = {generate(value)}" for name, value in operator.columns.items()]
+    if isinstance(operator, Finish) and plan.direct is not None and operator is plan.root:
+        return [", ".join(name if name == source.split(".", 1)[-1] else f"{source} AS {name}" for name, source in plan.direct)]
+    return [generate(operator.tree)]

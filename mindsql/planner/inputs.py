@@ -1,0 +1,155 @@
+"""Owns where a model's inputs come from: ON and WHERE that set them, and columns of their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sqlglot import expressions as exp
+
+from mindsql.binder.columns import span_of
+from mindsql.binder.tree import and_terms
+from mindsql.bound import SCOPE, Relation, Scope
+from mindsql.errors import StatementError
+from mindsql.schema import Column
+
+_TRIVIAL = ("TRUE", "1 = 1", "0 = 0")
+
+
+@dataclass
+class Mappings:
+    """What is set explicitly: `(model alias, input)` → expression over the scope's columns."""
+
+    values: dict[tuple[str, str], exp.Expr] = field(default_factory=dict)
+    terms: dict[tuple[str, str], exp.Expr] = field(default_factory=dict)
+
+    def add(self, relation: Relation, name: str, value: exp.Expr, term: exp.Expr) -> bool:
+        """Note one. Returns False when the input is set already."""
+        key = (relation.alias, name)
+        if key in self.values:
+            return False
+        self.values[key] = value
+        self.terms[key] = term
+        return True
+
+
+def scope_columns(node: exp.Expr, scope: Scope) -> Iterator[exp.Column]:
+    """The columns below a node that belong to the scope's relations."""
+    return (part for part in node.find_all(exp.Column) if part.meta.get(SCOPE) == scope.key)
+
+
+def input_of(node: exp.Expr, scope: Scope) -> tuple[Relation, Column] | None:
+    """The model's input that a node is, or None."""
+    if not isinstance(node, exp.Column) or node.meta.get(SCOPE) != scope.key:
+        return None
+    for relation in scope.models:
+        if relation.alias == node.table and relation.model is not None:
+            if relation.model.version.outputs.find(node.name) is None:
+                found = relation.model.version.inputs.find(node.name)
+                return (relation, found) if found is not None else None
+    return None
+
+
+def assignment(term: exp.Expr, scope: Scope) -> tuple[Relation, Column, exp.Expr] | None:
+    """`m.input = value` (either way round), the value not reading `m` itself."""
+    if not isinstance(term, (exp.EQ, exp.NullSafeEQ)):
+        return None
+    for side, value in ((term.this, term.expression), (term.expression, term.this)):
+        found = input_of(side, scope)
+        if found is not None and all(c.table != found[0].alias for c in scope_columns(value, scope)):
+            return found[0], found[1], value
+    return None
+
+
+def map_joins(scope: Scope) -> Mappings:
+    """Read the ON and USING of the joins that bring models in.
+
+    Raises:
+        StatementError: A RIGHT or FULL join with a model, or an ON that does not set an input.
+    """
+    mappings = Mappings()
+    first_is_model = scope.relations[0].model is not None
+    for index, relation in enumerate(scope.relations):
+        join = relation.join
+        if join is None:
+            continue
+        follows_model = any(earlier.model is not None for earlier in scope.relations[:index])
+        side, kind, method = (str(join.args.get(key) or "").upper() for key in ("side", "kind", "method"))
+        if relation.model is not None or follows_model:
+            _check_kind(relation, side, kind, method, first_is_model and index == 1)
+        if relation.model is None and not (first_is_model and index == 1):
+            continue
+        for term in and_terms(join.args.get("on")):
+            if term.sql().upper() in _TRIVIAL:
+                continue
+            found = assignment(term, scope)
+            if found is None:
+                raise _not_a_mapping(scope, relation, term)
+            if not mappings.add(found[0], found[1].name, found[2], term):
+                raise StatementError(
+                    f'ON sets the input "{found[1].name}" of "{found[0].alias}" twice', span=span_of(term)
+                )
+        for node in join.args.get("using") or []:
+            model = relation if relation.model is not None else scope.relations[0]
+            assert model.model is not None
+            if model.model.version.inputs.find(node.name) is None:
+                raise StatementError(
+                    f'"{node.name}" is no input of the model "{model.alias}"',
+                    hint="inputs: " + ", ".join(model.model.version.inputs.names),
+                    span=span_of(node),
+                )
+        join.set("on", None)
+        join.set("using", None)
+    return mappings
+
+
+def _check_kind(relation: Relation, side: str, kind: str, method: str, after_model: bool) -> None:
+    word = " ".join(part for part in (method, side, kind) if part and part not in ("INNER", "OUTER", "CROSS"))
+    allowed = ("",) if after_model else ("", "LEFT", "SEMI", "ANTI") if relation.model is None else ("", "LEFT")
+    if word in allowed:
+        return
+    what = "after a model" if relation.model is None else "with a model"
+    raise StatementError(
+        f"a {word} JOIN {what} has no meaning: a model answers the rows it is given and has none of its own",
+        hint="put the joins between tables in a subquery, then write: … JOIN model",
+        span=span_of(relation.item),
+    )
+
+
+def _not_a_mapping(scope: Scope, relation: Relation, term: exp.Expr) -> StatementError:
+    model = relation if relation.model is not None else scope.relations[0]
+    assert model.model is not None
+    inputs = model.model.version.inputs.names
+    example = f"{model.alias}.{inputs[0]} = …" if inputs else "…"
+    return StatementError(
+        f"ON of a model can only set its inputs, and {term.sql(dialect='duckdb')} does not",
+        hint=f"write ON {example}, and put conditions in WHERE; inputs: {', '.join(inputs)}",
+        span=span_of(term),
+    )
+
+
+def map_where(scope: Scope, terms: list[exp.Expr], mappings: Mappings) -> list[exp.Expr]:
+    """Read the terms of WHERE that set inputs. Returns those terms; they stay filters too."""
+    found_terms = []
+    for term in terms:
+        found = assignment(term, scope)
+        if found is not None and mappings.add(found[0], found[1].name, found[2], term):
+            found_terms.append(term)
+    return found_terms
+
+
+def missing_input(relation: Relation, name: str, available: list[str]) -> StatementError:
+    """An input that nothing gives."""
+    return StatementError(
+        f'the model "{relation.alias}" needs the input "{name}", and no relation in FROM has such a column',
+        hint=f"map it: ON {relation.alias}.{name} = <expression>; columns there are: {', '.join(available)}",
+    )
+
+
+def ambiguous_input(relation: Relation, name: str, owners: list[str]) -> StatementError:
+    """An input that several relations could give."""
+    return StatementError(
+        f'the input "{name}" of the model "{relation.alias}" could come from '
+        + " or ".join(f"{owner}.{name}" for owner in owners),
+        hint=f"say which: ON {relation.alias}.{name} = {owners[0]}.{name}",
+    )

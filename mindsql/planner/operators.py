@@ -1,0 +1,122 @@
+"""Owns the operators of a plan: `Scan`, `Values`, `Predict`, `Finish`. Data flows from the inputs to the last one.
+
+Roughly the same in Python, for `SELECT t.a, m.y FROM t JOIN m WHERE m.y > 3`:
+
+    batches = scan("SELECT t.a, t.x FROM t")                 # Scan
+    batches = (append(b, predict(b)) for b in batches)       # Predict
+    rows    = finish("SELECT a, y FROM p0 WHERE y > 3", p0=batches)   # Finish
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from sqlglot import expressions as exp
+
+from mindsql.bound import BoundModel
+from mindsql.schema import Schema
+
+
+@dataclass
+class Scan:
+    """Rows out of DuckDB or a source: `tree`, a SELECT over tables and over `inputs`."""
+
+    tree: exp.Select
+    inputs: dict[str, Operator] = field(default_factory=dict)
+
+
+@dataclass
+class Values:
+    """One input row of constants, without asking DuckDB.
+
+    Attributes:
+        names: The frame's column names.
+        cells: A Python value, or a `ParameterCell`, for each of them.
+        required: Whether the cell was given by `=`: NULL then gives no row, as `= NULL` is never true.
+    """
+
+    names: list[str]
+    cells: list[Any]
+    required: list[bool]
+
+
+@dataclass(frozen=True)
+class ParameterCell:
+    """A cell whose value is a parameter's."""
+
+    name: str
+
+
+@dataclass
+class Predict:
+    """Appends a model's columns to each batch.
+
+    Attributes:
+        source: Where the batches come from.
+        model: The model version, with the options of the query.
+        inputs: The model's input → the frame's column that it is taken from; None when it is not given.
+        outputs: The model's output → the frame's column that it becomes. Only what is read.
+    """
+
+    source: Operator
+    model: BoundModel
+    inputs: dict[str, str | None]
+    outputs: dict[str, str]
+
+
+@dataclass
+class Compute:
+    """Expressions between two models: `columns` are appended, computed from the frame. A small `Finish`."""
+
+    source: Operator
+    name: str
+    columns: dict[str, exp.Expr]
+
+
+@dataclass
+class Finish:
+    """The user's own statement over the registered `inputs`."""
+
+    tree: exp.Expr
+    inputs: dict[str, Operator]
+
+
+Operator: TypeAlias = "Scan | Values | Predict | Compute | Finish"
+
+
+@dataclass
+class Plan:
+    """What the executor runs.
+
+    Attributes:
+        root: The last operator, always a `Finish`.
+        direct: When the `Finish` only picks and renames columns of its one input: new name → frame column, in order.
+            It then needs no second query.
+        natives: Native queries by the name of the table that stands for them: `(source, text)`.
+        schema: The columns of the answer; empty when the statement gives none.
+        rules: The names of the optional rules that changed it.
+    """
+
+    root: Finish
+    direct: list[tuple[str, str]] | None = None
+    natives: dict[str, tuple[str, str]] = field(default_factory=dict)
+    schema: Schema = field(default_factory=Schema)
+    rules: tuple[str, ...] = ()
+
+
+def inputs_of(operator: Operator) -> list[Operator]:
+    """The operators that feed one."""
+    if isinstance(operator, (Scan, Finish)):
+        return list(operator.inputs.values())
+    if isinstance(operator, (Predict, Compute)):
+        return [operator.source]
+    return []
+
+
+def walk(operator: Operator) -> Iterator[Operator]:
+    """An operator and everything below it, the inputs first."""
+    for child in inputs_of(operator):
+        yield from walk(child)
+    yield operator

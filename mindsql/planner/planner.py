@@ -1,0 +1,241 @@
+"""Owns the way from a bound query to a plan: each scope is drafted plainly, the rules trim it, operators come out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlglot import expressions as exp
+
+from mindsql.binder.columns import with_visible_ctes
+from mindsql.binder.tree import and_terms, column, cross_if_bare, table
+from mindsql.bound import BoundQuery, Relation, Scope
+from mindsql.errors import StatementError
+from mindsql.planner.constants import describe_inputs, input_rows
+from mindsql.planner.frame import Draft, PredictStep, frame_column, to_frame
+from mindsql.planner.inputs import (
+    Mappings,
+    ambiguous_input,
+    map_joins,
+    map_where,
+    missing_input,
+    scope_columns,
+)
+from mindsql.planner.operators import Compute, Finish, Operator, Plan, Predict, Scan
+from mindsql.planner.rules import RULES, Rule, constant_values, direct_projection
+
+
+def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
+    """Plan a bound query.
+
+    Args:
+        bound: The query; its tree is changed into the text of `Finish`.
+        rules: The optional rules to apply, in order. Any subset gives the same rows.
+
+    Raises:
+        StatementError: An input is missing, ambiguous, or not given.
+    """
+    frames: dict[str, Operator] = {}
+    applied: list[str] = []
+    for number, scope in enumerate(bound.scopes):
+        draft = draft_scope(scope, f"__p{number}")
+        for rule in rules:
+            if rule.draft(draft):
+                draft.applied.append(rule.name)
+        applied.extend(name for name in draft.applied if name not in applied)
+        frames[draft.name] = _operators(draft, frames, rules)
+    inputs = _used(bound.tree, frames)
+    root = Finish(bound.tree, inputs)
+    direct = None
+    if any(rule.name == direct_projection.name for rule in rules):
+        direct = direct_projection.columns(root)
+    return Plan(root, direct, bound.natives, bound.schema, tuple(applied))
+
+
+def draft_scope(scope: Scope, name: str) -> Draft:
+    """The plain plan of one scope: everything is scanned, everything is predicted."""
+    select = scope.select
+    terms = and_terms(select.args["where"].this if select.args.get("where") else None)
+    mappings = map_joins(scope)
+    draft = Draft(scope, name, exp.Select(), [], select)
+    if scope.data:
+        consumed = map_where(scope, terms, mappings)
+        draft.consumed = [term for term in consumed if _is_literal(mappings, term)]
+        later = _scan_relations(draft, mappings)
+        _add_steps(draft, mappings, [r for r in scope.data if r not in later])
+    else:
+        later = []
+        chained = [term for term in terms if _reads_model(term, scope)]
+        map_where(scope, chained, mappings)
+        rest = [term for term in terms if not any(term is used for used in mappings.terms.values())]
+        draft.scan, draft.consumed = input_rows(scope, rest, set(mappings.values))
+        _add_steps(draft, mappings, [])
+    _finish(draft, later)
+    return draft
+
+
+def _is_literal(mappings: Mappings, term: exp.Expr) -> bool:
+    value = next(v for key, v in mappings.values.items() if mappings.terms[key] is term)
+    return isinstance(value, exp.Literal) or (isinstance(value, exp.Neg) and isinstance(value.this, exp.Literal))
+
+
+def _reads_model(term: exp.Expr, scope: Scope) -> bool:
+    """Whether an equality of model columns sets one model's input from another model's answer."""
+    return isinstance(term, exp.EQ) and len({column.table for column in scope_columns(term, scope)}) > 1
+
+
+def _scan_relations(draft: Draft, mappings: Mappings) -> list[Relation]:
+    """Put the relations that a scan can join below the models. Returns those that must be joined after them."""
+    scope = draft.scope
+    models = {relation.alias for relation in scope.models}
+    later: list[Relation] = []
+    items: list[tuple[Relation, exp.Join | None]] = []
+    for relation in scope.data:
+        condition = relation.join.args.get("on") if relation.join is not None else None
+        read = {column.table for column in scope_columns(condition, scope)} if condition is not None else set()
+        if read & (models | {other.alias for other in later}):
+            later.append(relation)
+        else:
+            items.append((relation, relation.join))
+    if not items:
+        first = later[0]
+        raise StatementError(
+            f'the model "{scope.models[0].alias}" has no rows to answer: the join of "{first.alias}" needs its answer'
+        )
+    joins = []
+    for relation, join in items[1:]:
+        copy = join.copy() if join is not None else exp.Join(this=relation.item.copy())
+        cross_if_bare(copy)
+        joins.append(copy)
+    projections = [
+        exp.alias_(column(item.name, relation.alias), frame_column(relation.alias, item.name), quoted=True)
+        for relation, _ in items
+        for item in relation.columns
+    ]
+    draft.scan = exp.Select(
+        expressions=projections, from_=exp.From(this=items[0][0].item.copy()), joins=joins or None
+    )
+    return later
+
+
+def _add_steps(draft: Draft, mappings: Mappings, data: list[Relation]) -> None:
+    """One step for each model, each input taken from what is set, or from the column of its name."""
+    scope = draft.scope
+    earlier: list[Relation] = []
+    for relation in scope.models:
+        assert relation.model is not None
+        version = relation.model.version
+        outputs = {item.name: frame_column(relation.alias, item.name) for item in version.outputs}
+        step = PredictStep(relation.alias, relation.model, {}, outputs)
+        for item in version.inputs:
+            own = frame_column(relation.alias, item.name)
+            value = mappings.values.get((relation.alias, item.name))
+            if value is not None:
+                step.inputs[item.name] = _explicit(draft, step, own, value, earlier)
+                continue
+            if own in draft.scan_columns:  # bound by the WHERE of a query from models alone
+                step.inputs[item.name] = own
+                continue
+            owner = _by_name(draft, relation, item.name, data, earlier)
+            step.inputs[item.name] = owner
+            if owner is not None:
+                draft.shared[relation.alias, item.name] = owner
+            elif item.name not in version.outputs.names:
+                # Not given: the frame still has the column, for SELECT * and for the engine.
+                draft.scan.append("expressions", exp.alias_(_null(item.type), own, quoted=True))
+        if not version.summary.get("accepts_missing", True):
+            absent = [name for name, source in step.inputs.items() if source is None]
+            if absent:
+                raise StatementError(
+                    f'the model "{relation.alias}" needs a value for every input, and "{absent[0]}" is not given',
+                    hint=describe_inputs(relation),
+                )
+        draft.steps.append(step)
+        earlier.append(relation)
+
+
+def _null(type_name: str) -> exp.Expr:
+    return exp.Cast(this=exp.Null(), to=exp.Var(this=type_name))
+
+
+def _explicit(
+    draft: Draft, step: PredictStep, own: str, value: exp.Expr, earlier: list[Relation]
+) -> str:
+    """An input that ON or WHERE sets: computed in the scan, or between the models when it reads an answer."""
+    read = {column.table for column in scope_columns(value, draft.scope)}
+    if read & {relation.alias for relation in earlier}:
+        step.computed[own] = to_frame(value.copy(), draft)
+    else:
+        draft.scan.append("expressions", exp.alias_(value.copy(), own, quoted=True))
+    return own
+
+
+def _by_name(
+    draft: Draft, relation: Relation, name: str, data: list[Relation], earlier: list[Relation]
+) -> str | None:
+    """The frame column of an input's own name. None when there is none and the query is from models alone."""
+    owners: list[tuple[str, str]] = []
+    for other in data:
+        found = other.find(name)
+        if found is not None:
+            owners.append((other.alias, found.name))
+    for other in earlier:
+        assert other.model is not None
+        columns = other.model.version.outputs if data else other.columns
+        found = columns.find(name)
+        if found is not None:
+            owners.append((other.alias, found.name))
+    if len(owners) > 1:
+        merged = {
+            node.name.casefold()
+            for other in data
+            for node in (other.join.args.get("using") if other.join is not None else None) or []
+        }
+        if name.casefold() not in merged:
+            raise ambiguous_input(relation, name, [alias for alias, _ in owners])
+    if owners:
+        return draft.shared.get(owners[0]) or frame_column(*owners[0])
+    if data:
+        raise missing_input(relation, name, [item.name for other in data for item in other.columns])
+    return None
+
+
+def _finish(draft: Draft, later: list[Relation]) -> None:
+    """Turn the user's SELECT into one over the frame, in place."""
+    select = draft.finish
+    kept = [relation.join for relation in later if relation.join is not None]
+    select.set("from_", None)
+    select.set("joins", None)
+    to_frame(select, draft)
+    for relation, join in zip(later, kept, strict=True):
+        if join.args.get("on") is not None:
+            join.set("on", to_frame(join.args["on"], draft))
+        # Columns of a relation joined after the models are its own still, not the frame's.
+        for part in list(select.find_all(exp.Column)) + list(join.find_all(exp.Column)):
+            if part.table == draft.name and part.name.startswith(relation.alias + "."):
+                own = part.name[len(relation.alias) + 1 :]
+                if relation.find(own) is not None:
+                    part.replace(column(own, relation.alias))
+    select.set("from_", exp.From(this=table(draft.name)))
+    select.set("joins", kept or None)
+
+
+def _operators(draft: Draft, frames: dict[str, Operator], rules: Sequence[Rule]) -> Operator:
+    """The draft as operators."""
+    operator: Operator | None = None
+    if any(rule.name == constant_values.name for rule in rules):
+        operator = constant_values.values(draft)
+    if operator is None:
+        scan = with_visible_ctes(draft.scan, draft.scope.select)
+        operator = Scan(scan, _used(scan, frames))
+    for step in draft.steps:
+        if step.computed:
+            operator = Compute(operator, draft.name, step.computed)
+        operator = Predict(operator, step.model, step.inputs, step.outputs)
+    return operator
+
+
+def _used(tree: exp.Expr, frames: dict[str, Operator]) -> dict[str, Operator]:
+    names = [node.name for node in tree.find_all(exp.Table) if not node.db]
+    return {name: frames[name] for name in dict.fromkeys(names) if name in frames}
+
+

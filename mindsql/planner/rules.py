@@ -1,0 +1,277 @@
+"""Owns the optional rules: each makes a plan do less, none changes its rows. An ordered tuple, so that any can be left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlglot import expressions as exp
+
+from mindsql.binder.tree import and_terms, set_where
+from mindsql.planner.frame import Draft, frame_columns
+from mindsql.planner.operators import Finish, ParameterCell, Values
+
+
+class Rule(Protocol):
+    """A rule."""
+
+    name: str
+
+    def draft(self, draft: Draft) -> bool:
+        """Change a scope's draft in place. Returns whether it did."""
+        ...
+
+
+@dataclass(frozen=True)
+class _ConsumeConstants:
+    """`m.x = 5` made the input 5 by construction: it need not be asked again."""
+
+    name: str = "consume_constants"
+
+    def draft(self, draft: Draft) -> bool:
+        terms = _where(draft.finish)
+        rest = [term for term in terms if not any(term is done for done in draft.consumed if _is_certain(done))]
+        if len(rest) == len(terms):
+            return False
+        set_where(draft.finish, rest)
+        return True
+
+
+@dataclass(frozen=True)
+class _PushFilters:
+    """A term of WHERE that reads only the data is true or false before the models are asked."""
+
+    name: str = "push_filters"
+
+    def draft(self, draft: Draft) -> bool:
+        if not draft.scope.data or not _keeps_left(draft.finish):
+            return False
+        columns = draft.scan_columns
+        pushed: list[exp.Expr] = []
+        rest: list[exp.Expr] = []
+        for term in _where(draft.finish):
+            (pushed if _reads_only(term, draft, columns) else rest).append(term)
+        if not pushed:
+            return False
+        set_where(draft.finish, rest)
+        set_where(draft.scan, _where(draft.scan) + [_to_scan(term, draft, columns) for term in pushed])
+        return True
+
+
+@dataclass(frozen=True)
+class _PrunePredictions:
+    """An output that nobody reads is not computed; a model whose outputs nobody reads is not asked."""
+
+    name: str = "prune_predictions"
+
+    def draft(self, draft: Draft) -> bool:
+        read = frame_columns(draft.finish, draft.name)
+        changed = False
+        for step in reversed(list(draft.steps)):
+            wanted = {output: name for output, name in step.outputs.items() if name in read}
+            changed |= len(wanted) < len(step.outputs)
+            if not wanted and not read.intersection(step.computed):
+                draft.steps.remove(step)
+                continue
+            step.outputs = wanted
+            read |= {name for name in step.inputs.values() if name is not None}
+            for value in step.computed.values():
+                read |= frame_columns(value, draft.name)
+        return changed
+
+
+@dataclass(frozen=True)
+class _PruneColumns:
+    """Only what the models and the user's SELECT read is scanned."""
+
+    name: str = "prune_columns"
+
+    def draft(self, draft: Draft) -> bool:
+        read = frame_columns(draft.finish, draft.name)
+        for step in draft.steps:
+            read |= {name for name in step.inputs.values() if name is not None}
+            for value in step.computed.values():
+                read |= frame_columns(value, draft.name)
+        if draft.scan.args.get("distinct"):
+            return False  # DISTINCT counts rows by all its columns
+        return draft.keep_columns(read)
+
+
+@dataclass(frozen=True)
+class _PushLimit:
+    """LIMIT, with an ORDER BY of the data alone, picks the rows before the models are asked."""
+
+    name: str = "push_limit"
+
+    def draft(self, draft: Draft) -> bool:
+        finish = draft.finish
+        limit = finish.args.get("limit")
+        if not isinstance(limit, exp.Limit) or not draft.scope.data or finish.args.get("joins"):
+            return False
+        if limit.args.get("percent") or limit.find(exp.Query):
+            return False
+        if any(finish.args.get(key) for key in ("where", "group", "having", "qualify", "distinct", "windows")):
+            return False
+        for projection in finish.expressions:
+            if projection.find(exp.AggFunc, exp.Window, exp.Unnest, exp.Explode, exp.Anonymous, exp.Query):
+                return False
+        order = finish.args.get("order")
+        columns = draft.scan_columns
+        if order is not None:
+            if not all(_reads_only(term.this, draft, columns, strict=True) for term in order.expressions):
+                return False
+            draft.scan.set("order", _to_scan(order, draft, columns))
+        for key in ("limit", "offset"):
+            if finish.args.get(key) is not None:
+                draft.scan.set(key, finish.args[key].copy())
+                finish.set(key, None)
+        return True
+
+
+@dataclass(frozen=True)
+class _ConstantValues:
+    """One row of constants needs no query: `Scan` becomes `Values`."""
+
+    name: str = "constant_values"
+
+    def draft(self, draft: Draft) -> bool:
+        return self.values(draft) is not None
+
+    def values(self, draft: Draft) -> Values | None:
+        """The `Values` that stands for the draft's scan, or None."""
+        scan = draft.scan
+        if draft.scope.data or scan.args.get("from_") or scan.args.get("distinct"):
+            return None
+        given = {projection.alias for projection in scan.expressions}
+        cells: list[Any] = []
+        required: list[bool] = []
+        for projection in scan.expressions:
+            cell = _cell(projection.this)
+            if cell is _NO_CELL:
+                return None
+            cells.append(cell)
+            required.append(isinstance(cell, ParameterCell))
+        return Values([projection.alias for projection in scan.expressions], cells, required) if given else None
+
+
+@dataclass(frozen=True)
+class _DirectProjection:
+    """A `Finish` that only picks columns needs no second query."""
+
+    name: str = "direct_projection"
+
+    def draft(self, draft: Draft) -> bool:
+        return False
+
+    def columns(self, root: Finish) -> list[tuple[str, str]] | None:
+        """New name → frame column, or None when the statement does more."""
+        tree = root.tree
+        if not isinstance(tree, exp.Select) or len(root.inputs) != 1:
+            return None
+        (frame,) = root.inputs
+        if any(value for key, value in tree.args.items() if key not in ("expressions", "from_", "with_")):
+            return None
+        source = tree.args["from_"].this
+        if not isinstance(source, exp.Table) or source.name != frame:
+            return None
+        picked = []
+        for projection in tree.expressions:
+            value = projection.this if isinstance(projection, exp.Alias) else projection
+            if not isinstance(value, exp.Column) or value.table != frame:
+                return None
+            picked.append((projection.alias_or_name, value.name))
+        return picked
+
+
+consume_constants = _ConsumeConstants()
+push_filters = _PushFilters()
+prune_predictions = _PrunePredictions()
+prune_columns = _PruneColumns()
+push_limit = _PushLimit()
+constant_values = _ConstantValues()
+direct_projection = _DirectProjection()
+
+RULES: tuple[Rule, ...] = (
+    consume_constants,
+    push_filters,
+    push_limit,
+    prune_predictions,
+    prune_columns,
+    constant_values,
+    direct_projection,
+)
+
+_NO_CELL = object()
+
+
+def _cell(value: exp.Expr) -> Any:
+    """A constant as a Python value, a parameter as a cell, anything else as `_NO_CELL`."""
+    if isinstance(value, exp.Placeholder):
+        return ParameterCell(str(value.this.name if isinstance(value.this, exp.Expr) else value.this))
+    if isinstance(value, exp.Null) or (isinstance(value, exp.Cast) and isinstance(value.this, exp.Null)):
+        return None
+    if isinstance(value, exp.Boolean):
+        return bool(value.this)
+    if isinstance(value, exp.Neg) and isinstance(value.this, exp.Literal) and not value.this.is_string:
+        inner = _cell(value.this)
+        return inner if inner is _NO_CELL else -inner
+    if isinstance(value, exp.Literal):
+        if value.is_string:
+            return value.this
+        return int(value.this) if value.this.isdigit() else float(value.this)
+    return _NO_CELL
+
+
+def _where(select: exp.Select) -> list[exp.Expr]:
+    where = select.args.get("where")
+    return and_terms(where.this) if where is not None else []
+
+
+def _is_certain(term: exp.Expr) -> bool:
+    """Whether a consumed term is surely true. `x = NULL` is not, and a subquery may give NULL."""
+    if isinstance(term, (exp.Is, exp.NullSafeEQ)):
+        return True
+    values = (term.this, term.expression) if isinstance(term, exp.EQ) else ()
+    for value in values:
+        if isinstance(value, exp.Column):
+            continue
+        # A parameter may be NULL: `Values` then gives no row, so that the answer stays the same.
+        return isinstance(value, (exp.Literal, exp.Boolean, exp.Placeholder)) or isinstance(value, exp.Neg)
+    return False
+
+
+def _keeps_left(select: exp.Select) -> bool:
+    """Whether the joins after the models keep or drop whole rows of the frame, never make new ones."""
+    return all((join.side or "").upper() in ("", "LEFT") for join in select.args.get("joins") or [])
+
+
+def _reads_only(term: exp.Expr, draft: Draft, columns: dict[str, exp.Expr], strict: bool = False) -> bool:
+    """Whether an expression reads nothing but scanned columns."""
+    if any(node.name.startswith("__p") for node in term.find_all(exp.Table)):
+        return False
+    nested = term.find(exp.Query) is not None
+    if nested and (strict or draft.scope.select.parent is not None):
+        return False
+    if strict and not frame_columns(term, draft.name):
+        return False
+    for part in term.find_all(exp.Column):
+        if part.table == draft.name:
+            if part.name not in columns:
+                return False
+        elif part.find_ancestor(exp.Query) is None or part.find_ancestor(exp.Query) is draft.finish:
+            return False
+    return True
+
+
+def _to_scan(node: exp.Expr, draft: Draft, columns: dict[str, exp.Expr]) -> exp.Expr:
+    """An expression over the frame as one over the scanned relations."""
+    copy = node.copy()
+    for part in list(copy.find_all(exp.Column)):
+        if part.table == draft.name:
+            value = columns[part.name].copy()
+            if not isinstance(value, (exp.Column, exp.Literal, exp.Null, exp.Cast)):
+                value = exp.Paren(this=value)
+            if part is copy:
+                return value
+            part.replace(value)
+    return copy

@@ -1,0 +1,83 @@
+"""Owns what the prompt knows of the database: names for completion, read through SQL alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mindsql.errors import MindSQLError
+
+if TYPE_CHECKING:
+    from mindsql.connection import Connection
+
+_TABLES = """
+    SELECT CASE WHEN schema_name = 'main' THEN table_name ELSE schema_name || '.' || table_name END, column_name
+    FROM duckdb_columns()
+    WHERE NOT internal AND NOT (schema_name = 'mindsql' AND database_name = current_database())
+    ORDER BY table_oid, column_index
+"""
+_MODEL_COLUMNS = "SELECT project, model, name FROM information_schema.model_columns"
+_MODELS = "SELECT project, name FROM information_schema.models"
+_HANDLERS = "SELECT name FROM information_schema.handlers"
+_ENGINES = "SELECT name FROM information_schema.ml_engines"
+_OPTIONS = "SELECT handler, name FROM information_schema.handler_options"
+_KEYWORDS = "SELECT upper(keyword_name) FROM duckdb_keywords()"
+DEFAULT_PROJECT = "mindsql"
+
+
+@dataclass
+class Names:
+    """A snapshot of names.
+
+    Args:
+        tables: Columns by table or view.
+        models: Input and output columns by model.
+        handlers: Names of handlers and of engines made from them.
+        options: Options by handler.
+        keywords: The words of DuckDB.
+    """
+
+    tables: dict[str, list[str]] = field(default_factory=dict)
+    models: dict[str, list[str]] = field(default_factory=dict)
+    handlers: list[str] = field(default_factory=list)
+    options: dict[str, list[str]] = field(default_factory=dict)
+    keywords: list[str] = field(default_factory=list)
+
+    def columns(self, relation: str) -> list[str]:
+        """The columns of a table or a model, by its name in any case."""
+        wanted = relation.replace('"', "").replace("`", "").casefold()
+        for name, columns in [*self.tables.items(), *self.models.items()]:
+            if wanted in (name.casefold(), f"{DEFAULT_PROJECT}.{name}".casefold(), f"main.{name}".casefold()):
+                return columns
+        return []
+
+
+def read(connection: Connection) -> Names:
+    """The names as they are now; what cannot be read (in a failed transaction, say) stays empty."""
+    names = Names()
+    for table, column in _rows(connection, _TABLES):
+        names.tables.setdefault(table, []).append(column)
+    for project, model in _rows(connection, _MODELS):
+        names.models.setdefault(_model(project, model), [])
+    for project, model, column in _rows(connection, _MODEL_COLUMNS):
+        columns = names.models.setdefault(_model(project, model), [])
+        if column not in columns:
+            columns.append(column)
+    names.handlers = [
+        *dict.fromkeys(row[0] for sql in (_HANDLERS, _ENGINES) for row in _rows(connection, sql))
+    ]
+    for handler, option in _rows(connection, _OPTIONS):
+        names.options.setdefault(handler, []).append(option)
+    names.keywords = [row[0] for row in _rows(connection, _KEYWORDS)]
+    return names
+
+
+def _model(project: str, model: str) -> str:
+    return model if project == DEFAULT_PROJECT else f"{project}.{model}"
+
+
+def _rows(connection: Connection, sql: str) -> list[Any]:
+    try:
+        return list(connection.execute(sql).fetchall())
+    except MindSQLError:
+        return []
