@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mindsql.connection import Connection
 
 _TABLES = """
-    SELECT CASE WHEN schema_name = 'main' THEN table_name ELSE schema_name || '.' || table_name END, column_name
+    SELECT if(schema_name = 'main', table_name, schema_name || '.' || table_name), column_name
     FROM duckdb_columns()
     WHERE NOT internal AND NOT (schema_name = 'mindsql' AND database_name = current_database())
     ORDER BY table_oid, column_index
