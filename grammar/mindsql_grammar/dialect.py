@@ -34,12 +34,10 @@ class MindSQL(DuckDB):
         """The text of a tree that `parse` gave, or of any tree of sqlglot."""
         statement = expression.meta.get(_META)
         if isinstance(statement, Query):
-            return to_sql(replace(statement, tree=expression))
+            return query_sql(expression, statement.natives, statement.options, copy=copy, **opts)
         if isinstance(statement, Statement):
             return to_sql(statement)
-        if opts:
-            return str(DuckDB().generate(expression, copy=copy, **opts))
-        return query_sql(expression)
+        return query_sql(expression, copy=copy, **opts)
 
 
 def statement_of(tree: exp.Expr) -> Statement:

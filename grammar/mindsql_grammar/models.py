@@ -189,10 +189,24 @@ class _Clauses:
                 )
             self.seen.add(clause)
             cursor.index += 1
-            getattr(self, "_" + clause.lower().replace(" ", "_"))()
+            self._clause(clause)
 
-    def _from(self) -> None:
-        self.rows = read_rows(self.cursor)
+    def _clause(self, clause: str) -> None:
+        match clause:
+            case "FROM":
+                self.rows = read_rows(self.cursor)
+            case "PREDICT":
+                self._predict()
+            case "ORDER BY":
+                self.order_by = self._terms(clause, ordered=True)
+            case "GROUP BY":
+                self.group_by = self._terms(clause, ordered=False)
+            case "WINDOW":
+                self.window = self._count(clause)
+            case "HORIZON":
+                self.horizon = self._count(clause)
+            case "USING":
+                self.options = values.options(self.cursor)
 
     def _predict(self) -> None:
         cursor = self.cursor
@@ -203,21 +217,6 @@ class _Clauses:
             self.alias = cursor.single_name("a name after AS")
         if cursor.kind() is TokenType.COMMA:
             raise cursor.error("a model predicts one column", hint="create one model for each target")
-
-    def _order_by(self) -> None:
-        self.order_by = self._terms("ORDER BY", ordered=True)
-
-    def _group_by(self) -> None:
-        self.group_by = self._terms("GROUP BY", ordered=False)
-
-    def _window(self) -> None:
-        self.window = self._count("WINDOW")
-
-    def _horizon(self) -> None:
-        self.horizon = self._count("HORIZON")
-
-    def _using(self) -> None:
-        self.options = values.options(self.cursor)
 
     def _count(self, clause: str) -> int:
         cursor = self.cursor

@@ -9,7 +9,7 @@ from mindsql_grammar.cursor import Cursor
 from mindsql_grammar.errors import ParseError
 from mindsql_grammar.lexer import tokenize
 from mindsql_grammar.query import read_query
-from mindsql_grammar.splitter import Piece, skip_blank, split
+from mindsql_grammar.splitter import Piece, leading_words, skip_blank, split
 from mindsql_grammar.statements import DuckDB, Explain, Query, Span, Statement
 from mindsql_grammar.suggest import misspelt, unknown_verb
 from mindsql_grammar.words import DUCKDB_OBJECTS, DUCKDB_VERBS, QUERY_VERBS, word_set
@@ -60,16 +60,6 @@ def parse_query(text: str) -> Query:
             "expected a query", (statement.span.start, statement.span.end), text, "write SELECT …"
         )
     return statement
-
-
-def leading_words(text: str, count: int) -> list[tuple[str, int, int]]:
-    """Up to `count` bare words that `text` begins with, upper case, with their offsets."""
-    words: list[tuple[str, int, int]] = []
-    position = skip_blank(text)
-    while len(words) < count and (match := _WORD.match(text, position)):
-        words.append((match.group().upper(), match.start(), match.end()))
-        position = skip_blank(text, match.end())
-    return words
 
 
 def _read(whole: str, piece: Piece) -> Statement:

@@ -27,6 +27,7 @@ _BACKSLASH = re.compile(
     _SCAN.replace("{single}", r"'(?:[^'\\]+|''|\\.)*(?:'|\Z|\\\Z)"), re.VERBOSE | re.DOTALL
 )
 _BLOCK_EDGE = re.compile(r"/\*|\*/")
+_WORD = re.compile(r"[^\W\d]\w*")
 _SPACE = re.compile(r"\s*")
 
 
@@ -131,6 +132,16 @@ def skip_blank(text: str, position: int = 0) -> int:
             position = _block_end(text, position)
         else:
             return position
+
+
+def leading_words(text: str, count: int) -> list[tuple[str, int, int]]:
+    """Up to `count` bare words that `text` begins with, upper case, with their offsets."""
+    words: list[tuple[str, int, int]] = []
+    position = skip_blank(text)
+    while len(words) < count and (match := _WORD.match(text, position)):
+        words.append((match.group().upper(), match.start(), match.end()))
+        position = skip_blank(text, match.end())
+    return words
 
 
 def _end(pattern: re.Pattern[str], text: str, position: int) -> int:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from mindsql_grammar.errors import ParseError
-from mindsql_grammar.splitter import skip_blank
+from mindsql_grammar.splitter import leading_words
 from mindsql_grammar.words import DUCKDB_OBJECTS, DUCKDB_VERBS, OUR_VERBS, QUERY_VERBS, nearest
 
-_WORD = re.compile(r"[^\W\d]\w*")
 _CREATED = ("MODEL", "PREDICTOR", "ANOMALY DETECTION MODEL", "ML_ENGINE", "PROJECT", "DATABASE")
 _OBJECTS = {
     "CREATE": _CREATED,
@@ -52,7 +49,7 @@ def suggest_verb(text: str) -> ParseError | None:
 
 def misspelt(whole: str, text: str, base: int) -> ParseError | None:
     """As `suggest_verb`, for the statement `text` at `base` in `whole`."""
-    words = _words(text, 4)
+    words = leading_words(text, 4)
     if not words:
         return None
     pair = (words[0][0], words[1][0]) if len(words) > 1 else ("", "")
@@ -64,14 +61,14 @@ def misspelt(whole: str, text: str, base: int) -> ParseError | None:
     verb = first if first in _OBJECTS else nearest(first, _OBJECTS)
     rest = words[1:]
     if verb == "CREATE" and [w[0] for w in rest[:2]] == ["OR", "REPLACE"]:
-        rest, verb = words[3:] or _words(text, 5)[3:], "CREATE OR REPLACE"
+        rest, verb = words[3:] or leading_words(text, 5)[3:], "CREATE OR REPLACE"
     if verb is not None and rest:
         found = _object(whole, text, base, words[0], verb, rest)
         if found is not None:
             return found
     if first in _OBJECTS:
         return None
-    alone = nearest(first, _ALONE)
+    alone = nearest(first, (*_ALONE, "DESCRIBE"))
     if alone is not None and first not in QUERY_VERBS | DUCKDB_VERBS | OUR_VERBS:
         return _error(whole, text, base, words[0][1], words[0][2], alone)
     return None
@@ -79,7 +76,7 @@ def misspelt(whole: str, text: str, base: int) -> ParseError | None:
 
 def unknown_verb(whole: str, text: str, base: int, at: int = 0) -> ParseError:
     """The error for a statement whose word number `at` is none that can stand there."""
-    words = _words(text, at + 1)
+    words = leading_words(text, at + 1)
     if len(words) <= at:
         if at and words:
             start, end = words[-1][1], words[-1][2]
@@ -135,13 +132,3 @@ def _error(whole: str, text: str, base: int, start: int, end: int, meant: str) -
 def _choices(verb: str) -> str | None:
     objects = _OBJECTS.get(verb)
     return f"{verb} knows {', '.join(objects)} and DuckDB's own" if objects else None
-
-
-def _words(text: str, count: int) -> list[tuple[str, int, int]]:
-    """Up to `count` words that `text` begins with, upper case, with their offsets."""
-    found: list[tuple[str, int, int]] = []
-    position = skip_blank(text)
-    while len(found) < count and (match := _WORD.match(text, position)):
-        found.append((match.group().upper(), match.start(), match.end()))
-        position = skip_blank(text, match.end())
-    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
+from typing import Any
 
 from sqlglot import expressions as exp
 from sqlglot.dialects.duckdb import DuckDB as DuckDBDialect
@@ -23,14 +24,21 @@ def to_sql(statement: st.Statement) -> str:
 
 @to_sql.register
 def _query(statement: st.Query) -> str:
-    return query_sql(statement.tree, statement.natives) + _using(statement.options)
+    return query_sql(statement.tree, statement.natives, statement.options, comments=False)
 
 
-def query_sql(tree: exp.Expr, natives: Sequence[st.Native] = ()) -> str:
-    """A tree in MindSQL: native queries and version parts as they are written."""
-    if natives or tree.find(exp.Identifier, bfs=False) is not None:
-        tree = _restore(tree, natives)
-    return tree.sql(dialect=_DUCKDB, comments=False)
+def query_sql(
+    tree: exp.Expr, natives: Sequence[st.Native] = (), options: Sequence[st.Option] = (), **settings: Any
+) -> str:
+    """A query in MindSQL: native queries and version parts as they are written.
+
+    Args:
+        tree: As in `Query`.
+        natives: As in `Query`.
+        options: As in `Query`.
+        settings: For sqlglot's generator: `pretty`, `identify` and others.
+    """
+    return _restore(tree, natives).sql(dialect=_DUCKDB, **settings) + _using(options)
 
 
 def _restore(tree: exp.Expr, natives: Sequence[st.Native]) -> exp.Expr:

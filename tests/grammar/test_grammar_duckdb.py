@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
+import grammar_corpus as corpus
 import pytest
 
-import corpus
 from mindsql_grammar import Query, parse_one, quote, to_sql
 from mindsql_grammar.statements import DuckDB
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import grammar_corpus as corpus
 import pytest
 
-import corpus
 from mindsql_grammar import DuckDB, ParseError, Query, parse, parse_one, split, suggest_verb, to_sql
 
 ERRORS = corpus.errors("errors.txt")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import grammar_corpus as corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import corpus
 from mindsql_grammar import KEYWORDS, ParseError, is_complete, parse, parse_one, suggest_verb, to_sql
 from mindsql_grammar.statements import Env, Option, Parameter, Value
 from mindsql_grammar.writer import value_sql
