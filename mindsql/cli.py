@@ -7,9 +7,11 @@ of `-c` and `-f` as they were given.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mindsql.errors import Cancelled, MindSQLError
@@ -110,36 +112,29 @@ def _run(arguments: list[str]) -> int:
     if options.read_only and options.file is None:
         parser.error("--read-only needs a FILE")
     texts = [_text(parser, kind, value) for kind, value in options.sources or ()]
-    interactive = not texts and sys.stdin.isatty() and sys.stdout.isatty()
+    # A process can be started without stdin.
+    stdin = sys.stdin or io.StringIO()
+    interactive = not texts and stdin.isatty() and sys.stdout.isatty()
     settings = Settings(
-        format=options.format or _default_format(),
+        format=options.format or default_format(),
         bail=options.bail,
         echo=options.echo,
         timer=options.timer,
         chatty=interactive,
     )
-    connection = open_database(options.file, read_only=options.read_only)
-    abandoned = False
-    try:
+    with opened(options.file, read_only=options.read_only) as connection:
         if interactive:
             from mindsql.repl import Repl
 
             return Repl(connection, settings, options.file).loop()
         runner = Runner(connection, settings)
         first = 0
-        for name, text in texts or [("<stdin>", sys.stdin.read())]:
+        for name, text in texts or [("<stdin>", stdin.read())]:
             status = runner.run(text, name)
             first = first or status
             if status and (options.bail or status == Cancelled.exit_status):
                 break
         return first
-    except Abandoned:
-        abandoned = True
-        raise
-    finally:
-        # Closing would wait for the statement that was left running.
-        if not abandoned:
-            connection.close()
 
 
 def _text(parser: argparse.ArgumentParser, kind: str, value: str) -> tuple[str | None, str]:
@@ -155,17 +150,28 @@ def _text(parser: argparse.ArgumentParser, kind: str, value: str) -> tuple[str |
         parser.error(f"cannot read {value}: {getattr(error, 'strerror', None) or error}")
 
 
-def _default_format() -> str:
-    if not sys.stdout.isatty():
+def default_format(*, tables: bool = False) -> str:
+    """The format when none is asked for: box on a terminal (or if `tables`), csv for programs."""
+    if not tables and not sys.stdout.isatty():
         return "csv"
     return "box" if (sys.stdout.encoding or "").lower().startswith("utf") else "table"
 
 
-def open_database(path: str | None, *, read_only: bool = False) -> Connection:
-    """A connection to a file, or to a database in memory."""
+@contextmanager
+def opened(path: str | None, *, read_only: bool = False) -> Iterator[Connection]:
+    """A connection to a file, or to a database in memory, closed at the end."""
     import mindsql
 
-    return mindsql.connect(path if path is not None else ":memory:", read_only=read_only)
+    connection = mindsql.connect(path if path is not None else ":memory:", read_only=read_only)
+    try:
+        yield connection
+    except Abandoned:
+        # Closing would wait for the statement that was left running.
+        raise
+    except BaseException:
+        connection.close()
+        raise
+    connection.close()
 
 
 def version() -> str:

@@ -84,6 +84,8 @@ def interruptible(connection: Interruptible, work: Callable[[threading.Event], T
 
 def _await_stop(connection: Interruptible, done: threading.Event) -> None:
     started, told = time.monotonic(), False
+    if sys.stderr.isatty():
+        notice("")  # the terminal has written ^C
     try:
         # Again and again: between two queries of one statement there may be nothing to interrupt.
         while not done.is_set():
@@ -156,12 +158,21 @@ class Settings:
 
 @dataclass
 class Runner:
-    """Runs statements on a connection."""
+    """Runs statements on a connection.
+
+    Args:
+        connection: Where they run; its listener for progress becomes `progress`.
+        settings: How; may be changed between statements.
+        out: Where rows go.
+        progress: The bar.
+        log: Takes what is neither rows nor errors: the echo, what a statement did, times.
+    """
 
     connection: Connection
     settings: Settings
     out: TextIO = field(default_factory=lambda: sys.stdout)
     progress: ProgressBar = field(default_factory=ProgressBar)
+    log: Callable[[str], None] = notice
 
     def __post_init__(self) -> None:
         self.connection.progress = self.progress
@@ -187,7 +198,7 @@ class Runner:
     def run_one(self, sql: str, name: str | None = None, text: str | None = None, start: int = 0) -> int:
         """Run one statement and show its answer; errors are shown, and become the exit status."""
         if self.settings.echo:
-            notice(sql + ";")
+            self.log(sql + ";")
         begun = time.monotonic()
         try:
             interruptible(self.connection, lambda stop: self._answer(sql, stop))
@@ -199,7 +210,7 @@ class Runner:
         finally:
             self.progress.finish()
         if self.settings.timer:
-            notice(f"time: {time.monotonic() - begun:.3f} s")
+            self.log(f"time: {time.monotonic() - begun:.3f} s")
         return 0
 
     def _answer(self, sql: str, stop: threading.Event) -> None:
@@ -213,7 +224,7 @@ class Runner:
         if result.kind != "rows":
             self.progress.mute()
             if self.settings.chatty:
-                notice(outcome(result))
+                self.log(outcome(result))
             return
         watched = _Watched(result, stop)
         if not self.out.isatty():

@@ -41,8 +41,9 @@ class Repl:
 
     def loop(self) -> int:
         """Read and run until the user leaves. Gives the exit status."""
-        where = self._file or "memory; nothing is kept, .help tells more"
-        notice(f"MindSQL on {where}. Statements end with ; and .help lists the commands.")
+        notice(
+            f"MindSQL on {self._file or 'a database in memory'}. Statements end with ; .help lists the rest."
+        )
         session = self._session()
         try:
             while True:
