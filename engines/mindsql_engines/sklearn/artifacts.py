@@ -1,8 +1,8 @@
 """Owns how fitted estimators are stored and loaded: skops under a fixed list of types, checked by digest.
 
 skops never runs code from a file: it builds objects of known types only. scikit-learn's compiled types (a
-tree's nodes) it leaves for us to allow, and since a forged tree could still crash the process, the digest guards
-the bytes. Pickles, which do run code, load only when the caller says that the owner of the connection trusts them.
+tree's nodes) it leaves for us to allow; a forged tree could still crash the process, so the digest guards the
+bytes. Pickles, which do run code, load only when the caller says that the connection's owner trusts them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from mindsql.errors import CatalogError, EngineError, StatementError
+from mindsql.errors import CatalogError, EngineError, MindSQLError, StatementError
 
 ALLOWED = (
     "functools.partial",
@@ -98,6 +98,8 @@ def dumps(content: dict[str, Any], what: str) -> bytes:
     try:
         data: bytes = skops.io.dumps(content, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
         unknown = _unknown(data)
+    except MindSQLError:
+        raise
     except Exception as error:  # skops raises what the object's own parts raise
         raise EngineError(f"{what} cannot be stored: {_first_line(error)}") from error
     if unknown:
@@ -134,6 +136,8 @@ def loads(data: bytes, wanted: str, trained_with: str) -> dict[str, Any]:
                 warnings.simplefilter("ignore")  # other versions are tried, and told of when they fail
                 found: dict[str, Any] = skops.io.loads(data, trusted=list(ALLOWED))
             return found
+    except MindSQLError:
+        raise
     except Exception as error:
         if trained_with != here:
             raise EngineError(
@@ -177,6 +181,8 @@ def read_file(path: str, trusted: bool) -> Any:
         import joblib
 
         return joblib.load(io.BytesIO(data))
+    except MindSQLError:
+        raise
     except Exception as error:
         raise StatementError(f'cannot load "{path}": {_first_line(error)}') from error
 
@@ -192,7 +198,7 @@ def _read_skops(data: bytes, path: str, trusted: bool) -> Any:
                 hint="if you made the file yourself, add trusted = true",
             )
         return skops.io.loads(data, trusted=[*ALLOWED, *unknown])
-    except StatementError:
+    except MindSQLError:
         raise
     except Exception as error:
         raise StatementError(f'cannot load "{path}": {_first_line(error)}') from error

@@ -95,7 +95,10 @@ def from_series(series: pd.Series[Any], name: str, duckdb_type: str) -> pa.Array
             [None if gone else str(v) for v, gone in zip(series, missing, strict=True)], pa.string()
         )
     if kind == "text" and not pa.types.is_dictionary(array.type) and not pa.types.is_string(array.type):
-        array = array.cast(pa.string())
+        try:
+            array = array.cast(pa.string())
+        except pa.ArrowInvalid as error:
+            raise DataError(f'column "{name}" holds more than 2 GB of text') from error
     return array
 
 
@@ -117,6 +120,26 @@ def numbers(array: pa.Array, name: str = "") -> Numbers:
         few = array.to_numpy(zero_copy_only=False)
     fits = np.abs(few) <= LARGEST
     return few if fits.all() else np.where(fits, few, np.nan)
+
+
+def parsed(array: pa.Array) -> Numbers:
+    """Texts that hold numbers as doubles, NaN where they do not."""
+    if len(array) <= SMALL:
+        return np.array([_parse(value) for value in array.to_pylist()], dtype=np.float64)
+    array = texts(array)
+    if not pa.types.is_dictionary(array.type):
+        array = array.dictionary_encode()
+    values = np.array([*(_parse(value) for value in array.dictionary.to_pylist()), np.nan])
+    found: Numbers = values[array.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)]
+    return found
+
+
+def _parse(value: str | None) -> float:
+    try:
+        number = float(value or "nan")
+    except ValueError:
+        return np.nan
+    return number if abs(number) <= LARGEST else np.nan
 
 
 def texts(array: pa.Array) -> pa.Array:

@@ -1,9 +1,9 @@
 """Owns the matrix: how rows of columns become rows of numbers, the same in training and in prediction.
 
 An `Encoder` is fitted on Arrow columns and then is plain data (JSON, and scikit-learn's own text vectorisers
-beside it), so it can be stored without any class of ours. The matrix has three parts: one number per *plain* column
-(numbers, booleans, parts of dates, category codes), flags for missing numbers, and blocks (one-hot values, text
-components).
+beside it), so it can be stored without any class of ours. The matrix has three parts: *plain* columns (numbers,
+booleans, parts of dates, category codes), flags for missing numbers, and blocks (one-hot values, components of
+texts).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mindsql.schema import family
 from mindsql_engines.sklearn import columns, wording
 from mindsql_engines.sklearn.estimators import Style
 from mindsql_engines.sklearn.features import Feature
@@ -29,7 +30,7 @@ _TEXT_BINS = 10
 
 @dataclass
 class Categories:
-    """The values of a category column: `values` by frequency, then one code for rare ones if there are some."""
+    """The values of a category column by frequency, and one more code for rare ones if there are some."""
 
     values: list[str]
     rare: bool
@@ -61,7 +62,7 @@ class Categories:
         return cls(ordered[: most - 1] if rare else ordered, rare, array.null_count > 0)
 
     def encode(self, array: pa.Array, missing: int, unseen: int) -> Codes:
-        """The code of every value; rare values have the last, and unseen ones count as rare if there are some."""
+        """The code of every value; rare ones have the last, and unseen ones count as rare if some are."""
         if self.rare:
             unseen = len(self.values)
         if len(array) <= columns.SMALL:
@@ -92,6 +93,7 @@ class Column:
     """How one input column becomes columns of the matrix.
 
     Attributes:
+        parse: Its numbers are written as text.
         start: The first of its plain columns; -1 when it has none.
         block: The first column of its block; -1 when it has none.
         width: How many plain columns or block columns it has.
@@ -105,12 +107,12 @@ class Column:
     parts: list[str] = field(default_factory=list)
     categories: Categories | None = None
     edges: list[float] | None = None
-    names: list[str] = field(default_factory=list)
+    parse: bool = False
 
 
 @dataclass
 class Encoder:
-    """See the module. `fill` are medians, `flags` the plain columns with a flag, `shift` and `scale` scaling."""
+    """See the module. `fill` are medians, `flags` plain columns with a flag, `shift` and `scale` scaling."""
 
     style: Style
     columns: list[Column]
@@ -132,6 +134,7 @@ class Encoder:
         for feature in features:
             array = arrays[feature.name]
             column = Column(feature.name, feature.role)
+            column.parse = feature.role == "number" and family(feature.type) == "text"
             if feature.role == "text":
                 words = wording.fit(array, seed)
                 if words is None:  # nothing to take apart: punctuation only
@@ -147,7 +150,7 @@ class Encoder:
                     c = column.categories
                     column.width = 1 if _binary(c) else c.size + c.missing
             if style.categories == "bins" and column.role in ("number", "boolean"):
-                column.edges = _edges(columns.numbers(array, feature.name))
+                column.edges = _edges(_numbers(column, array)[0])
             made.append(column)
         encoder = cls(style, made, 0, 0, wordings=wordings)
         encoder._lay_out()
@@ -177,7 +180,7 @@ class Encoder:
         for column in self.columns:
             if column.start < 0 or column.role == "category":
                 continue
-            for at, values in enumerate(self._numbers(column, arrays[column.name]), column.start):
+            for at, values in enumerate(_numbers(column, arrays[column.name]), column.start):
                 missing = np.isnan(values)
                 present = values[~missing] if missing.any() else values
                 if len(present):
@@ -193,11 +196,6 @@ class Encoder:
                 if not np.isfinite(self.scale[at]):
                     self.shift[at], self.scale[at] = 0.0, float(np.max(np.abs(values)))
         self._lay_out()
-
-    def _numbers(self, column: Column, array: pa.Array) -> list[Numbers]:
-        if column.role == "date":
-            return columns.parts(array, column.parts, column.name)
-        return [columns.numbers(array, column.name)]
 
     def matrix(self, arrays: Mapping[str, pa.Array], rows: int) -> Numbers:
         """The rows as numbers."""
@@ -216,11 +214,11 @@ class Encoder:
             elif column.categories is not None:
                 self._put_category(made, column, column.categories, array)
             elif column.edges is not None:
-                values = columns.numbers(array, column.name)
+                values = _numbers(column, array)[0]
                 codes = np.searchsorted(column.edges, values, side="right")
                 made[:, column.start] = np.where(np.isnan(values), len(column.edges) + 1, codes)
             else:
-                for at, values in enumerate(self._numbers(column, array), column.start):
+                for at, values in enumerate(_numbers(column, array), column.start):
                     made[:, at] = values
         return self._finish(made)
 
@@ -302,6 +300,7 @@ class Encoder:
                 "width": column.width,
                 "parts": column.parts,
                 "edges": column.edges,
+                "parse": column.parse,
             }
             if column.categories is not None:
                 c = column.categories
@@ -328,6 +327,12 @@ class Encoder:
             made.append(Column(**item, categories=Categories(**categories) if categories else None))
         rest = {key: data[key] for key in ("plain", "width", "fill", "flags", "shift", "scale")}
         return cls(Style(**data["style"]), made, wordings=wordings, **rest)
+
+
+def _numbers(column: Column, array: pa.Array) -> list[Numbers]:
+    if column.role == "date":
+        return columns.parts(array, column.parts, column.name)
+    return [columns.parsed(array) if column.parse else columns.numbers(array, column.name)]
 
 
 def _binary(categories: Categories) -> bool:

@@ -174,7 +174,7 @@ def _answer_name(using: Mapping[str, Any], anomaly: bool) -> str:
 
 
 def _trusted(args: Args | None) -> bool:
-    """Whether a pickle may be loaded: the caller or the query says so, never what is stored with the model."""
+    """Whether a pickle may be loaded: the caller or the query says so, never what the model stored."""
     args = args or {}
     return bool(args.get("trusted", (args.get("predict_params") or {}).get("trusted")))
 

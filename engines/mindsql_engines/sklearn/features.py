@@ -19,6 +19,8 @@ FEW_VALUES = 40
 MANY_VALUES = 250
 """A text column with no more values is a category when each comes `REPEATED` times on average."""
 REPEATED = 20
+MOSTLY = 0.95
+"""A text column in which this share of rows are numbers, of more than a few values, is one of numbers."""
 IDENTIFIER_ROWS = 20
 """Fewer rows cannot show that a column identifies them."""
 
@@ -32,7 +34,7 @@ class Feature:
     Attributes:
         name, type: As in the training query, the type as DuckDB spells it.
         role: What it is used as.
-        reason: Why it is left out.
+        reason: Why it is left out, or not used as its type says.
     """
 
     name: str
@@ -132,6 +134,8 @@ def _text_role(name: str, duckdb_type: str, array: pa.Array) -> Feature:
         return found("left out", "constant")
     if duckdb_type.upper().startswith("ENUM"):
         return found("category")
+    if distinct > FEW_VALUES and np.isfinite(columns.parsed(present)).mean() >= MOSTLY:
+        return found("number", "text that holds numbers; any other text counts as NULL")
     words = _words(present.dictionary)
     if distinct == rows >= IDENTIFIER_ROWS and (words < 1.5 or duckdb_type.upper() == "UUID"):
         return found("left out", "identifier-like: a different text in every row")

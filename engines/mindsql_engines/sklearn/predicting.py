@@ -170,7 +170,7 @@ class SklearnPredictor:
         return made
 
     def _settle_ties(self, matrix: Any, proba: Numbers, codes: Codes) -> None:
-        """Where two classes are equally likely the estimator's own answer decides, so that it never varies."""
+        """Where two classes are equally likely the estimator's own answer decides, so it never varies."""
         if proba.shape[1] < 2:
             return
         top = proba.max(axis=1)

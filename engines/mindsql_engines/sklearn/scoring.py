@@ -105,7 +105,7 @@ def _probable(y: Codes, proba: Numbers, classes: int) -> dict[str, float]:
 
 
 def regression(estimator: Any, x: Numbers, y: Numbers, y_train: Numbers, level: float) -> Scores:
-    """Scores of a regressor and of always answering the mean; half the width of its split-conformal interval."""
+    """Scores of a regressor and of always answering the mean; half the width of its conformal interval."""
     predicted = np.asarray(estimator.predict(x), dtype=np.float64).reshape(-1)
     known = np.isfinite(predicted)
     if not known.any():
@@ -140,8 +140,9 @@ def _numeric(y: Numbers, predicted: Numbers) -> dict[str, float]:
 def anomaly(estimator: Any, x: Numbers, truth: NDArray[np.bool_] | None, share: float) -> Scores:
     """The share of hold-out rows found anomalous; beside a known answer also how well that fits."""
     found = np.asarray(estimator.predict(x)) == -1
-    scores = Scores({"anomaly_share": float(found.mean())}, {"anomaly_share": share}, rows=len(x))
+    scores = Scores({"anomaly_share": float(found.mean())}, rows=len(x))
     if truth is not None:
+        scores.baseline["anomaly_share"] = share
         y, predicted = truth.astype(np.int64), found.astype(np.int64)
         scores.metrics |= _labelled(y, predicted)
         scores.baseline |= _labelled(y, np.zeros_like(y))

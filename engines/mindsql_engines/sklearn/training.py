@@ -68,6 +68,8 @@ class Job:
     def of(cls, target: str, using: Mapping[str, Any], anomaly: bool) -> Job:
         """From the options of a statement."""
         estimator = using.get("estimator")
+        if estimator is not None and not isinstance(estimator, str):
+            raise StatementError("estimator takes the name of a scikit-learn class")
         task = targets.check_task(using.get("task"), estimator, anomaly)
         given = {key: value for key, value in using.items() if key not in BASE_OPTIONS}
         size, level = using.get("test_size"), using.get("confidence")
@@ -102,6 +104,7 @@ def train(job: Job, df: pd.DataFrame, schema: Schema, progress: Progress) -> Tra
     notes = [target.why] if target.why else []
     notes += target.notes
     notes += [f"left out: {feature.name} ({feature.reason})" for feature in found if not feature.used]
+    notes += [f"{feature.name}: {feature.reason}" for feature in used if feature.reason]
     if not used:
         reasons = "; ".join(f"{f.name}: {f.reason}" for f in found) or "there is no other column"
         raise DataError(f"no column is left to predict from ({reasons})")
@@ -271,6 +274,8 @@ def _hold_out(
         progress(2, _STEPS, f"scoring on {len(test)} rows")
         x = encoder.matrix({k: a.take(pa.array(test)) for k, a in arrays.items()}, len(test))
         scores = score(fitted, target, x, train, test, job)
+        if target.task == "regression" and scores.interval is None:
+            notes.append(f"no interval: {len(test)} held-out rows are too few for {job.level:.0%} confidence")
         progress(3, _STEPS, "measuring importances")
         if target.task in ("classification", "regression"):
             assert target.values is not None
@@ -330,6 +335,7 @@ def _look_at(made: Trained, matrix: Numbers, seed: int | None) -> None:
             "TunedThresholdClassifierCV",
         )
     if task == "clustering":
+        made.notes.append("clusters are scored on the rows they were made from")
         made.scores = scoring.clustering(predicted, sample, seed)
         made.target.classes = list(range(np.asarray(proba).shape[1])) if proba is not None else []
 

@@ -30,8 +30,8 @@ ADD_TREES = estimators.names_in(
     "BaggingClassifier BaggingRegressor ExtraTreesClassifier ExtraTreesRegressor GradientBoostingClassifier "
     "GradientBoostingRegressor IsolationForest RandomForestClassifier RandomForestRegressor"
 )
-"""Estimators that grow further trees on other rows. The histogram estimators are not among them: their warm start
-is only valid on the very rows of the first training, since they bin the values anew."""
+"""Estimators that grow further trees on other rows. The histogram estimators are not among them: their warm
+start is only valid on the very rows of the first training, since they bin the values anew."""
 
 
 def update(
@@ -114,7 +114,7 @@ def _target(meta: dict[str, Any], df: pd.DataFrame, schema: Schema) -> Target:
         unseen = [label for label in labels if str(label) not in known]
         if unseen:
             raise DataError(
-                f'the model has no class for the value {columns.label_text(unseen[0])} of the target "{name}"',
+                f'the target "{name}" has the value {columns.label_text(unseen[0])}, unknown to the model',
                 hint="RETRAIN the model on all rows",
             )
         kept = codes >= 0
