@@ -45,6 +45,7 @@ EVALUATE MODEL p.m.3 FROM (SELECT * FROM t)
 EVALUATE MODEL m FROM src (SELECT * FROM t)
 DESCRIBE m
 DESCRIBE p.m.3.features
+DESCRIBE "0".0."0"
 DESCRIBE MODEL m.info
 DESCRIBE ML_ENGINE e
 DESCRIBE HANDLER sklearn
@@ -91,6 +92,9 @@ USE d.main
 SELECT * FROM m WHERE a = 1 AND b = 'x'
 SELECT rental_price, rental_price_explain FROM mindsdb.home_rentals_model WHERE sqft = 823 AND location = 'good'
 SELECT t.*, m.y FROM t, m
+SELECT m.y FROM t LEFT JOIN m
+SELECT m.y FROM t INNER JOIN m
+SELECT m.y FROM t LEFT JOIN m, u
 SELECT m.y FROM t LEFT JOIN m ON m.sqft = t.size * 10.76
 SELECT * FROM m.3
 SELECT * FROM p.m.3 AS a
@@ -155,5 +159,6 @@ DESCRIBE SELECT 1
 DESCRIBE 'x.csv'
 COPY t TO 'x.csv'
 COPY FROM DATABASE a TO b
+CREATE TABLE t AS SELECT 1 WITH NO DATA
 UPDATE EXTENSIONS
 EXPLAIN (FORMAT json) SELECT 1

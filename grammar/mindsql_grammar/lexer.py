@@ -19,10 +19,12 @@ class Tokenizer(DuckDB.Tokenizer):
     """DuckDB's words, and identifiers in back-ticks too."""
 
     IDENTIFIERS: ClassVar = ['"', "`"]
+    HEX_STRINGS: ClassVar = [("x'", "'"), ("X'", "'")]
     COMMANDS: ClassVar = set()  # no word swallows the rest of its line
 
 
 _DUCKDB = DuckDB()
+_NAMES = _DUCKDB.parser().ID_VAR_TOKENS | {TokenType.IDENTIFIER}
 _VERSION = re.compile(r"\.\d")
 _SPECIAL_STRING = re.compile(r"(?<![\w$])(?:[eE]'|\$(?:[^\W\d]\w*)?\$)")
 _COMMENT = re.compile(r"--|/\*|\{#")
@@ -173,7 +175,7 @@ def _name_versions(tokens: list[Token]) -> list[Token]:
             and result[-1].token_type is TokenType.DOT
             and result[-1].end + 1 == token.start
             and result[-2].end + 1 == result[-1].start
-            and (is_word(result[-2]) or result[-2].token_type is TokenType.IDENTIFIER)
+            and result[-2].token_type in _NAMES
         ):
             digits = token.text.removesuffix(".")
             if digits.isdigit():

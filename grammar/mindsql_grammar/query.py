@@ -61,8 +61,8 @@ def read_query(cursor: Cursor, end: int | None = None, *, reads_only: bool = Fal
     cut, options = _cut_using(inner)
     tokens, found = _cut_natives(cursor, cursor.tokens[start:cut])
     tree = _stock_parse(inner, tokens, cut)
-    if isinstance(tree, exp.Command):
-        return None
+    if isinstance(tree, exp.Command) or tree.find(exp.WithDataProperty):
+        return None  # WITH NO DATA would be lost
     if not isinstance(tree, _READS if reads_only else _STATEMENTS):
         raise inner.error("expected a query", cursor.tokens[start], hint="write SELECT …")
     if isinstance(tree, exp.Select) and not tree.expressions and not tree.args.get("kind"):

@@ -43,17 +43,17 @@ def query_sql(
 
 def _restore(tree: exp.Expr, natives: Sequence[st.Native]) -> exp.Expr:
     """The tree with `source (text)` for `__native_N` and `m.3` for `m."3"`; itself when it has neither."""
-    wanted = [
-        node
-        for node in tree.find_all(exp.Table, exp.Column)
-        if _is_version(node)
-        or (natives and isinstance(node, exp.Table) and _native_of(node, natives) is not None)
-    ]
-    if not wanted:
+    if not any(_is_ours(node, natives) for node in tree.find_all(exp.Table, exp.Column, exp.Join)):
         return tree
     tree = tree.copy()
-    for node in list(tree.find_all(exp.Table, exp.Column)):
-        if _is_version(node):
+    for node in list(tree.find_all(exp.Table, exp.Column, exp.Join)):
+        if isinstance(node, exp.Join):
+            if _is_sided(node):
+                # DuckDB's generator would write a comma and lose the side; a method is written as it is.
+                node.set("method", f"{node.side} {node.kind}".strip())
+                node.set("side", None)
+                node.set("kind", None)
+        elif _is_version(node):
             key = "this" if isinstance(node, exp.Table) else "table"
             node.set(key, exp.Var(this=node.args[key].name))
         elif isinstance(node, exp.Table):
@@ -61,6 +61,21 @@ def _restore(tree: exp.Expr, natives: Sequence[st.Native]) -> exp.Expr:
             if native is not None:
                 node.set("this", exp.Var(this=_native(native)))
     return tree
+
+
+def _is_ours(node: exp.Expr, natives: Sequence[st.Native]) -> bool:
+    if isinstance(node, exp.Join):
+        return _is_sided(node)
+    if isinstance(node, exp.Table) and natives and _native_of(node, natives) is not None:
+        return True
+    return _is_version(node)
+
+
+def _is_sided(join: exp.Join) -> bool:
+    """Whether a join has a side or kind but no condition: `t LEFT JOIN m`, which only a model allows."""
+    return bool(join.side or join.kind == "INNER") and not (
+        join.method or join.args.get("on") or join.args.get("using")
+    )
 
 
 def _is_version(node: exp.Expr) -> bool:
@@ -204,7 +219,9 @@ def _explain(statement: st.Explain) -> str:
 def _name(name: st.Name, version: int | None = None) -> str:
     """A dotted name; a part of digits after the first needs no quotes: `m.3`."""
     parts = [quote_command_name(name[:1])]
-    parts += [part if _is_digits(part) else quote(part) for part in name[1:]]
+    for part in name[1:]:
+        bare = _is_digits(part) and not _is_digits(parts[-1])  # 1.2 would be a number
+        parts.append(part if bare else quote(part))
     return ".".join(parts if version is None else [*parts, str(version)])
 
 
