@@ -208,3 +208,21 @@ def _span(text: str | None, line: int, shown: str, offset: int) -> tuple[int, in
     start = begin + offset
     word = re.match(r'"(?:[^"]|"")*"|\w+|.', text[start:] or " ")
     return start, start + (word.end() if word else 1)
+
+
+def translate_text(text: str) -> MindSQLError:
+    """A DuckDB error that reached us through an Arrow stream, as its text alone."""
+    message = re.sub(r"^.*?(?=[A-Z][A-Za-z]*(?: [A-Z][a-z]+)* Error: )", "", text, flags=re.S) or text
+    if "INTERRUPT" in text or "Interrupted" in text:
+        return Cancelled("the statement was stopped")
+    kind = DataError if message.startswith(("Conversion", "Out of Range")) else StatementError
+    return kind(_KIND.sub("", message).strip())
+
+
+@contextmanager
+def ignored() -> Iterator[None]:
+    """For cleaning up: what DuckDB says then matters to nobody."""
+    try:
+        yield
+    except (duckdb.Error, RuntimeError):
+        pass

@@ -81,10 +81,9 @@ def main(arguments: list[str]) -> int:
             for leftover in (file, file.with_name(file.name + ".wal")):
                 leftover.unlink(missing_ok=True)
     if done:
-        print(
-            f"\nDone in {time.monotonic() - started:.1f} s. The tables and the model are in {file}. Go on with:"
-        )
-        print(f"\n    mindsql {file}\n")
+        seconds = time.monotonic() - started
+        _say(f"\nDone in {seconds:.1f} s. The tables and the model are in {file}; open it with:")
+        _say(f"\n    mindsql {file}\n")
     return status
 
 

@@ -34,12 +34,12 @@ class Values:
     Attributes:
         names: The frame's column names.
         cells: A Python value, or a `ParameterCell`, for each of them.
-        required: Whether the cell was given by `=`: NULL then gives no row, as `= NULL` is never true.
+        required: Parameters that give no row when they are NULL, as `= NULL` is never true.
     """
 
     names: list[str]
     cells: list[Any]
-    required: list[bool]
+    required: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

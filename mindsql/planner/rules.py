@@ -34,6 +34,17 @@ class _ConsumeConstants:
         if len(rest) == len(terms):
             return False
         set_where(draft.finish, rest)
+        if not draft.scope.data:
+            # A parameter may be NULL, and `= NULL` is never true: the row is then left out where it is made.
+            parameters = [
+                side.copy()
+                for term in terms
+                if not any(term is kept for kept in rest) and isinstance(term, exp.EQ)
+                for side in (term.this, term.expression)
+                if isinstance(side, exp.Placeholder)
+            ]
+            given = [exp.Not(this=exp.Is(this=cell, expression=exp.Null())) for cell in parameters]
+            set_where(draft.scan, _where(draft.scan) + given)
         return True
 
 
@@ -142,16 +153,20 @@ class _ConstantValues:
         scan = draft.scan
         if draft.scope.data or scan.args.get("from_") or scan.args.get("distinct"):
             return None
-        given = {projection.alias for projection in scan.expressions}
+        required: set[str] = set()
+        for term in _where(scan):
+            cell = _cell(term.this.this) if isinstance(term, exp.Not) and isinstance(term.this, exp.Is) else None
+            if not isinstance(cell, ParameterCell):
+                return None
+            required.add(cell.name)
         cells: list[Any] = []
-        required: list[bool] = []
         for projection in scan.expressions:
             cell = _cell(projection.this)
             if cell is _NO_CELL:
                 return None
             cells.append(cell)
-            required.append(isinstance(cell, ParameterCell))
-        return Values([projection.alias for projection in scan.expressions], cells, required) if given else None
+        names = [projection.alias for projection in scan.expressions]
+        return Values(names, cells, frozenset(required)) if names else None
 
 
 @dataclass(frozen=True)
@@ -235,7 +250,6 @@ def _is_certain(term: exp.Expr) -> bool:
     for value in values:
         if isinstance(value, exp.Column):
             continue
-        # A parameter may be NULL: `Values` then gives no row, so that the answer stays the same.
         return isinstance(value, (exp.Literal, exp.Boolean, exp.Placeholder)) or isinstance(value, exp.Neg)
     return False
 

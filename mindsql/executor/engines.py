@@ -1,0 +1,288 @@
+"""The engine border: loads a model version, asks it for answers, holds it to its contract, and turns what it raises
+into our errors."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mindsql.catalog import Version
+from mindsql.engine import Capabilities, Engine, Predictor
+from mindsql.errors import (
+    Cancelled,
+    DataError,
+    EngineContractError,
+    EngineError,
+    EngineMissingError,
+    MindSQLError,
+)
+from mindsql.frames import to_arrow, to_pandas
+from mindsql.schema import Column, Schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class LoadedModel:
+    """A model version ready to answer.
+
+    Args:
+        version: The version.
+        engine: Its engine, with storage.
+        types: The Arrow type of each output.
+        args: What `predict` is told: `using`, `target`.
+        size: Bytes of its artifacts, for the cache.
+    """
+
+    def __init__(
+        self, version: Version, engine: Engine, types: Mapping[str, pa.DataType], args: dict[str, Any], size: int
+    ) -> None:
+        self.version = version
+        self.engine = engine
+        self.size = size
+        self._types = types
+        self._args = args
+        self._lock = threading.Lock()
+        self._predictors: dict[str, Predictor | None] = {}
+        alias = version.settings.get("alias")
+        # PREDICT y AS z: the engine says y, y_explain; the query says z, z_explain.
+        self._engine_names = {
+            item.name: (
+                version.target + item.name[len(alias) :]
+                if alias and (item.name == alias or item.name.startswith(alias + "_"))
+                else item.name
+            )
+            for item in version.outputs
+        }
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the engine allows."""
+        return self.engine.capabilities
+
+    def arrow_type(self, output: str) -> pa.DataType:
+        """The Arrow type of an output."""
+        return self._types[output]
+
+    def answer(self, batch: pa.RecordBatch, outputs: Sequence[str], params: Mapping[str, Any]) -> list[pa.Array]:
+        """Answer n rows.
+
+        Args:
+            batch: The inputs, named and ordered as in the version's schema.
+            outputs: The outputs wanted.
+            params: The options of the query's USING.
+
+        Returns:
+            One array of n values for each of `outputs`.
+
+        Raises:
+            EngineError: The engine failed, or broke its contract.
+            DataError: A value does not fit the input.
+        """
+        batch = self._conform(batch)
+        names = [self._engine_names[output] for output in outputs]
+        with border(self.version.engine, self.version.model):
+            predictor = self._predictor(params)
+            if predictor is not None:
+                answer: Mapping[str, Any] = predictor.predict(batch, names)
+            else:
+                args = {**self._args, "predict_params": dict(params), "columns": names}
+                answer = self._checked_frame(self.engine.predict(to_pandas(batch), args))
+        return [
+            self._column(answer, name, output, batch.num_rows) for name, output in zip(names, outputs, strict=True)
+        ]
+
+    def _predictor(self, params: Mapping[str, Any]) -> Predictor | None:
+        key = repr(sorted(params.items()))
+        with self._lock:
+            if key not in self._predictors:
+                if len(self._predictors) > 8:
+                    self._predictors.clear()
+                self._predictors[key] = self.engine.predictor({**self._args, "predict_params": dict(params)})
+            return self._predictors[key]
+
+    def _checked_frame(self, frame: Any) -> Mapping[str, Any]:
+        if not (hasattr(frame, "columns") and hasattr(frame, "__getitem__") and hasattr(frame, "__len__")):
+            raise EngineContractError(
+                f"predict returned {type(frame).__name__}, not a DataFrame", hint="return a pandas DataFrame"
+            )
+        return {str(name): frame[name] for name in frame.columns}
+
+    def _column(self, answer: Mapping[str, Any], name: str, output: str, rows: int) -> pa.Array:
+        import pyarrow as pa
+
+        label = f"[{self.version.engine}/{self.version.model}]"
+        if name not in answer:
+            raise EngineContractError(
+                f'{label} predict returned no column "{name}"',
+                hint=f"it returned: {', '.join(answer) or 'nothing'}",
+            )
+        values = answer[name]
+        if len(values) != rows:
+            raise EngineContractError(
+                f"{label} predict was given {rows} rows and returned {len(values)}",
+                hint="an engine answers every row, in order; use NULL for what it cannot answer",
+            )
+        wanted = self._types[output]
+        try:
+            return to_arrow(values, wanted)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise EngineContractError(
+                f'{label} predict returned values for "{name}" that are no {wanted}: {error}'
+            ) from error
+
+    def _conform(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Bring each input to the type family it was trained with."""
+        import pyarrow as pa
+
+        arrays = []
+        changed = False
+        for item, array in zip(self.version.inputs, batch.columns, strict=True):
+            given = arrow_family(array.type)
+            if given is not None and given != item.family and item.family != "other":
+                array = self._cast(array, item)
+                changed = True
+            arrays.append(array)
+        return pa.RecordBatch.from_arrays(arrays, names=self.version.inputs.names) if changed else batch
+
+    def _cast(self, array: pa.Array, item: Column) -> pa.Array:
+        import pyarrow as pa
+
+        targets: dict[str, pa.DataType] = {
+            "number": pa.float64(),
+            "text": pa.string(),
+            "boolean": pa.bool_(),
+            "time": pa.timestamp("us"),
+        }
+        target = targets.get(item.family)
+        if pa.types.is_dictionary(array.type):
+            array = array.dictionary_decode()
+        try:
+            if target is None:
+                raise pa.ArrowInvalid(f"no cast from {array.type}")
+            return array.cast(target)
+        except pa.ArrowException as error:
+            raise DataError(
+                f'a value does not fit the input "{item.name}" {item.type} of the model "{self.version.model}": {error}',
+                hint=f'ON {self.version.model}.{item.name} = TRY_CAST(… AS {item.type})',
+            ) from error
+
+
+def arrow_family(type_: pa.DataType) -> str | None:
+    """The type family of an Arrow type; None for the type of NULL."""
+    import pyarrow as pa
+
+    check = pa.types
+    if check.is_null(type_):
+        return None
+    if check.is_dictionary(type_):
+        return arrow_family(type_.value_type)
+    if check.is_boolean(type_):
+        return "boolean"
+    if check.is_integer(type_) or check.is_floating(type_) or check.is_decimal(type_):
+        return "number"
+    if check.is_string(type_) or check.is_large_string(type_) or "string" in str(type_):
+        return "text"
+    if check.is_temporal(type_):
+        return "time"
+    if check.is_nested(type_):
+        return "nested"
+    if check.is_binary(type_) or check.is_large_binary(type_):
+        return "binary"
+    return "other"
+
+
+class ModelCache:
+    """Loaded models, the least used dropped when their artifacts are larger than `limit` bytes together."""
+
+    def __init__(self, limit: int = 1 << 30) -> None:
+        self._limit = limit
+        self._models: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> LoadedModel | None:
+        """A loaded model, or None."""
+        with self._lock:
+            model = self._models.get(key)
+            if model is not None:
+                self._models.move_to_end(key)
+            return model
+
+    def put(self, key: str, model: LoadedModel) -> None:
+        """Keep a loaded model."""
+        with self._lock:
+            self._models[key] = model
+            while len(self._models) > 1 and sum(m.size for m in self._models.values()) > self._limit:
+                self._models.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._models.clear()
+
+
+@contextmanager
+def border(engine: str, model: str) -> Iterator[None]:
+    """Code of an engine runs inside: what it raises leaves as EngineError, with its innermost frame."""
+    try:
+        yield
+    except (Cancelled, KeyboardInterrupt):
+        raise
+    except EngineContractError as error:
+        raise EngineContractError(f"[{engine}/{model}] {error.message}", hint=error.hint) from error
+    except MindSQLError:
+        raise
+    except ImportError as error:
+        raise EngineMissingError(
+            f"[{engine}/{model}] needs a library that is not installed: {error}",
+            hint=f"pip install {error.name}" if error.name else None,
+        ) from error
+    except Exception as error:  # the border: an engine may raise anything
+        raise EngineError(
+            f"[{engine}/{model}] {type(error).__name__}: {error}", hint=f"raised at {innermost(error)}"
+        ) from error
+
+
+def innermost(error: BaseException) -> str:
+    """`file.py:12 in function`: where an exception was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return "an unknown place"
+    last = frames[-1]
+    return f"{Path(last.filename).name}:{last.lineno} in {last.name}"
+
+
+def trial_outputs(engine: Engine, target: Column, frame: Any, args: dict[str, Any], label: tuple[str, str]) -> Schema:
+    """The outputs of an engine that does not declare them, told from a trial prediction on a few rows.
+
+    Raises:
+        EngineError: The trial failed, or its answer breaks the contract.
+    """
+    name = target.name
+    with border(*label):
+        answer = engine.predict(frame, args)
+    if not hasattr(answer, "columns"):
+        raise EngineContractError(
+            f"[{label[0]}/{label[1]}] predict returned {type(answer).__name__}, not a DataFrame"
+        )
+    columns = [str(column) for column in answer.columns]
+    if name not in columns:
+        raise EngineContractError(
+            f'[{label[0]}/{label[1]}] predict returned no column "{name}"', hint=f"it returned: {', '.join(columns)}"
+        )
+    if len(answer) != len(frame):
+        raise EngineContractError(
+            f"[{label[0]}/{label[1]}] predict was given {len(frame)} rows and returned {len(answer)}"
+        )
+    outputs = [target]
+    for suffix, type_name in (("_confidence", "DOUBLE"), ("_explain", "JSON"), ("_error", "VARCHAR")):
+        if name + suffix in columns:
+            outputs.append(Column(name + suffix, type_name))
+    return Schema(outputs)
+
+

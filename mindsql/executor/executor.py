@@ -1,0 +1,368 @@
+"""Owns the running of a plan: which connection each query runs on, what streams and what is kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlglot import expressions as exp
+
+from mindsql import database
+from mindsql.binder.tree import RELATION, column, generate, table
+from mindsql.bound import BoundModel
+from mindsql.database import Raw
+from mindsql.errors import MindSQLError, StatementError
+from mindsql.executor.engines import LoadedModel
+from mindsql.executor.frames import Batches
+from mindsql.executor.pipeline import BATCH_ROWS, Figures, counted, predict
+from mindsql.executor.work import Work
+from mindsql.planner.operators import (
+    Compute,
+    Finish,
+    Operator,
+    ParameterCell,
+    Plan,
+    Predict,
+    Scan,
+    Values,
+    walk,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass
+class Answer:
+    """What a plan gives: the open result of a DuckDB connection, or batches with their column names."""
+
+    raw: Raw | None = None
+    batches: Batches | None = None
+    names: list[str] = field(default_factory=list)
+    streams: list[Batches] = field(default_factory=list)
+
+
+@dataclass
+class Executor:
+    """Runs plans for one connection.
+
+    Attributes:
+        raw: The user's own DuckDB connection.
+        cursor: Makes another one, with the same session settings.
+        in_transaction: Whether the user has an open transaction, whose rows only `raw` sees.
+        load: Loads a model version.
+        read_native: Opens a source's native query.
+        stream: Whether to stream at all; off, every frame is kept as a table first.
+    """
+
+    raw: Raw
+    cursor: Callable[[], Raw]
+    in_transaction: bool
+    load: Callable[[BoundModel], LoadedModel]
+    read_native: Callable[[str, str], Batches]
+    stream: bool = True
+
+    def run(self, plan: Plan, parameters: Mapping[str, Any], work: Work, measure: bool = False) -> _Run:
+        """Start a plan. Its answer streams; `work.close()` releases what it holds."""
+        run = _Run(self, plan, parameters, work, measure)
+        run.start()
+        return run
+
+
+class _Run:
+    """One run of one plan."""
+
+    def __init__(
+        self, executor: Executor, plan: Plan, parameters: Mapping[str, Any], work: Work, measure: bool
+    ) -> None:
+        self.executor = executor
+        self.plan = plan
+        self.parameters = parameters
+        self.work = work
+        self.figures: dict[int, Figures] | None = {} if measure else None
+        self.streams: list[Batches] = []
+        self.models: dict[str, LoadedModel] = {}
+        self.answer = Answer()
+        self.built: dict[int, pa.Table] = {}
+
+    def start(self) -> None:
+        plan, executor = self.plan, self.executor
+        for operator in walk(plan.root):
+            if isinstance(operator, Predict) and operator.outputs:
+                # Before any scan is open: artifacts are read on the user's connection.
+                self.models[operator.model.version.id] = executor.load(operator.model)
+        scan_raw, finish_raw, streams = self.placement()
+        self.scan_raw = scan_raw
+        self.streaming = streams and executor.stream
+        if plan.direct is not None:
+            (frame,) = plan.root.inputs.values()
+            batches = self.batches(frame)
+            self.answer.names = [name for name, _ in plan.direct]
+            self.answer.batches = _picked(batches, [source for _, source in plan.direct])
+            return
+        raw = finish_raw()
+        self.finish(plan.root, raw)
+        self.answer.raw = raw
+        self.answer.streams = self.streams
+
+    # Which connection ---------------------------------------------------------------------------------------------
+
+    def placement(self) -> tuple[Callable[[], Raw], Callable[[], Raw], bool]:
+        """The connections for scans and for the finish, and whether frames may stream.
+
+        An open result owns its connection, and what is temporary, registered or uncommitted is visible on the
+        user's own only. So the one scan that needs it gets it, and the finish goes to a cursor; when both need it,
+        the frames are kept as tables first.
+        """
+        own = lambda: self.executor.raw  # noqa: E731 - two names for two little functions
+        other = self.other
+        root = self.plan.root
+        scans = [op for op in walk(root) if isinstance(op, Scan) and _needs_tables(op.tree, op.inputs)]
+        reads_only = isinstance(root.tree, exp.Query)
+        finish_needs = not reads_only or _needs_tables(root.tree, root.inputs) or bool(self.plan.natives)
+        if len(scans) <= 1 and (not finish_needs or self.plan.direct is not None):
+            return own, other, True
+        if not self.executor.in_transaction and not self.sees_temporary(root):
+            return other, own, True
+        return own, own, False
+
+    def other(self) -> Raw:
+        """A cursor of this statement's own."""
+        raw = self.executor.cursor()
+        self.work.raws.append(raw)
+        self.work.on_close(raw.close)
+        return raw
+
+    def sees_temporary(self, root: Finish) -> bool:
+        """Whether the plan names something that only the user's connection sees."""
+        temporary = database.temporary_names(self.executor.raw)
+        if not temporary:
+            return False
+        trees = [op.tree for op in walk(root) if isinstance(op, (Scan, Finish))]
+        names = {node.name.casefold() for tree in trees for node in tree.find_all(exp.Table)}
+        return bool(names & temporary)
+
+    # Operators ----------------------------------------------------------------------------------------------------
+
+    def batches(self, operator: Operator) -> Batches:
+        """The output of an operator as a stream."""
+        if isinstance(operator, Scan):
+            result = self.scan(operator)
+        elif isinstance(operator, Values):
+            result = self.values(operator)
+        elif isinstance(operator, Predict):
+            source = self.batches(operator.source)
+            if not operator.outputs:
+                return source
+            model = self.models[operator.model.version.id]
+            result = predict(operator, source, model, self.work, self.figure(operator))
+        elif isinstance(operator, Compute):
+            result = self.compute(operator)
+        else:
+            raise AssertionError(operator)
+        if self.figures is not None:
+            result = Batches(result.schema, counted(iter(result), self.figures.setdefault(id(operator), Figures())))
+        return result
+
+    def figure(self, operator: Operator) -> Figures | None:
+        return self.figures.setdefault(id(operator), Figures()) if self.figures is not None else None
+
+    def scan(self, operator: Scan) -> Batches:
+        raw = self.scan_raw() if _needs_tables(operator.tree, operator.inputs) else self.other()
+        streams = self.register(raw, operator.inputs, operator.tree)
+        sql = generate(operator.tree)
+        reader = database.reader(raw, sql, self.wanted(operator.tree), BATCH_ROWS)
+        self.work.raws.append(raw)
+        holder = [reader]
+        self.work.on_close(holder.clear)  # an open reader keeps its connection busy
+        del reader
+
+        def read() -> Iterator[pa.RecordBatch]:
+            while holder:
+                self.work.check()
+                try:
+                    with database.translated():
+                        batch = holder[0].read_next_batch()
+                except StopIteration:
+                    holder.clear()
+                    return
+                except OSError as error:
+                    raise self.cause(streams, error) from error
+                if batch.num_rows:
+                    yield batch
+
+        return Batches(holder[0].schema, read())
+
+    def cause(self, streams: list[Batches], error: BaseException) -> BaseException:
+        """What really happened below a query that DuckDB says failed."""
+        self.work.check()
+        for stream in streams:
+            if stream.error is not None:
+                return stream.error
+        text = str(error)
+        translated = database.translate_text(text)
+        return translated
+
+    def values(self, operator: Values) -> Batches:
+        import pyarrow as pa
+
+        cells = []
+        rows = 1
+        for cell in operator.cells:
+            value = self.parameters[cell.name] if isinstance(cell, ParameterCell) else cell
+            if value is None and isinstance(cell, ParameterCell) and cell.name in operator.required:
+                rows = 0
+            cells.append(value)
+        try:
+            arrays = [pa.array([cell] * rows) for cell in cells]
+        except pa.ArrowException as error:
+            raise StatementError(f"a parameter has a type that no column can hold: {error}") from error
+        batch = pa.RecordBatch.from_arrays(arrays, names=operator.names)
+        return Batches(batch.schema, iter([batch] if rows else []))
+
+    def compute(self, operator: Compute) -> Batches:
+        raw = self.other()
+        source = self.batches(operator.source)
+        self.register_one(raw, operator.name, source)
+        select = exp.Select(
+            expressions=[
+                *(exp.alias_(column(name, operator.name), name, quoted=True) for name in source.schema.names),
+                *(exp.alias_(value.copy(), name, quoted=True) for name, value in operator.columns.items()),
+            ],
+            from_=exp.From(this=table(operator.name)),
+        )
+        return self.scan_on(raw, select, [source])
+
+    def scan_on(self, raw: Raw, tree: exp.Select, streams: list[Batches]) -> Batches:
+        reader = database.reader(raw, generate(tree), self.wanted(tree), BATCH_ROWS)
+        holder = [reader]
+        self.work.on_close(holder.clear)
+
+        def read() -> Iterator[pa.RecordBatch]:
+            while holder:
+                try:
+                    yield holder[0].read_next_batch()
+                except StopIteration:
+                    holder.clear()
+                    return
+                except OSError as error:
+                    raise self.cause(streams, error) from error
+
+        return Batches(reader.schema, read())
+
+    def finish(self, operator: Finish, raw: Raw) -> None:
+        """Start the user's own statement over the frames."""
+        streams = self.register(raw, operator.inputs, operator.tree)
+        if raw not in self.work.raws:
+            self.work.raws.append(raw)
+        begin = time.perf_counter()
+        try:
+            database.open_result(raw, generate(operator.tree), self.wanted(operator.tree))
+        except MindSQLError as error:
+            cause = next((stream.error for stream in streams if stream.error is not None), None)
+            if cause is not None:
+                raise cause from None
+            raise error
+        if self.figures is not None:
+            self.figures[id(operator)] = Figures(seconds=time.perf_counter() - begin)
+
+    # Registration -------------------------------------------------------------------------------------------------
+
+    def register(self, raw: Raw, inputs: Mapping[str, Operator], tree: exp.Expr) -> list[Batches]:
+        """Make frames and native queries readable as tables. Returns the streams, to ask them what went wrong."""
+        streams = []
+        for name, operator in inputs.items():
+            streams.append(self.register_frame(raw, name, operator, _reads(tree, name)))
+        for node in tree.find_all(exp.Table):
+            name = node.meta.get(RELATION, "")
+            if name in self.plan.natives and name not in inputs:
+                native = self.executor.read_native(*self.plan.natives[name])
+                self.register_one(raw, name, _kept(native))
+        return streams
+
+    def register_frame(self, raw: Raw, name: str, operator: Operator, reads: int) -> Batches:
+        if id(operator) not in self.built:
+            batches = self.batches(operator)
+            if self.streaming and reads <= 1 and self.shared(operator) <= 1:
+                self.streams.append(batches)
+                self.register_one(raw, name, batches)
+                return batches
+            self.built[id(operator)] = _kept(batches)
+        self.register_one(raw, name, self.built[id(operator)])
+        return Batches(self.built[id(operator)].schema, iter(()))
+
+    def shared(self, operator: Operator) -> int:
+        """How many operators read a frame."""
+        return sum(
+            1
+            for other in walk(self.plan.root)
+            if isinstance(other, (Scan, Finish)) and any(child is operator for child in other.inputs.values())
+        )
+
+    def register_one(self, raw: Raw, name: str, data: Any) -> None:
+        raw.register(name, data)
+        if raw is self.executor.raw:
+            self.work.on_close(lambda: _unregister(raw, name))
+
+    def wanted(self, tree: exp.Expr) -> dict[str, Any]:
+        """The parameters that a piece of the statement names."""
+        names = {
+            str(node.this.name if isinstance(node.this, exp.Expr) else node.this)
+            for node in tree.find_all(exp.Placeholder, exp.Parameter)
+        }
+        return {name: self.parameters[name] for name in names if name in self.parameters}
+
+
+def _unregister(raw: Raw, name: str) -> None:
+    with database.ignored():
+        raw.unregister(name)
+
+
+def _kept(batches: Batches) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.Table.from_batches(list(batches), batches.schema)
+
+
+def _picked(batches: Batches, columns: list[str]) -> Batches:
+    """Columns of a frame, in the order of the answer. Names may repeat, so they stay with the answer."""
+    import pyarrow as pa
+
+    indices = [batches.schema.get_field_index(name) for name in columns]
+    schema = pa.schema([batches.schema.field(index) for index in indices])
+    return Batches(
+        schema,
+        (pa.RecordBatch.from_arrays([batch.column(i) for i in indices], schema=schema) for batch in batches),
+    )
+
+
+def _needs_tables(tree: exp.Expr, inputs: Mapping[str, Operator]) -> bool:
+    """Whether a query reads anything but frames."""
+    ctes = {cte.alias.casefold() for cte in tree.find_all(exp.CTE)}
+    for node in tree.find_all(exp.Table):
+        if not isinstance(node.this, exp.Identifier):
+            continue  # a table function reads no table
+        if node.name not in inputs and (node.db or node.name.casefold() not in ctes):
+            return True
+    return False
+
+
+def _reads(tree: exp.Expr, name: str) -> int:
+    """How often DuckDB may read a table: more than once below a CTE, a recursion or in a correlated subquery."""
+    count = 0
+    for node in tree.find_all(exp.Table):
+        if node.name != name:
+            continue
+        count += 1
+        ancestor = node.parent
+        while ancestor is not None:
+            if isinstance(ancestor, exp.CTE):
+                count += 1
+            if isinstance(ancestor, (exp.Exists, exp.In)):
+                count += 1
+            if isinstance(ancestor, exp.Subquery) and not isinstance(ancestor.parent, (exp.From, exp.Join)):
+                count += 1
+            ancestor = ancestor.parent
+    return count

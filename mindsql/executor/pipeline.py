@@ -1,0 +1,156 @@
+"""Owns how batches pass through a model: cut to size, answered in order by several threads, counted."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mindsql.executor.engines import LoadedModel
+from mindsql.executor.frames import Batches
+from mindsql.executor.work import Work
+from mindsql.planner.operators import Predict
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCH_ROWS = 65536
+_SPLIT_ROWS = 16384
+"""Batches shorter than this are not worth a second thread."""
+
+
+@dataclass
+class Figures:
+    """What EXPLAIN ANALYZE shows of an operator."""
+
+    rows: int = 0
+    batches: int = 0
+    seconds: float = 0.0
+    calls: int | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.rows} rows, {self.batches} batches, {self.seconds:.3f} s"
+        return text if self.calls is None else f"{text}, {self.calls} engine calls"
+
+
+def counted(batches: Iterator[pa.RecordBatch], figures: Figures) -> Iterator[pa.RecordBatch]:
+    """Count what passes; seconds are those spent below, so inputs are included."""
+    while True:
+        begin = time.perf_counter()
+        batch = next(batches, None)
+        figures.seconds += time.perf_counter() - begin
+        if batch is None:
+            return
+        figures.rows += batch.num_rows
+        figures.batches += 1
+        yield batch
+
+
+def predict(operator: Predict, source: Batches, model: LoadedModel, work: Work, figures: Figures | None) -> Batches:
+    """Append a model's columns to each batch."""
+    import pyarrow as pa
+
+    schema = source.schema
+    for output, name in operator.outputs.items():
+        schema = schema.append(pa.field(name, model.arrow_type(output)))
+    outputs = list(operator.outputs)
+    params = operator.model.params
+    picks: list[tuple[str, int | None]] = [
+        (name, source.schema.get_field_index(column) if column is not None else None)
+        for name, column in operator.inputs.items()
+    ]
+
+    def answer(batch: pa.RecordBatch) -> pa.RecordBatch:
+        arrays = [
+            batch.column(index) if index is not None else pa.nulls(batch.num_rows) for _, index in picks
+        ]
+        if not outputs:
+            return batch
+        inputs = pa.RecordBatch.from_arrays(arrays, names=[name for name, _ in picks])
+        if not arrays:
+            inputs = batch
+        if figures is not None:
+            figures.calls = (figures.calls or 0) + 1
+        answers = model.answer(inputs, outputs, params) if batch.num_rows else [
+            pa.array([], model.arrow_type(output)) for output in outputs
+        ]
+        return pa.RecordBatch.from_arrays([*batch.columns, *answers], schema=schema)
+
+    return Batches(schema, _ordered(_sized(source, model), answer, model, work))
+
+
+def _sized(source: Batches, model: LoadedModel) -> Iterator[pa.RecordBatch]:
+    """Batches as large as the engine wants them; all rows at once when its answers depend on each other."""
+    import pyarrow as pa
+
+    capabilities = model.capabilities
+    if not capabilities.row_wise:
+        table = pa.Table.from_batches(list(source), source.schema).combine_chunks()
+        yield from table.to_batches() or [pa.RecordBatch.from_pylist([], source.schema)]
+        return
+    most = min(BATCH_ROWS, capabilities.batch_rows or BATCH_ROWS)
+    workers = _workers(model)
+    for batch in source:
+        size = most
+        if workers > 1 and batch.num_rows >= 2 * _SPLIT_ROWS:
+            size = min(most, -(-batch.num_rows // workers))
+        for start in range(0, batch.num_rows, size):
+            yield batch.slice(start, size) if batch.num_rows > size else batch
+
+
+def _workers(model: LoadedModel) -> int:
+    capabilities = model.capabilities
+    if not (capabilities.thread_safe and capabilities.row_wise):
+        return 1
+    return max(1, min(os.cpu_count() or 1, capabilities.max_concurrency or os.cpu_count() or 1))
+
+
+def _ordered(
+    batches: Iterator[pa.RecordBatch],
+    answer: Callable[[pa.RecordBatch], pa.RecordBatch],
+    model: LoadedModel,
+    work: Work,
+) -> Iterator[pa.RecordBatch]:
+    """Answer batches in several threads, in order, at most a few ahead of the reader."""
+    workers = _workers(model)
+    pending: deque[Future[pa.RecordBatch]] = deque()
+    begin = time.monotonic()
+    done = 0
+
+    def call(batch: pa.RecordBatch) -> Future[pa.RecordBatch]:
+        if workers > 1 and batch.num_rows >= _SPLIT_ROWS // 2:
+            return work.submit(lambda: _single_threaded(lambda: answer(batch)))
+        return work.submit(lambda: answer(batch))
+
+    # One batch is scanned ahead of the predicting threads.
+    for batch in batches:
+        pending.append(call(batch))
+        if len(pending) > workers:
+            result = work.wait(pending.popleft())
+            done += result.num_rows
+            work.tell("predicting", done, None, "rows", begin)
+            yield result
+    while pending:
+        result = work.wait(pending.popleft())
+        done += result.num_rows
+        work.tell("predicting", done, None, "rows", begin)
+        yield result
+
+
+_limited = threading.local()
+
+
+def _single_threaded(call: Callable[[], pa.RecordBatch]) -> pa.RecordBatch:
+    """Parallelism is across batches: OpenMP inside each thread would only spin on barriers."""
+    if not getattr(_limited, "done", False):
+        from threadpoolctl import threadpool_limits
+
+        # OpenMP keeps its limit per thread, so this one is set once and never taken back.
+        threadpool_limits(limits=1, user_api="openmp")
+        _limited.done = True
+    return call()

@@ -1,0 +1,133 @@
+"""Owns the life of one running statement: what it opened, whether it was stopped, how far it is."""
+
+from __future__ import annotations
+
+import ctypes
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from mindsql.database import Raw
+from mindsql.errors import Cancelled
+from mindsql.progress import NullProgress, Progress, ProgressEvent
+
+T = TypeVar("T")
+
+_POLL_SECONDS = 0.05
+_PROGRESS_SECONDS = 0.1
+
+
+@dataclass
+class Work:
+    """One running statement.
+
+    Attributes:
+        progress: Who is told how far it is.
+        raws: The DuckDB connections at work for it, to interrupt.
+        stopped: Set when the user wants it to end.
+    """
+
+    progress: Progress = field(default_factory=NullProgress)
+    raws: list[Raw] = field(default_factory=list)
+    stopped: threading.Event = field(default_factory=threading.Event)
+    _closers: list[Callable[[], None]] = field(default_factory=list)
+    _threads: set[int] = field(default_factory=set)
+    _told: float = 0.0
+
+    def stop(self) -> None:
+        """End it from another thread: DuckDB is interrupted, engine calls are abandoned."""
+        self.stopped.set()
+        for raw in list(self.raws):
+            raw.interrupt()
+        for thread in list(self._threads):
+            # Python code of an engine ends at its next step; code that never returns to Python is left behind.
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Cancelled))
+
+    def check(self) -> None:
+        """Raise Cancelled if it was stopped."""
+        if self.stopped.is_set():
+            raise Cancelled("the statement was stopped")
+
+    def on_close(self, closer: Callable[[], None]) -> None:
+        """Have something done when the statement's answer is closed, the last first."""
+        self._closers.append(closer)
+
+    def close(self) -> None:
+        """Release what the statement opened."""
+        while self._closers:
+            self._closers.pop()()
+        self.raws.clear()
+        self.progress.finish()
+
+    def tell(self, phase: str, done: float, total: float | None, unit: str, started: float) -> None:
+        """Report progress, at most ten times a second."""
+        now = time.monotonic()
+        if now - self._told >= _PROGRESS_SECONDS:
+            self._told = now
+            self.progress.update(ProgressEvent(phase, done, total, unit, started))
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Run an engine's code in a thread of its own, so that it can be abandoned."""
+
+        def run() -> T:
+            self._threads.add(threading.get_ident())
+            try:
+                self.check()
+                return call()
+            finally:
+                self._threads.discard(threading.get_ident())
+
+        return _POOL.submit(run)
+
+    def wait(self, future: Future[T]) -> T:
+        """The result of `submit`. Raises Cancelled as soon as the statement is stopped."""
+        while True:
+            try:
+                return future.result(_POLL_SECONDS)
+            except NotYet:
+                if future.done():
+                    raise
+                self.check()
+            except KeyboardInterrupt:
+                self.stop()
+                raise
+
+
+class _Pool:
+    """Daemon threads that take calls. Unlike concurrent.futures' own, an abandoned call does not hold up the exit."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._idle = 0
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+        with self._lock:
+            if self._idle > 0:
+                self._idle -= 1
+            else:
+                threading.Thread(target=self._run, name="mindsql-engine", daemon=True).start()
+        self._calls.put((future, call))
+        return future
+
+    def _run(self) -> None:
+        while True:
+            future, call = self._calls.get()
+            try:
+                result = call()
+            except BaseException as error:  # whatever it is, it belongs to the one who waits
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            del future, call
+            with self._lock:
+                self._idle += 1
+
+
+_POOL = _Pool()
