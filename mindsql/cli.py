@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except KeyboardInterrupt:
-        return Cancelled.exit_status
+        return diagnose(Cancelled("stopped"))
     except Abandoned as error:
         # The statement still runs in its thread, and would keep the process from ending.
         status = diagnose(error)

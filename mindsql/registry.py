@@ -83,3 +83,10 @@ class Registry:
         self.register(handler.name, cls)
         loaded: type[Engine] = cls
         return loaded
+
+    def attempt(self, name: str) -> tuple[type[Engine] | None, str | None]:
+        """The class of one handler, or why it cannot be had."""
+        try:
+            return self.load(name), None
+        except EngineError as error:
+            return None, error.message

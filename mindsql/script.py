@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 
 from mindsql import formats
@@ -44,6 +47,8 @@ class Abandoned(Cancelled):
 def interruptible(connection: Interruptible, work: Callable[[threading.Event], T]) -> T:
     """Do `work` in a thread, and stop it on Ctrl-C; a second Ctrl-C leaves it behind.
 
+    While it works, SIGINT is a message and not an exception, which could come at any point of this very code.
+
     Args:
         connection: What to interrupt.
         work: Gets an event that is set once it should stop.
@@ -52,7 +57,8 @@ def interruptible(connection: Interruptible, work: Callable[[threading.Event], T
         Cancelled: The work was stopped.
         Abandoned: It did not stop, and runs on.
     """
-    done, stop = threading.Event(), threading.Event()
+    messages: SimpleQueue[str] = SimpleQueue()  # its `put` may be called from a signal handler
+    stop = threading.Event()
     answers: list[T] = []
     errors: list[BaseException] = []
 
@@ -62,40 +68,52 @@ def interruptible(connection: Interruptible, work: Callable[[threading.Event], T
         except BaseException as error:  # it belongs to the waiting thread, which raises it
             errors.append(error)
         finally:
-            done.set()
+            messages.put("done")
 
-    threading.Thread(target=run, name="mindsql-statement", daemon=True).start()
-    try:
-        # In slices: on some platforms a wait without end takes no signals.
-        while not done.wait(0.5):
-            pass
-    except KeyboardInterrupt:
-        stop.set()
-        _await_stop(connection, done)
-        if errors and isinstance(errors[0], Cancelled):
-            raise errors[0] from None
+    with _sigint(lambda: messages.put("stop")):
+        threading.Thread(target=run, name="mindsql-statement", daemon=True).start()
+        if messages.get() == "stop":
+            stop.set()
+            _await_stop(connection, messages)
+    if stop.is_set() and not (errors and isinstance(errors[0], Cancelled)):
         if errors:
             raise Cancelled("the statement was stopped") from errors[0]
-        raise Cancelled("the statement had just finished when it was stopped") from None
+        raise Cancelled("the statement had just finished when it was stopped")
     if errors:
         raise errors[0]
     return answers[0]
 
 
-def _await_stop(connection: Interruptible, done: threading.Event) -> None:
-    started, told = time.monotonic(), False
+@contextmanager
+def _sigint(act: Callable[[], None]) -> Iterator[None]:
+    """Have SIGINT call `act` for a while; outside the main thread, where no signals arrive, do nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: act())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _await_stop(connection: Interruptible, messages: SimpleQueue[str]) -> None:
+    """Interrupt until the work is done; again and again, as between two queries nothing can be interrupted."""
     if sys.stderr.isatty():
         notice("")  # the terminal has written ^C
-    try:
-        # Again and again: between two queries of one statement there may be nothing to interrupt.
-        while not done.is_set():
-            connection.interrupt()
-            done.wait(0.1)
-            if not told and not done.is_set() and time.monotonic() - started > PATIENCE:
+    started, told = time.monotonic(), False
+    while True:
+        connection.interrupt()
+        try:
+            message = messages.get(timeout=0.1)
+        except Empty:
+            if not told and time.monotonic() - started > PATIENCE:
                 notice("stopping; Ctrl-C again leaves the statement running and its connection behind")
                 told = True
-    except KeyboardInterrupt:
-        raise Abandoned("the statement did not stop and was left running") from None
+            continue
+        if message == "done":
+            return
+        raise Abandoned("the statement did not stop and was left running")
 
 
 def notice(text: str) -> None:

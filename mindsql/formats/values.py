@@ -59,7 +59,7 @@ def _float32(value: float) -> str:
     if value != value or value in (float("inf"), float("-inf")):
         return repr(value)
     packed = struct.pack("f", value)
-    for digits in range(6, 9):
+    for digits in range(1, 9):
         short = float(f"{value:.{digits}g}")
         if struct.pack("f", short) == packed:
             return repr(short)

@@ -1,0 +1,104 @@
+"""Owns the checking of USING: every option is known, given once, of its type; what is not given gets its default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import mindsql_grammar as grammar
+
+from mindsql.engine import Option
+from mindsql.errors import StatementError, UnknownNameError
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "float": (float, int),
+    "boolean": (bool,),
+    "object": (dict,),
+    "array": (list,),
+}
+_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+def check(
+    given: Sequence[tuple[str, Any, tuple[int, int] | None]] | Mapping[str, Any],
+    options: Sequence[Option],
+    what: str,
+) -> dict[str, Any]:
+    """Check options against what is known.
+
+    Args:
+        given: `(key, value, span)` of each option, or a mapping of those. Values are Python values, or `Env`.
+        options: The options there are.
+        what: What they belong to, for the message: `the engine "sklearn"`.
+
+    Returns:
+        Key → value, keys as `Option.name`; a default of None is left out.
+
+    Raises:
+        UnknownNameError: An unknown option.
+        StatementError: A value of the wrong type, a missing required option, one given twice under two names.
+    """
+    pairs = [(key, value, None) for key, value in given.items()] if isinstance(given, Mapping) else list(given)
+    known = {name.casefold(): option for option in options for name in (option.name, *option.aliases)}
+    result: dict[str, Any] = {}
+    for key, value, span in pairs:
+        option = known.get(key.casefold())
+        if option is None:
+            raise UnknownNameError.of(
+                f"option of {what}:", key, [o.name for o in options], span=span, hint=None if options else "it takes none"
+            )
+        if option.name in result:
+            raise StatementError(f'the option "{option.name}" is given twice', span=span)
+        result[option.name] = value if isinstance(value, grammar.Env) else typed(option, value, span)
+    for option in options:
+        if option.name in result:
+            continue
+        if option.required:
+            raise StatementError(
+                f'{what} needs the option "{option.name}"',
+                hint=f"USING {option.name} = …" + (f"   ({option.description})" if option.description else ""),
+            )
+        if option.default is not None:
+            result[option.name] = option.default
+    return result
+
+
+def typed(option: Option, value: Any, span: tuple[int, int] | None = None) -> Any:
+    """A value as the option's type. Raises StatementError."""
+    if value is None or option.type == "any":
+        return value
+    if option.type == "boolean" and isinstance(value, str) and value.casefold() in _WORDS:
+        value = _WORDS[value.casefold()]
+    wanted = _TYPES[option.type]
+    fits = isinstance(value, wanted) and not (isinstance(value, bool) and bool not in wanted)
+    if option.type == "integer" and isinstance(value, float) and value.is_integer():
+        value, fits = int(value), True
+    if not fits:
+        shown = "a secret" if option.secret else repr(value)
+        raise StatementError(
+            f'the option "{option.name}" takes {_article(option.type)}, not {shown}',
+            hint=option.description or None,
+            span=span,
+        )
+    if option.choices:
+        for choice in option.choices:
+            if value == choice or (isinstance(value, str) and value.casefold() == str(choice).casefold()):
+                return choice
+        raise StatementError(
+            f'the option "{option.name}" cannot be {value!r}',
+            hint="it is one of: " + ", ".join(repr(choice) for choice in option.choices),
+            span=span,
+        )
+    for bound, wrong, word in (
+        (option.minimum, lambda b: value < b, "at least"),
+        (option.maximum, lambda b: value > b, "at most"),
+    ):
+        if bound is not None and wrong(bound):
+            raise StatementError(f'the option "{option.name}" must be {word} {bound:g}, not {value!r}', span=span)
+    return value
+
+
+def _article(word: str) -> str:
+    return f"an {word}" if word[0] in "aeio" else f"a {word}"

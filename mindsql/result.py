@@ -1,0 +1,223 @@
+"""Owns the answer to a statement: rows that stream, in every form a caller may want them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
+
+from mindsql import database
+from mindsql.database import Raw
+from mindsql.errors import InterfaceError, MindSQLError
+from mindsql.executor.frames import Batches
+from mindsql.schema import Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+Kind: TypeAlias = Literal["rows", "count", "done"]
+
+_BATCH_ROWS = 65536
+
+
+class Result:
+    """The rows of one statement.
+
+    Rows come once, in order: what `fetchone` took, `fetchall` does not give again. A result lives until the next
+    statement of its connection, or `close`.
+
+    Attributes:
+        kind: `rows`; `count` for statements that tell how many rows they changed; `done` for those that tell nothing.
+        message: What a `done` statement has to say.
+    """
+
+    def __init__(
+        self,
+        *,
+        raw: Raw | None = None,
+        batches: Batches | None = None,
+        schema: Schema | None = None,
+        kind: Kind = "rows",
+        message: str = "",
+        streams: list[Batches] | None = None,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.kind: Kind = kind
+        self.message = message
+        self._raw = raw
+        self._batches = batches
+        self._schema = schema
+        self._streams = streams or []
+        self._close = close
+        self._closed = False
+        self._rows: Iterator[tuple[Any, ...]] | None = None
+
+    # What it is -----------------------------------------------------------------------------------------------------
+
+    @property
+    def schema(self) -> Schema:
+        """The columns: names, and types as DuckDB spells them."""
+        if self._schema is None:
+            described = self._raw.description if self._raw is not None else None
+            self._schema = Schema.of((item[0], str(item[1])) for item in described or [])
+        return self._schema
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns' names."""
+        return self.schema.names
+
+    @property
+    def types(self) -> list[str]:
+        """The columns' DuckDB types."""
+        return [column.type for column in self.schema]
+
+    @property
+    def description(self) -> list[tuple[Any, ...]] | None:
+        """PEP 249: seven values for each column; None when the statement gives no rows."""
+        if self.kind == "done" and not self.schema:
+            return None
+        return [(column.name, column.type, None, None, None, None, None) for column in self.schema]
+
+    @property
+    def rowcount(self) -> int:
+        """PEP 249: rows changed, -1 when that is not known."""
+        return self._raw.rowcount if self._raw is not None and self.kind == "count" else -1
+
+    # Rows -----------------------------------------------------------------------------------------------------------
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row, None after the last."""
+        if self._raw is not None:
+            with self._reading():
+                row: tuple[Any, ...] | None = self._raw.fetchone()
+                return row
+        return next(self._iterate(), None)
+
+    def fetchmany(self, size: int = 1) -> list[tuple[Any, ...]]:
+        """Up to `size` rows."""
+        if self._raw is not None:
+            with self._reading():
+                return list(self._raw.fetchmany(size))
+        return list(islice(self._iterate(), size))
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows that are left."""
+        if self._raw is not None:
+            with self._reading():
+                return list(self._raw.fetchall())
+        return list(self._iterate())
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        while rows := self.fetchmany(4096):
+            yield from rows
+
+    def _iterate(self) -> Iterator[tuple[Any, ...]]:
+        self._check()
+        if self._rows is None:
+            batches = self._batches
+            self._rows = _tuples(batches) if batches is not None else iter(())
+        return self._rows
+
+    # Whole results ----------------------------------------------------------------------------------------------------
+
+    def reader(self, batch_rows: int = _BATCH_ROWS) -> pa.RecordBatchReader:
+        """The rows as a stream of Arrow batches."""
+        import pyarrow as pa
+
+        self._check()
+        if self._raw is not None and (self.kind != "done" or self.schema):
+            with self._reading():
+                return database.result_reader(self._raw, batch_rows)
+        if self._batches is None:
+            return pa.RecordBatchReader.from_batches(pa.schema([]), iter(()))
+        fields = [
+            field.with_name(name) for name, field in zip(self.columns, self._batches.schema, strict=True)
+        ]
+        schema = pa.schema(fields)
+        renamed = (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in self._batches)
+        return pa.RecordBatchReader.from_batches(schema, renamed)
+
+    def arrow(self) -> pa.Table:
+        """All rows as a pyarrow Table."""
+        reader = self.reader()
+        with self._reading():
+            return reader.read_all()
+
+    def df(self) -> pd.DataFrame:
+        """All rows as a pandas DataFrame."""
+        if self._raw is not None:
+            with self._reading():
+                return self._raw.df()
+        return self.arrow().to_pandas(date_as_object=False)
+
+    def pl(self) -> pl.DataFrame:
+        """All rows as a polars DataFrame. Raises InterfaceError when polars is not installed."""
+        try:
+            import polars as pl
+        except ImportError as error:
+            raise InterfaceError("polars is not installed: pip install polars") from error
+        frame = pl.from_arrow(self.arrow())
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The Arrow PyCapsule interface: any Arrow library reads the rows as they come."""
+        return self.reader().__arrow_c_stream__(requested_schema)
+
+    def show(self, *, max_rows: int = 40, stream: TextIO | None = None) -> None:
+        """Print the rows as a table."""
+        import sys
+
+        from mindsql import formats
+
+        formats.write(self, stream or sys.stdout, "box", max_rows=max_rows)
+
+    def close(self) -> None:
+        """Let go of what the statement holds open."""
+        if not self._closed:
+            self._closed = True
+            self._rows = None
+            self._batches = None
+            self._close()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise InterfaceError(
+                "this result is closed: its connection has run another statement since; "
+                "read results first, or run on connection.cursor()"
+            )
+
+    def _reading(self) -> _Reading:
+        self._check()
+        return _Reading(self._streams)
+
+
+class _Reading:
+    """Reading from DuckDB: what an engine raised below it is what the user sees."""
+
+    def __init__(self, streams: list[Batches]) -> None:
+        self._streams = streams
+        self._border = database.translated()
+
+    def __enter__(self) -> None:
+        self._border.__enter__()
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
+        if error is None:
+            return self._border.__exit__(None, None, None)
+        cause = next((stream.error for stream in self._streams if stream.error is not None), None)
+        if cause is not None:
+            raise cause from None
+        if isinstance(error, MindSQLError):
+            return False
+        if isinstance(error, OSError):
+            raise database.translate_text(str(error)) from error
+        return self._border.__exit__(kind, error, trace)
+
+
+def _tuples(batches: Batches) -> Iterator[tuple[Any, ...]]:
+    for batch in batches:
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)

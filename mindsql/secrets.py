@@ -1,0 +1,119 @@
+"""Owns secrets: `env('NAME')` is resolved when it is used; literals are encrypted before they are stored.
+
+The key comes from MINDSQL_KEY (a Fernet key), or from a file that only its owner can read, made when first needed.
+Cipher: Fernet (https://github.com/fernet/spec), from the package cryptography.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import mindsql_grammar as grammar
+
+from mindsql.errors import CatalogError, StatementError
+
+KEY_VARIABLE = "MINDSQL_KEY"
+_ENV, _SECRET = "$env", "$secret"
+MASK = "********"
+
+
+def key_file() -> Path:
+    """Where the key lies when the environment does not give it."""
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "mindsql" / "key"
+
+
+def seal(options: Mapping[str, Any], is_secret: Callable[[str], bool]) -> dict[str, Any]:
+    """Options as they may be stored: references as references, secret literals encrypted."""
+    return {key: _seal(value, is_secret(key)) for key, value in options.items()}
+
+
+def open_sealed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored options as an engine needs them. Raises StatementError, CatalogError."""
+    return {key: _open(value) for key, value in options.items()}
+
+
+def masked(value: Any) -> Any:
+    """A stored value as it may be shown."""
+    if isinstance(value, Mapping):
+        if _ENV in value:
+            return f"env('{value[_ENV]}')"
+        if _SECRET in value:
+            return MASK
+        return {key: masked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [masked(item) for item in value]
+    return value
+
+
+def _seal(value: Any, secret: bool) -> Any:
+    if isinstance(value, grammar.Env):
+        _environment(value.name)
+        return {_ENV: value.name}
+    if secret and isinstance(value, str):
+        return {_SECRET: _cipher().encrypt(value.encode()).decode()}
+    if isinstance(value, Mapping):
+        return {key: _seal(item, secret) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_seal(item, secret) for item in value]
+    return value
+
+
+def _open(value: Any) -> Any:
+    if isinstance(value, grammar.Env):
+        return _environment(value.name)
+    if isinstance(value, Mapping):
+        if _ENV in value:
+            return _environment(value[_ENV])
+        if _SECRET in value:
+            return _decrypt(value[_SECRET])
+        return {key: _open(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_open(item) for item in value]
+    return value
+
+
+def _environment(name: str) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        raise StatementError(f"the environment has no variable {name}", hint=f"export {name}=…")
+    return value
+
+
+def _decrypt(token: str) -> str:
+    from cryptography.fernet import InvalidToken
+
+    try:
+        return _cipher().decrypt(token.encode()).decode()
+    except InvalidToken as error:
+        raise CatalogError(
+            "a stored secret cannot be decrypted: this key did not encrypt it",
+            hint=f"set {KEY_VARIABLE} to the key it was stored with, or give the secret anew",
+        ) from error
+
+
+def _cipher() -> Any:
+    from cryptography.fernet import Fernet
+
+    key = os.environ.get(KEY_VARIABLE)
+    path = key_file()
+    try:
+        if key is None and path.exists():
+            if path.stat().st_mode & 0o077:
+                raise CatalogError(f"others can read the key file {path}", hint=f"chmod 600 {path}")
+            key = path.read_text().strip()
+        if key is None:
+            key = Fernet.generate_key().decode()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(key)
+        return Fernet(key.encode())
+    except (OSError, ValueError) as error:
+        raise CatalogError(
+            f"there is no usable key for secrets: {error}",
+            hint=f"set {KEY_VARIABLE} to the output of: "
+            'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"',
+        ) from error

@@ -1,0 +1,229 @@
+"""Owns where rows come from: the databases of CREATE DATABASE.
+
+A source either lets DuckDB read its tables itself (`relation`), which keeps filters and columns near the data, or
+gives the rows of its own query (`read`). DuckDB files and folders of files do both; a server that DuckDB cannot
+attach would do `read` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sqlglot import expressions as exp
+
+from mindsql import database
+from mindsql.catalog import SourceEntry
+from mindsql.database import Raw, literal, quote
+from mindsql.engine import Option
+from mindsql.errors import MindSQLError, SourceError, StatementError, UnknownNameError
+from mindsql.options import check
+from mindsql.schema import Schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_READERS = {
+    ".csv": "read_csv",
+    ".tsv": "read_csv",
+    ".parquet": "read_parquet",
+    ".json": "read_json",
+    ".jsonl": "read_json",
+    ".ndjson": "read_json",
+}
+
+
+class Source(Protocol):
+    """A source of rows, open on one connection."""
+
+    def tables(self) -> list[str]:
+        """The names of its tables."""
+
+    def relation(self, parts: tuple[str, ...]) -> exp.Expr | None:
+        """What DuckDB reads for a table named after the source (`db.schema.table` gives `("schema", "table")`).
+        None when DuckDB cannot read it itself. Raises UnknownNameError."""
+
+    def describe(self, text: str) -> Schema:
+        """The columns of a native query. Raises SourceError."""
+
+    def read(self, text: str) -> pa.RecordBatchReader:
+        """The rows of a native query. Raises SourceError."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class DuckDBFile:
+    """A DuckDB file, attached to the user's database under the source's name."""
+
+    options = (
+        Option("path", "string", required=True, aliases=("database", "file"), description="the DuckDB file"),
+        Option("read_only", "boolean", default=False, description="never write to it"),
+    )
+
+    def __init__(self, name: str, parameters: Mapping[str, Any], raw: Raw, cursor: Callable[[], Raw]) -> None:
+        self.name = name
+        self._raw = raw
+        self._cursor = cursor
+        path = Path(parameters["path"])
+        if path.is_dir():
+            raise SourceError(f'"{path}" is a folder', hint="ENGINE = 'files'")
+        attached = database.rows(raw, f"SELECT 1 FROM duckdb_databases() WHERE database_name = {literal(name)}")
+        if not attached:
+            if parameters["read_only"] and not path.exists():
+                raise SourceError(f'the file "{path}" does not exist')
+            mode = " (READ_ONLY)" if parameters["read_only"] else ""
+            database.run(raw, f"ATTACH {literal(str(path))} AS {quote(name)}{mode}")
+
+    def tables(self) -> list[str]:
+        """All tables and views."""
+        found = database.rows(
+            self._raw,
+            "SELECT table_name FROM information_schema.tables WHERE table_catalog = "
+            f"{literal(self.name)} AND table_schema <> 'mindsql' ORDER BY 1",
+        )
+        return [name for (name,) in found]
+
+    def relation(self, parts: tuple[str, ...]) -> exp.Expr | None:
+        """The attached table, by its own name."""
+        return exp.table_(
+            exp.to_identifier(parts[-1], quoted=True),
+            db=exp.to_identifier(parts[-2] if len(parts) > 1 else "main", quoted=True),
+            catalog=exp.to_identifier(self.name, quoted=True),
+        )
+
+    def describe(self, text: str) -> Schema:
+        """The columns of a query that runs inside the file."""
+        raw = self._inside()
+        try:
+            return database.describe(raw, text)
+        finally:
+            raw.close()
+
+    def read(self, text: str) -> pa.RecordBatchReader:
+        """The rows of a query that runs inside the file."""
+        import pyarrow as pa
+
+        raw = self._inside()
+        reader = database.reader(raw, text)
+
+        def batches() -> Any:
+            try:
+                yield from reader
+            finally:
+                raw.close()
+
+        return pa.RecordBatchReader.from_batches(reader.schema, batches())
+
+    def _inside(self) -> Raw:
+        raw = self._cursor()
+        database.run(raw, f"USE {quote(self.name)}")
+        return raw
+
+    def close(self) -> None:
+        """Detach it."""
+        with database.ignored():
+            self._raw.execute(f"DETACH {quote(self.name)}")
+
+
+class Files:
+    """A folder of CSV, Parquet and JSON files; each file is a table named as the file without its ending."""
+
+    options = (Option("path", "string", required=True, aliases=("folder",), description="the folder"),)
+
+    def __init__(self, name: str, parameters: Mapping[str, Any], raw: Raw, cursor: Callable[[], Raw]) -> None:
+        self.name = name
+        self._folder = Path(parameters["path"])
+        self._cursor = cursor
+        if not self._folder.is_dir():
+            raise SourceError(f'the folder "{self._folder}" does not exist')
+
+    def _files(self) -> dict[str, Path]:
+        found: dict[str, Path] = {}
+        for path in sorted(self._folder.iterdir()):
+            if path.suffix.casefold() in _READERS:
+                found.setdefault(path.stem, path)
+        return found
+
+    def tables(self) -> list[str]:
+        """The files' names without endings."""
+        return list(self._files())
+
+    def relation(self, parts: tuple[str, ...]) -> exp.Expr | None:
+        """DuckDB's reader function for the file."""
+        files = {name.casefold(): path for name, path in self._files().items()}
+        path = files.get(parts[-1].casefold())
+        if path is None:
+            raise UnknownNameError.of(f'table of the database "{self.name}":', parts[-1], self.tables())
+        call = exp.Anonymous(
+            this=_READERS[path.suffix.casefold()], expressions=[exp.Literal.string(str(path))]
+        )
+        return exp.Table(this=call)
+
+    def describe(self, text: str) -> Schema:
+        """The columns of a query over the files."""
+        raw = self._inside()
+        try:
+            return database.describe(raw, text)
+        finally:
+            self._leave(raw)
+
+    def read(self, text: str) -> pa.RecordBatchReader:
+        """The rows of a query over the files."""
+        import pyarrow as pa
+
+        raw = self._inside()
+        reader = database.reader(raw, text)
+
+        def batches() -> Any:
+            try:
+                yield from reader
+            finally:
+                self._leave(raw)
+
+        return pa.RecordBatchReader.from_batches(reader.schema, batches())
+
+    def _inside(self) -> Raw:
+        """A cursor on which the files are temporary views."""
+        raw = self._cursor()
+        for name, path in self._files().items():
+            reader = _READERS[path.suffix.casefold()]
+            database.run(
+                raw, f"CREATE OR REPLACE TEMP VIEW {quote(name)} AS SELECT * FROM {reader}({literal(str(path))})"
+            )
+        return raw
+
+    def _leave(self, raw: Raw) -> None:
+        raw.close()
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+SOURCES: dict[str, Callable[..., Source]] = {"duckdb": DuckDBFile, "files": Files}
+_OPTIONS = {"duckdb": DuckDBFile.options, "files": Files.options}
+
+
+def check_parameters(engine: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the arguments of CREATE DATABASE. Raises UnknownNameError, StatementError."""
+    if engine.casefold() not in SOURCES:
+        raise UnknownNameError.of("database engine", engine, SOURCES)
+    path = parameters.get("path")
+    if engine.casefold() == "duckdb" and isinstance(path, str) and Path(path).is_dir():
+        engine = "files"
+    return check(parameters, _OPTIONS[engine.casefold()], f"ENGINE = '{engine}'")
+
+
+def open_source(entry: SourceEntry, parameters: Mapping[str, Any], raw: Raw, cursor: Callable[[], Raw]) -> Source:
+    """Open a source. Raises SourceError."""
+    engine = entry.engine.casefold()
+    path = parameters.get("path")
+    if engine == "duckdb" and isinstance(path, str) and Path(path).is_dir():
+        engine = "files"
+    try:
+        return SOURCES[engine](entry.name, parameters, raw, cursor)
+    except (SourceError, StatementError):
+        raise
+    except MindSQLError as error:
+        raise SourceError(f'the database "{entry.name}" cannot be opened: {error.message}', hint=error.hint) from error

@@ -1,0 +1,80 @@
+"""Owns the first look at a text: is it DuckDB's alone, or may it be ours? The sqlglot border lies here too.
+
+A statement that names no model, view, source or verb of ours goes to DuckDB as it was written. The look costs
+microseconds; when it says "maybe", the grammar reads the statement and the binder decides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from mindsql.errors import StatementError
+
+_SPACE = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
+_LEADING = re.compile(rf"{_SPACE}\(*\s*([A-Za-z_]+)", re.S)
+_OURS = re.compile(
+    rf"""{_SPACE}(?:
+      CREATE\s+(?:OR\s+REPLACE\s+)?(?:MODEL|PREDICTOR|ML_ENGINE|PROJECT|DATABASE|ANOMALY)\b
+    | DROP\s+(?:MODEL|PREDICTOR|ML_ENGINE|PROJECT|DATABASE)\b
+    | (?:RETRAIN|FINETUNE|EVALUATE|USE)\b
+    | SHOW\s+(?:MODELS|PREDICTORS|ML_ENGINES|HANDLERS|DATABASES|PROJECTS|VIEWS|TABLES\s+[^\s;])
+    | (?:DESCRIBE|DESC)\s+(?:MODEL|PREDICTOR|ML_ENGINE|HANDLER|DATABASE|PROJECT|VIEW)\s+[^\s;]
+    | SET\s+active\s+[^=\s]
+    )""",
+    re.I | re.X | re.S,
+)
+_SYSTEM = r"(?:information_schema\s*\.\s*(?:models\w*|predictors|ml_engines|handler\w*|projects|databases|views|model_columns))"
+
+TRANSACTION_WORDS = {"BEGIN": True, "START": True, "COMMIT": False, "END": False, "ROLLBACK": False, "ABORT": False}
+"""Leading word → whether a transaction is open afterwards."""
+SESSION_WORDS = frozenset({"SET", "RESET", "PRAGMA", "USE"})
+"""Leading words of statements that change the session, and must be said to its other cursors too."""
+READING_WORDS = frozenset(
+    "SELECT WITH FROM VALUES TABLE INSERT UPDATE DELETE MERGE COPY EXPLAIN DESCRIBE DESC SHOW SUMMARIZE PIVOT UNPIVOT".split()
+)
+"""Leading words of statements that leave the shape of tables alone."""
+
+
+def leading_word(text: str) -> str:
+    """The first word of a statement, upper case; empty when there is none."""
+    found = _LEADING.match(text)
+    return found[1].upper() if found else ""
+
+
+def is_verb(text: str) -> bool:
+    """Whether a statement begins with a verb of ours."""
+    return _OURS.match(text) is not None
+
+
+@lru_cache(maxsize=16)
+def name_pattern(names: frozenset[str]) -> re.Pattern[str]:
+    """What makes a statement possibly ours anywhere in its text: a name of ours, a system table, a back-quote."""
+    parts = sorted((re.escape(name) for name in names), key=len, reverse=True)
+    words = rf"|(?<!\w)(?:{'|'.join(parts)})(?!\w)" if parts else ""
+    projects = r"|\b\w+\s*\.\s*(?:models|models_versions|predictors)\b|\b(?:mindsql|mindsdb)\s*\.|`"
+    return re.compile(rf"{_SYSTEM}{projects}{words}", re.I)
+
+
+def patterns(names: Iterable[str]) -> re.Pattern[str]:
+    """As `name_pattern`, for any names."""
+    return name_pattern(frozenset(names))
+
+
+def parse(text: str) -> list[object]:
+    """The statements of a text. Raises StatementError: the grammar's error as ours."""
+    import mindsql_grammar as grammar
+
+    try:
+        return list(grammar.parse(text))
+    except grammar.ParseError as error:
+        raise translate(error) from error
+
+
+def translate(error: object) -> StatementError:
+    """A ParseError as ours."""
+    import mindsql_grammar as grammar
+
+    assert isinstance(error, grammar.ParseError)
+    return StatementError(error.message, hint=error.hint, span=error.span, text=error.text)

@@ -1,0 +1,237 @@
+"""Owns the system tables: `information_schema.models` and the like, as SQL text over the catalog's own tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mindsql.catalog import Catalog, Snapshot
+from mindsql.database import literal, quote
+from mindsql.registry import Registry
+from mindsql.secrets import masked
+
+TABLES = ("models", "models_versions", "predictors", "ml_engines", "handlers", "handler_options", "projects",
+          "databases", "views", "model_columns")  # fmt: skip
+"""Tables of `information_schema` that are ours; those that DuckDB has too (`tables`, `columns`) stay DuckDB's."""
+
+
+def system_table(schema: str, name: str, snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str | None:
+    """The query that a system table stands for, or None when the name means something else.
+
+    Args:
+        schema: `information_schema`, or a project for `project.models`.
+        name: The table's name.
+    """
+    folded = name.casefold()
+    if schema.casefold() == "information_schema":
+        if folded not in TABLES:
+            return None
+        return _QUERIES[folded](snapshot, catalog, registry)
+    if folded in ("models", "models_versions", "predictors") and snapshot.project(schema) is not None:
+        project = snapshot.project(schema)
+        assert project is not None
+        return f"SELECT * FROM ({_models(snapshot, catalog, registry)}) WHERE project = {literal(project)}"
+    return None
+
+
+def values(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]) -> str:
+    """A query that gives these rows."""
+    names = ", ".join(f"CAST({quote(name)} AS {type_name}) AS {quote(name)}" for name, type_name in columns)
+    plain = ", ".join(quote(name) for name, _ in columns)
+    if not rows:
+        nulls = ", ".join("NULL" for _ in columns)
+        return f"SELECT {names} FROM (VALUES ({nulls})) AS v({plain}) WHERE false"
+    body = ", ".join("(" + ", ".join(_cell(value) for value in row) + ")" for row in rows)
+    return f"SELECT {names} FROM (VALUES {body}) AS v({plain})"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    return literal(str(value))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(masked(value), ensure_ascii=False)
+
+
+_MODEL_COLUMNS = [
+    ("name", "VARCHAR"),
+    ("engine", "VARCHAR"),
+    ("project", "VARCHAR"),
+    ("active", "BOOLEAN"),
+    ("version", "INTEGER"),
+    ("status", "VARCHAR"),
+    ("accuracy", "DOUBLE"),
+    ("predict", "VARCHAR"),
+    ("update_status", "VARCHAR"),
+    ("mindsdb_version", "VARCHAR"),
+    ("error", "VARCHAR"),
+    ("select_data_query", "VARCHAR"),
+    ("training_options", "VARCHAR"),
+    ("current_training_phase", "INTEGER"),
+    ("total_training_phases", "INTEGER"),
+    ("training_phase_name", "VARCHAR"),
+    ("tag", "VARCHAR"),
+    ("created_at", "TIMESTAMP"),
+    ("training_time", "DOUBLE"),
+]
+
+
+def _models(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
+    rows = []
+    for model in snapshot.models:
+        for version in model.versions:
+            rows.append(
+                (
+                    model.name,
+                    version.engine,
+                    model.project,
+                    version.number == model.active,
+                    version.number,
+                    version.status,
+                    version.summary.get("accuracy"),
+                    version.settings.get("alias") or version.target,
+                    "up_to_date",
+                    version.libraries.get("mindsql"),
+                    version.error,
+                    version.query,
+                    _json(dict(version.options)),
+                    None,
+                    None,
+                    None,
+                    version.tag,
+                    version.created_at,
+                    version.seconds,
+                )
+            )
+    return values(_MODEL_COLUMNS, rows)
+
+
+def _engines(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
+    columns = [("name", "VARCHAR"), ("handler", "VARCHAR"), ("connection_data", "VARCHAR")]
+    rows = [(name, name, "{}") for name in registry.names() if snapshot.engine(name) is None]
+    rows += [(entry.name, entry.handler, _json(dict(entry.options))) for entry in snapshot.engines]
+    return values(columns, sorted(rows))
+
+
+def _handlers(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
+    columns = [
+        ("name", "VARCHAR"),
+        ("type", "VARCHAR"),
+        ("title", "VARCHAR"),
+        ("description", "VARCHAR"),
+        ("version", "VARCHAR"),
+        ("connection_args", "VARCHAR"),
+        ("import_success", "BOOLEAN"),
+        ("import_error", "VARCHAR"),
+    ]
+    rows = []
+    for handler in registry:
+        cls, error = registry.attempt(handler.name)
+        rows.append(
+            (
+                handler.name,
+                "ml",
+                cls.title if cls else None,
+                cls.description if cls else None,
+                handler.package,
+                json.dumps([option.name for option in cls.engine_options]) if cls else None,
+                cls is not None,
+                error,
+            )
+        )
+    return values(columns, rows)
+
+
+def _handler_options(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
+    columns = [
+        ("handler", "VARCHAR"),
+        ("statement", "VARCHAR"),
+        ("name", "VARCHAR"),
+        ("type", "VARCHAR"),
+        ("default", "VARCHAR"),
+        ("required", "BOOLEAN"),
+        ("secret", "BOOLEAN"),
+        ("description", "VARCHAR"),
+    ]
+    rows = []
+    for handler in registry:
+        cls, _ = registry.attempt(handler.name)
+        if cls is None:
+            continue
+        for statement, options in (
+            ("CREATE MODEL", cls.options),
+            ("CREATE ML_ENGINE", cls.engine_options),
+            ("SELECT", cls.predict_options),
+        ):
+            rows += [
+                (
+                    handler.name,
+                    statement,
+                    o.name,
+                    o.type,
+                    None if o.default is None else json.dumps(o.default),
+                    o.required,
+                    o.secret,
+                    o.description,
+                )
+                for o in options
+            ]
+    return values(columns, rows)
+
+
+def _projects(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
+    return values([("name", "VARCHAR")], [(name,) for name in snapshot.projects])
+
+
+def _databases(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
+    columns = [("name", "VARCHAR"), ("type", "VARCHAR"), ("engine", "VARCHAR"), ("connection_data", "VARCHAR")]
+    rows: list[tuple[Any, ...]] = [(name, "project", "mindsql", "{}") for name in snapshot.projects]
+    rows += [(s.name, "data", s.engine, _json(dict(s.parameters))) for s in snapshot.sources]
+    known = ", ".join(literal(s.name) for s in snapshot.sources) or "''"
+    return (
+        f"{values(columns, rows)} UNION ALL SELECT database_name, 'data', 'duckdb', "
+        f"json_object('path', path)::VARCHAR FROM duckdb_databases() WHERE NOT internal AND database_name NOT IN ({known})"
+    )
+
+
+def _views(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
+    columns = [("name", "VARCHAR"), ("project", "VARCHAR"), ("query", "VARCHAR")]
+    return values(columns, [(v.name, v.project, v.query) for v in snapshot.views])
+
+
+def _model_columns(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
+    columns = [
+        ("project", "VARCHAR"),
+        ("model", "VARCHAR"),
+        ("version", "INTEGER"),
+        ("name", "VARCHAR"),
+        ("type", "VARCHAR"),
+        ("role", "VARCHAR"),
+    ]
+    rows = []
+    for model in snapshot.models:
+        for version in model.versions:
+            for role, schema in (("output", version.outputs), ("input", version.inputs)):
+                rows += [(model.project, model.name, version.number, c.name, c.type, role) for c in schema]
+    return values(columns, rows)
+
+
+_QUERIES: dict[str, Callable[[Snapshot, Catalog, Registry], str]] = {
+    "models": _models,
+    "models_versions": _models,
+    "predictors": _models,
+    "ml_engines": _engines,
+    "handlers": _handlers,
+    "handler_options": _handler_options,
+    "projects": _projects,
+    "databases": _databases,
+    "views": _views,
+    "model_columns": _model_columns,
+}
