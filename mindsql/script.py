@@ -98,7 +98,7 @@ def _sigint(act: Callable[[], None]) -> Iterator[None]:
 
 
 def _await_stop(connection: Interruptible, messages: SimpleQueue[str]) -> None:
-    """Interrupt until the work is done; again and again, as between two queries nothing can be interrupted."""
+    """Interrupt until the work is done: more than once, as between two queries nothing can be interrupted."""
     if sys.stderr.isatty():
         notice("")  # the terminal has written ^C
     started, told = time.monotonic(), False

@@ -74,6 +74,13 @@ def _blob(value: bytes) -> str:
     return "".join(chr(b) if 32 <= b < 127 and b not in (34, 39, 92) else f"\\x{b:02X}" for b in value)
 
 
+def _bit(value: str | bytes) -> str:
+    if isinstance(value, str):
+        return value
+    # As Arrow has it: the number of padding bits, then the bits.
+    return "".join(f"{byte:08b}" for byte in value[1:])[value[0] :]
+
+
 def _fraction(value: Any) -> str:
     """`.5` of a second, to the nanosecond where the value has them, nothing for a whole second."""
     nanoseconds = value.microsecond * 1000 + getattr(value, "nanosecond", 0)
@@ -137,6 +144,7 @@ _SCALARS: dict[str, Writer] = {
     "FLOAT": _float32,
     "DECIMAL": _decimal,
     "BLOB": _blob,
+    "BIT": _bit,
     "DATE": _date,
     "TIME": _time,
     "TIME_NS": _time,
