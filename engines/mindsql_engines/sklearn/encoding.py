@@ -1,9 +1,9 @@
 """Owns the matrix: how rows of columns become rows of numbers, the same in training and in prediction.
 
 An `Encoder` is fitted on Arrow columns and then is plain data (JSON, and scikit-learn's own text vectorisers
-beside it), so it can be stored without any class of ours. The matrix has three parts: *plain* columns (numbers,
-booleans, parts of dates, category codes), flags for missing numbers, and blocks (one-hot values, components of
-texts).
+beside it), so it can be stored without any class of ours. The matrix has three parts: *plain* columns
+(numbers, booleans, parts of dates, category codes), flags for missing numbers, and blocks (one-hot values,
+components of texts).
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Column:
     width: int = 1
     parts: list[str] = field(default_factory=list)
     categories: Categories | None = None
-    edges: list[float] | None = None
+    edges: list[list[float]] | None = None
     parse: bool = False
 
 
@@ -149,8 +149,8 @@ class Encoder:
                 if style.categories == "onehot":
                     c = column.categories
                     column.width = 1 if _binary(c) else c.size + c.missing
-            if style.categories == "bins" and column.role in ("number", "boolean"):
-                column.edges = _edges(_numbers(column, array)[0])
+            if style.categories == "bins" and column.role in ("number", "boolean", "date"):
+                column.edges = [_edges(values) for values in _numbers(column, array)]
             made.append(column)
         encoder = cls(style, made, 0, 0, wordings=wordings)
         encoder._lay_out()
@@ -214,9 +214,11 @@ class Encoder:
             elif column.categories is not None:
                 self._put_category(made, column, column.categories, array)
             elif column.edges is not None:
-                values = _numbers(column, array)[0]
-                codes = np.searchsorted(column.edges, values, side="right")
-                made[:, column.start] = np.where(np.isnan(values), len(column.edges) + 1, codes)
+                for at, (values, edges) in enumerate(
+                    zip(_numbers(column, array), column.edges, strict=True), column.start
+                ):
+                    codes = np.searchsorted(edges, values, side="right")
+                    made[:, at] = np.where(np.isnan(values), len(edges) + 1, codes)
             else:
                 for at, values in enumerate(_numbers(column, array), column.start):
                     made[:, at] = values
@@ -285,7 +287,8 @@ class Encoder:
             if column.categories is not None:
                 counts[column.start] = column.categories.size + 1
             elif column.edges is not None:
-                counts[column.start] = len(column.edges) + 2
+                for at, edges in enumerate(column.edges, column.start):
+                    counts[at] = len(edges) + 2
         return counts
 
     def to_json(self) -> dict[str, Any]:

@@ -165,9 +165,11 @@ def clustering(labels: Codes, x: Numbers, seed: int | None) -> Scores:
 
 
 def importances(
-    estimator: Any, encoder: Encoder, x: Numbers, y: NDArray[Any], accuracy: bool, seed: int | None
+    estimator: Any, encoder: Encoder, x: Numbers, y: NDArray[Any], classes: int, seed: int | None
 ) -> dict[str, float]:
-    """By column: how much accuracy (or r2) falls when its values are shuffled among hold-out rows.
+    """By column: how much worse a model gets when the column's values are shuffled among hold-out rows.
+
+    A regressor's r2 falls, a classifier's log loss grows; a classifier without probabilities loses accuracy.
 
     The work is bounded: at most `IMPORTANCE_ROWS` rows, and about `IMPORTANCE_SECONDS`; empty when one round
     over all columns would take longer.
@@ -176,13 +178,16 @@ def importances(
     if len(x) > IMPORTANCE_ROWS:
         at = random.choice(len(x), IMPORTANCE_ROWS, replace=False)
         x, y = x[at], y[at]
-    spread = 1.0 if accuracy else float(((y - y.mean()) ** 2).sum())
+    spread = 1.0 if classes else float(((y - y.mean()) ** 2).sum())
     if not spread or len(x) < 2:
         return {}
 
     def score(matrix: Numbers) -> float:
+        proba = probabilities(estimator, matrix, classes) if classes else None
+        if proba is not None:
+            return float(np.log(np.clip(proba[np.arange(len(y)), y], 1e-15, 1.0)).mean())
         predicted = np.asarray(estimator.predict(matrix)).reshape(-1)
-        if accuracy:
+        if classes:
             return float((predicted == y).mean())
         return 1.0 - float(((y - predicted) ** 2).sum()) / spread
 

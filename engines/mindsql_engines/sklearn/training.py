@@ -280,7 +280,7 @@ def _hold_out(
         if target.task in ("classification", "regression"):
             assert target.values is not None
             y = target.values[test]
-            scores.importances = scoring.importances(fitted, encoder, x, y, codes is not None, job.seed)
+            scores.importances = scoring.importances(fitted, encoder, x, y, len(target.classes), job.seed)
         return scores
     except (EngineError, ValueError, IndexError) as error:
         message = error.message if isinstance(error, MindSQLError) else str(error).strip().splitlines()[0]

@@ -1,0 +1,407 @@
+"""The sklearn engine through its contract: train, store, load, predict, describe. Other files here use its helpers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from mindsql_engines.sklearn import SklearnEngine
+
+from mindsql.engine import Storage, Summary
+from mindsql.errors import DataError, StatementError, UnknownNameError
+from mindsql.schema import Schema
+
+
+@dataclass
+class Model:
+    """A trained model, as the executor sees it: stored files, and fresh engines that load them."""
+
+    storage: Storage
+    summary: Summary
+
+    def engine(self) -> SklearnEngine:
+        return SklearnEngine(model_storage=Storage(self.storage.files.get, lambda: self.storage.files))
+
+    def answers(self, table: pa.Table, columns: list[str] | None = None) -> dict[str, pa.Array]:
+        batch = table.select(self.summary.inputs.names).combine_chunks().to_batches(1 << 30)
+        rows = (
+            batch[0]
+            if batch
+            else pa.RecordBatch.from_pylist([], table.select(self.summary.inputs.names).schema)
+        )
+        return self.engine().predictor({}).predict(rows, columns or self.summary.outputs.names)
+
+    def notes(self) -> str:
+        return "\n".join(self.summary.notes)
+
+
+def options(using: dict[str, Any]) -> dict[str, Any]:
+    """What the executor makes of USING: names checked, defaults filled in."""
+    known = {option.name: option for option in SklearnEngine.options_for(using)}
+    for name in using:
+        if name not in known:
+            raise UnknownNameError.of("option", name, known)
+    return {name: option.default for name, option in known.items()} | using
+
+
+def train(
+    table: pa.Table, types: dict[str, str], target: str | None, anomaly: bool = False, **using: Any
+) -> Model:
+    """Train on rows as the executor hands them over: by way of pandas, with the DuckDB types beside."""
+    storage = Storage()
+    engine = SklearnEngine(model_storage=storage)
+    schema = Schema.of([(name, types[name]) for name in table.column_names])
+    args = {"using": options(using), "target": target, "schema": schema, "anomaly": anomaly, "trusted": False}
+    engine.create(target, table.to_pandas(), args)
+    return Model(storage, engine.summary())
+
+
+def passengers(rows: int = 400, seed: int = 0) -> tuple[pa.Table, dict[str, str]]:
+    """Rows in the manner of the Titanic's list, with a column of every role."""
+    random = np.random.default_rng(seed)
+    sex = random.choice(["male", "female"], rows)
+    age = np.where(random.random(rows) < 0.2, np.nan, random.integers(1, 80, rows))
+    grade = random.integers(1, 4, rows)
+    luck = random.normal(0, 0.4, rows)
+    survived = (np.where(sex == "female", 1.0, 0.0) - 0.2 * grade + luck > 0.1).astype(int)
+    names = [
+        f"{title} John van der Berg, born {i}" for i, title in enumerate(random.choice(["Mr.", "Rev."], rows))
+    ]
+    start = dt.datetime(1912, 4, 1)
+    columns: dict[str, tuple[str, Any]] = {
+        "passenger": ("BIGINT", pa.array(range(1, rows + 1))),
+        "grade": ("INTEGER", pa.array(grade, pa.int32())),
+        "sex": ("VARCHAR", pa.array(sex.tolist())),
+        "age": ("DOUBLE", pa.array(age, from_pandas=True)),
+        "fare": (
+            "DECIMAL(10,2)",
+            pa.array([Decimal(int(n)) / 4 for n in random.integers(20, 900, rows)], pa.decimal128(10, 2)),
+        ),
+        "name": ("VARCHAR", pa.array(names)),
+        "port": (
+            "ENUM('Ängelholm', 'Cork')",
+            pa.array(random.choice(["Ängelholm", "Cork"], rows).tolist()).dictionary_encode(),
+        ),
+        "alone": ("BOOLEAN", pa.array([None if n < 0.1 else bool(n < 0.5) for n in random.random(rows)])),
+        "boarded": (
+            "TIMESTAMP",
+            pa.array([start + dt.timedelta(hours=int(n)) for n in random.integers(0, 900, rows)]),
+        ),
+        "born": (
+            "DATE",
+            pa.array([dt.date(1912 - int(n), 3, 5) if n else None for n in random.integers(0, 70, rows)]),
+        ),
+        "ship": ("VARCHAR", pa.array(["Titanic"] * rows)),
+        "cabins": ("VARCHAR[]", pa.array([["C1"]] * rows)),
+        "empty": ("DOUBLE", pa.nulls(rows, pa.float64())),
+        "survived": ("BIGINT", pa.array(survived)),
+    }
+    return pa.table({n: v for n, (_, v) in columns.items()}), {n: t for n, (t, _) in columns.items()}
+
+
+def column(values: Any, duckdb_type: str, rows: int = 60) -> tuple[pa.Table, dict[str, str]]:
+    """A target `y` with these values, and one feature `x`."""
+    x = np.linspace(0, 1, rows)
+    return pa.table({"x": x, "y": values}), {"x": "DOUBLE", "y": duckdb_type}
+
+
+def test_importing_the_engine_loads_no_heavy_library() -> None:
+    code = "import sys, mindsql_engines.sklearn; print([m for m in ('sklearn', 'pandas', 'skops') if m in sys.modules])"
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_column_gets_its_role() -> None:
+    table, types = passengers()
+    model = train(table, types, "survived")
+    features = model.engine().describe("features").set_index("column")
+    assert features["role"].to_dict() == {
+        "passenger": "left out", "grade": "number", "sex": "category", "age": "number", "fare": "number",
+        "name": "text", "port": "category", "alone": "boolean", "boarded": "date", "born": "date",
+        "ship": "left out", "cabins": "left out", "empty": "left out",
+    }  # fmt: skip
+    assert "identifier-like" in features.loc["passenger", "note"]
+    assert features.loc["ship", "note"] == "constant"
+    assert features.loc["empty", "note"] == "all values are NULL"
+    assert features.loc["cabins", "note"] == "type VARCHAR[] is not supported"
+    assert features["importance"].idxmax() == "sex"
+    assert model.summary.inputs.names == [
+        "grade", "sex", "age", "fare", "name", "port", "alone", "boarded", "born",
+    ]  # fmt: skip
+    assert "left out: ship (constant)" in model.notes()
+
+
+@pytest.mark.parametrize(
+    "estimator", [None, "LogisticRegression", "RandomForestClassifier", "MultinomialNB", "CategoricalNB"]
+)
+def test_what_is_stored_answers_like_what_was_trained(estimator: str | None) -> None:
+    table, types = passengers()
+    model = train(table, types, "survived", estimator=estimator)
+    summary = model.summary
+    assert list(summary.outputs.pairs()) == [
+        ("survived", "BIGINT"), ("survived_confidence", "DOUBLE"), ("survived_explain", "JSON"),
+    ]  # fmt: skip
+    assert summary.classes == ("0", "1") and summary.rows == 400 and summary.task == "classification"
+    answers = model.answers(table)
+    assert answers["survived"].type == pa.int64()
+    right = np.mean(answers["survived"].to_numpy() == table["survived"].to_numpy())
+    assert right > summary.baseline["accuracy"]
+    frame = model.engine().predict(table.to_pandas(), {})
+    for name, values in answers.items():
+        assert frame[name].tolist() == values.to_pylist()
+    for confidence, explain, label in zip(
+        *(answers[f"survived{s}"].to_pylist() for s in ("_confidence", "_explain", "")), strict=True
+    ):
+        told = json.loads(explain)
+        assert told["predicted_value"] == label and told["confidence"] == confidence
+        assert told["probabilities"][str(label)] == confidence and set(told["probabilities"]) == {"0", "1"}
+
+
+def test_scores_stand_beside_a_baseline() -> None:
+    table, types = passengers()
+    model = train(table, types, "survived")
+    assert model.summary.accuracy == model.summary.metrics["accuracy"] > model.summary.baseline["accuracy"]
+    assert set(model.summary.metrics) == {"accuracy", "balanced_accuracy", "f1", "log_loss", "roc_auc"}
+    engine = model.engine()
+    assert engine.describe()["tables"].tolist() == ["info", "features", "metrics", "model", "confusion"]
+    assert engine.describe("confusion")["rows"].sum() == 80
+    metrics = engine.describe("metrics")
+    assert metrics["metric"].tolist() == list(model.summary.metrics)
+    parameters = engine.describe("model").set_index("parameter")
+    assert parameters.loc["max_iter", "value"] == "100"
+    with pytest.raises(UnknownNameError, match="metric") as caught:
+        engine.describe("metric")
+    assert "metrics" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("values", "duckdb_type", "task", "why"),
+    [
+        (
+            [0, 1] * 30,
+            "BIGINT",
+            "classification",
+            "target y is BIGINT with 2 distinct values; say task = 'regression'",
+        ),
+        ([1, 2, 3] * 20, "INTEGER", "classification", "3 distinct values"),
+        ([10, 20] * 30, "INTEGER", "classification", "2 distinct values"),
+        (list(range(60)), "BIGINT", "regression", "60 distinct values; say task = 'classification'"),
+        ([2, 4, 9, 30, 31, 77] * 10, "BIGINT", "regression", "6 distinct values"),
+        ([0.5, 1.5] * 30, "DOUBLE", "regression", "target y is DOUBLE"),
+        (["a", "b"] * 30, "VARCHAR", "classification", "target y is VARCHAR"),
+        ([True, False] * 30, "BOOLEAN", "classification", "target y is BOOLEAN"),
+    ],
+)
+def test_the_task_is_inferred_and_explained(values: list[Any], duckdb_type: str, task: str, why: str) -> None:
+    model = train(*column(values, duckdb_type), "y", estimator=None)
+    assert model.summary.task == task
+    assert why in model.summary.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "duckdb_type", "task", "answer", "arrow"),
+    [
+        ([1, 2] * 30, "TINYINT", "classification", "TINYINT", pa.int8()),
+        ([True, False] * 30, "BOOLEAN", "classification", "BOOLEAN", pa.bool_()),
+        (["ä", "ß"] * 30, "VARCHAR", "classification", "VARCHAR", pa.string()),
+        (
+            [Decimal("1.50"), Decimal("2.25")] * 30,
+            "DECIMAL(5,2)",
+            "classification",
+            "DECIMAL(5,2)",
+            pa.decimal128(5, 2),
+        ),
+        ([1.0, 2.5] * 30, "DOUBLE", "classification", "DOUBLE", pa.float64()),
+        (list(range(60)), "BIGINT", "regression", "DOUBLE", pa.float64()),
+        ([Decimal(n) for n in range(60)], "DECIMAL(5,2)", "regression", "DOUBLE", pa.float64()),
+        (np.arange(60, dtype=np.float32), "FLOAT", "regression", "FLOAT", pa.float32()),
+    ],
+)
+def test_answers_have_the_type_of_the_target(
+    values: Any, duckdb_type: str, task: str, answer: str, arrow: pa.DataType
+) -> None:
+    table, types = column(values, duckdb_type)
+    model = train(
+        table, types, "y", task=task, estimator="DecisionTreeClassifier" if task == "classification" else None
+    )
+    assert model.summary.outputs[0].type == answer
+    answers = model.answers(table)["y"]
+    assert answers.type == arrow
+    if task == "classification":
+        assert answers.to_pylist() == table["y"].to_pylist()
+        explained = json.loads(model.answers(table)["y_explain"][0].as_py())
+        assert explained["predicted_value"] == (
+            float(values[0]) if isinstance(values[0], Decimal) else values[0]
+        )
+
+
+def test_rows_without_a_target_are_left_out_and_counted() -> None:
+    model = train(*column([None if i % 10 == 0 else i % 3 for i in range(60)], "BIGINT"), "y")
+    assert (model.summary.rows, model.summary.rows_left_out) == (54, 6)
+    assert "6 rows without a target" in model.notes()
+
+
+def test_the_target_is_found_whatever_its_case() -> None:
+    table, types = column([0, 1] * 30, "BIGINT")
+    model = train(table, types, "Y")
+    assert model.summary.inputs.names == ["x"] and model.summary.outputs[0].name == "Y"
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 9])
+@pytest.mark.parametrize("estimator", [None, "LinearRegression", "RandomForestRegressor"])
+def test_few_rows_make_a_model_without_scores(rows: int, estimator: str | None) -> None:
+    table, types = column(np.arange(rows) * 1.5, "DOUBLE", rows)
+    table = table.append_column("word", pa.array([f"w{i}" for i in range(rows)]))
+    model = train(table, types | {"word": "VARCHAR"}, "y", estimator=estimator) if rows > 1 else None
+    if model is None:
+        with pytest.raises(DataError, match="no column is left to predict from"):
+            train(table, types | {"word": "VARCHAR"}, "y", estimator=estimator)
+        return
+    assert model.summary.metrics == {} and model.summary.accuracy is None
+    assert "too few to hold some out" in model.notes()
+    assert len(model.answers(table)["y"]) == rows
+
+
+@pytest.mark.parametrize(
+    ("values", "duckdb_type", "using", "message"),
+    [
+        ([7] * 60, "BIGINT", {"task": "classification"}, 'the target "y" has only one value, 7'),
+        ([None] * 60, "DOUBLE", {}, 'no row has a value of the target "y"'),
+        ([dt.date(2020, 1, 1)] * 60, "DATE", {}, 'the target "y" is of type DATE, which cannot be predicted'),
+        (["a", "b"] * 30, "VARCHAR", {"task": "regression"}, "asks for regression, but the target"),
+        (["a", "b"] * 30, "VARCHAR", {"estimator": "Ridge"}, "estimator = 'Ridge' asks for regression"),
+        (np.arange(60) / 7, "DOUBLE", {"task": "classification"}, "60 distinct values in 60 rows, too many"),
+        ([0, 1] * 30, "BIGINT", {"estimator": "Ridge", "task": "classification"}, "Ridge does regression"),
+        ([0, 1] * 30, "BIGINT", {"features": ["z"]}, 'unknown column in features "z"'),
+        ([0, 1] * 30, "BIGINT", {"test_size": 1.0}, "test_size is 1.0"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_clear_error(
+    values: Any, duckdb_type: str, using: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(StatementError) as caught:
+        train(*column(values, duckdb_type), "y", **using)
+    assert message in caught.value.message
+
+
+def test_no_rows_and_no_target() -> None:
+    table, types = column([0, 1] * 30, "BIGINT")
+    with pytest.raises(DataError, match="gave no rows"):
+        train(table.slice(0, 0), types, "y")
+    with pytest.raises(UnknownNameError, match='unknown target column "why"'):
+        train(table, types, "why")
+    with pytest.raises(StatementError, match="names no target"):
+        train(table, types, None)
+    with pytest.raises(StatementError, match="there are no rows to train on"):
+        SklearnEngine(model_storage=Storage()).create("y", None, {"using": {}})
+
+
+def test_time_series_clauses_are_refused() -> None:
+    table, types = column([0, 1] * 30, "BIGINT")
+    settings = {"is_timeseries": True, "order_by": ["x"], "window": 10}
+    with pytest.raises(StatementError, match="does not forecast"):
+        SklearnEngine(model_storage=Storage()).create(
+            "y", table.to_pandas(), {"using": {}, "timeseries_settings": settings}
+        )
+
+
+def test_an_only_column_is_kept_even_if_it_looks_like_an_identifier() -> None:
+    table = pa.table({"id": list(range(60)), "y": [i * 2.0 for i in range(60)]})
+    assert train(table, {"id": "BIGINT", "y": "DOUBLE"}, "y").summary.inputs.names == ["id"]
+    table = table.append_column("z", pa.array(np.sin(np.arange(60.0))))
+    types = {"id": "BIGINT", "y": "DOUBLE", "z": "DOUBLE"}
+    assert train(table, types, "y").summary.inputs.names == ["z"]
+    assert train(table, types, "y", features=["ID"]).summary.inputs.names == ["id"]
+
+
+def test_numbers_written_as_text_are_numbers() -> None:
+    texts = [str(n * 1.5) for n in range(99)] + ["n/a"]
+    table = pa.table({"size": texts, "y": np.arange(100.0)})
+    model = train(table, {"size": "VARCHAR", "y": "DOUBLE"}, "y", estimator="LinearRegression")
+    assert model.engine().describe("features")["role"].tolist() == ["number"]
+    assert "text that holds numbers" in model.notes()
+    low, high, other = model.answers(pa.table({"size": ["15", "30", "?"]}))["y"].to_pylist()
+    assert low == pytest.approx(10, abs=2) and high == pytest.approx(20, abs=2) and other is not None
+
+
+def test_anomalies() -> None:
+    random = np.random.default_rng(0)
+    x = np.concatenate([random.normal(0, 1, 195), [30, 31, 32, -30, 29]])
+    table = pa.table({"x": x, "odd": np.abs(x) > 20})
+    types = {"x": "DOUBLE", "odd": "BOOLEAN"}
+    model = train(table.select(["x"]), types, None, anomaly=True, contamination=0.03)
+    assert [c.name for c in model.summary.outputs] == ["outlier", "outlier_confidence", "outlier_explain"]
+    assert model.summary.outputs[0].type == "BOOLEAN" and model.summary.task == "anomaly"
+    answers = model.answers(table)
+    assert answers["outlier"].to_pylist()[-5:] == [True] * 5 and sum(answers["outlier"].to_pylist()) <= 8
+    confidence = answers["outlier_confidence"].to_numpy()
+    assert (
+        confidence[-5:].min() > np.median(confidence[:-5]) and 0 <= confidence.min() <= confidence.max() <= 1
+    )
+    told = json.loads(answers["outlier_explain"][-1].as_py())
+    assert told["predicted_value"] is True and told["anomaly_score"] > 0
+    known = train(table, types, "odd", anomaly=True)
+    assert known.summary.inputs.names == ["x"] and known.summary.metrics["accuracy"] > 0.5
+    named = train(table.select(["x"]), types, "strange", estimator="OneClassSVM")
+    assert named.summary.outputs[0].name == "strange"
+    with pytest.raises(StatementError, match="CREATE ANOMALY DETECTION MODEL asks for anomaly"):
+        train(table, types, "odd", anomaly=True, estimator="Ridge")
+
+
+def test_clusters() -> None:
+    table = pa.table(
+        {"x": np.r_[np.random.default_rng(0).normal(0, 1, 50), np.random.default_rng(1).normal(50, 1, 50)]}
+    )
+    model = train(table, {"x": "DOUBLE"}, None, estimator="KMeans", n_clusters=2)
+    assert list(model.summary.outputs.pairs()) == [("cluster", "INTEGER")]
+    labels = model.answers(table)["cluster"].to_pylist()
+    assert len(set(labels[:50])) == len(set(labels[50:])) == 1 and labels[0] != labels[-1]
+    assert model.summary.metrics["clusters"] == 2 and model.summary.metrics["silhouette"] > 0.9
+    mixed = train(table, {"x": "DOUBLE"}, "kind", estimator="GaussianMixture", n_components=2)
+    assert [c.name for c in mixed.summary.outputs] == ["kind", "kind_confidence", "kind_explain"]
+    assert mixed.answers(table)["kind"].type == pa.int32()
+
+
+def test_training_tells_how_far_it_is() -> None:
+    told: list[tuple[float, float, str]] = []
+    table, types = column([0, 1] * 30, "BIGINT")
+    storage = Storage(progress=lambda *step: told.append(step))
+    schema = Schema.of(types.items())
+    SklearnEngine(model_storage=storage).create(
+        "y", table.to_pandas(), {"using": options({}), "schema": schema}
+    )
+    assert [step[0] for step in told] == sorted(step[0] for step in told)
+    assert told[0][2] == "reading columns" and told[-1][:2] == (5, 5)
+    assert "training on 48 rows" in [step[2] for step in told]
+
+
+def test_pandas_frames_without_arrow_types_are_understood() -> None:
+    frame = pd.DataFrame(
+        {
+            "n": [1.5, None] * 20,
+            "b": pd.Series([True, None, False, True] * 10, dtype=object),
+            "d": pd.Series([dt.date(2020, 1, 1 + i % 28) for i in range(40)], dtype=object),
+            "c": pd.Categorical(["a", "b", None, "a"] * 10),
+            "m": pd.Series([Decimal("1.5"), None] * 20, dtype=object),
+            "y": ["yes", "no"] * 20,
+        }
+    )
+    types = {"n": "DOUBLE", "b": "BOOLEAN", "d": "DATE", "c": "VARCHAR", "m": "DECIMAL(4,2)", "y": "VARCHAR"}
+    for schema in (Schema.of(types.items()), Schema()):
+        storage = Storage()
+        engine = SklearnEngine(model_storage=storage)
+        engine.create("y", frame, {"using": {}, "schema": schema})
+        assert engine.summary().inputs.names == ["n", "b", "d", "c", "m"]
+        assert engine.predict(frame, {"columns": ["y"]})["y"].tolist() == frame["y"].tolist()
