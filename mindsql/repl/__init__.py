@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, TextIO
@@ -38,6 +39,7 @@ class Repl:
         self._names: catalog.Names | None = None
         self._loaded = threading.Event()
         self._out: TextIO | None = None
+        self._left_behind = False
 
     def loop(self) -> int:
         """Read and run until the user leaves. Gives the exit status."""
@@ -56,6 +58,10 @@ class Repl:
                     return 0
         finally:
             self.output(None)
+            if self._left_behind:
+                # Closing the connection would wait for the statement that was left running on it.
+                sys.stdout.flush()
+                os._exit(0)
 
     def handle(self, text: str) -> None:
         """Run what was entered: statements or a dot-command."""
@@ -69,6 +75,7 @@ class Repl:
                 self.runner.run(text)
         except Abandoned as error:
             diagnose(error)
+            self._left_behind = True
             self.runner.connection = self.runner.connection.cursor()
             self.runner.connection.progress = self.runner.progress
             notice("the session goes on over a new connection; temporary tables are gone")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def dispatch(repl: Repl, line: str) -> None:
     name, _, rest = line.strip().rstrip(";").partition(" ")
     found = COMMANDS.get(name.lower())
     if found is None:
-        raise UnknownNameError.of("command", name, COMMANDS, hint=None if name in COMMANDS else _near(name))
+        raise UnknownNameError.of("command", name, COMMANDS, hint=_near(name))
     found.run(repl, rest.strip())
 
 
@@ -177,7 +178,7 @@ def _path(rest: str, name: str) -> str:
         raise StatementError(f"{name}: {error}") from error
     if len(parts) != 1:
         raise StatementError(f"{name} needs one file name", hint="put a name with spaces in quotes")
-    return parts[0]
+    return os.path.expanduser(parts[0])
 
 
 def _literal(text: str) -> str:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prompt_toolkit.document import Document
 
+from mindsql.repl.highlight import MindSQLLexer
 from mindsql.repl.history import redact
 
 ENDLESS = "SELECT count(*) FROM range(1000000000000) t(i) WHERE hash(i) = 7;"
@@ -103,6 +105,15 @@ def test_history_comes_back_without_secrets(terminal: Any, environment: dict[str
     again = terminal()
     again.type(UP + UP)
     again.wait("mindsql> SELECT 'first';")
+
+
+def test_our_keywords_are_coloured() -> None:
+    lex = MindSQLLexer(lambda: frozenset({"MODEL", "PREDICT"})).lex_document
+    keywords = {
+        text for style, text, *_ in lex(Document("CREATE MODEL m\nPREDICT y"))(1) if "keyword" in style
+    }
+    assert keywords == {"PREDICT"}
+    assert lex(Document(".mode json"))(0)[0] == ("class:pygments.keyword", ".mode")
 
 
 @pytest.mark.parametrize(
