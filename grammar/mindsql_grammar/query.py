@@ -15,9 +15,9 @@ from sqlglot.dialects.duckdb import DuckDB as DuckDBDialect
 from mindsql_grammar import values
 from mindsql_grammar.cursor import Cursor
 from mindsql_grammar.errors import ParseError
-from mindsql_grammar.lexer import is_word
+from mindsql_grammar.lexer import Source, is_word
 from mindsql_grammar.statements import Name, Native, Option, Query
-from mindsql_grammar.words import nearest, word_set
+from mindsql_grammar.words import RESERVED, nearest, word_set
 
 NATIVE_PREFIX = "__native_"
 
@@ -61,16 +61,42 @@ def read_query(cursor: Cursor, end: int | None = None, *, reads_only: bool = Fal
     cut, options = _cut_using(inner)
     tokens, found = _cut_natives(cursor, cursor.tokens[start:cut])
     tree = _stock_parse(inner, tokens, cut)
-    if isinstance(tree, exp.Command) or tree.find(exp.WithDataProperty):
-        return None  # WITH NO DATA would be lost
+    if isinstance(tree, exp.Command):
+        return None
     if not isinstance(tree, _READS if reads_only else _STATEMENTS):
         raise inner.error("expected a query", cursor.tokens[start], hint="write SELECT …")
     if isinstance(tree, exp.Select) and not tree.expressions and not tree.args.get("kind"):
         raise inner.error("SELECT needs at least one column", cursor.tokens[start], hint="write SELECT * …")
-    for select in tree.find_all(exp.Select):
-        _lift_joins(select)
+    for node in tree.find_all(exp.Identifier, exp.Select, exp.Command, exp.Into, exp.WithDataProperty):
+        if isinstance(node, exp.Identifier):
+            _check_name(cursor.source, node)
+        elif isinstance(node, exp.Select):
+            _lift_joins(node)
+        elif isinstance(node, exp.WithDataProperty):
+            return None  # DuckDB's generator would leave it out
+        else:
+            hint = "write CREATE TABLE name AS SELECT …" if isinstance(node, exp.Into) else None
+            what = "SELECT INTO" if isinstance(node, exp.Into) else "a part of this query"
+            raise inner.error(f"{what} cannot be read", cursor.tokens[start], hint=hint)
     cursor.index = end
     return Query(tree, tuple(found), options, span=cursor.span(start, end))
+
+
+def _check_name(source: Source, name: exp.Identifier) -> None:
+    """sqlglot takes keywords for names where something is missing: `FROM LEFT JOIN m`. DuckDB does not."""
+    if name.quoted or name.this.upper() not in RESERVED:
+        return
+    parent = name.parent
+    first = (isinstance(parent, exp.Column) and not parent.table) or (
+        isinstance(parent, exp.Table) and not parent.db
+    )
+    if first and name.this.upper() not in ("ALL", "DEFAULT") and "start" in name.meta:
+        start, end = name.meta["start"], name.meta["end"] + 1
+        raise source.error(
+            f"unexpected '{source.text[start:end]}'", start, end, "in double quotes it is a name"
+        )
+    # As it will be written, so that the text gives the same tree.
+    name.set("quoted", True)
 
 
 def _lift_joins(select: exp.Select) -> None:
@@ -98,13 +124,17 @@ def _part(cursor: Cursor, end: int, kind: type[exp.Expr], what: str) -> exp.Expr
     tokens = cursor.tokens[cursor.index : end]
     inner = Cursor(cursor.source, cursor.tokens, cursor.index, end)
     _refuse_semicolon(inner, tokens)
+    quiet = _quiet.set(True)
     try:
         trees = _DUCKDB.parser().parse_into(kind, tokens, cursor.source.text)
     except (sqlglot_errors.ParseError, RecursionError) as error:
         raise _translate(inner, tokens, error) from error
-    cursor.index = end
+    finally:
+        _quiet.reset(quiet)
     tree = trees[0]
-    assert tree is not None
+    if tree is None or tree.find(exp.Command):
+        cursor.fail(f"expected {what}")
+    cursor.index = end
     return tree
 
 

@@ -37,8 +37,7 @@ DESCRIBED = ("model", "ml_engine", "handler", "database", "project", "view")
 DROPPED = ("model", "ml_engine", "project", "database", "view")
 
 # Words of DuckDB that may not be a column or table name without quotes.
-_RESERVED = word_set(
-    "BETWEEN EXISTS GRANT "
+RESERVED = word_set(
     "ALL ANALYSE ANALYZE AND ANTI ANY ARRAY AS ASC ASOF ASYMMETRIC AT AUTHORIZATION BINARY BOTH BY "
     "CASE CAST CHECK COLLATE COLLATION COLUMN CONCURRENTLY CONSTRAINT CREATE CROSS DEFAULT DEFERRABLE "
     "DESC DESCRIBE DISTINCT DO ELSE END EXCEPT FALSE FETCH FOR FOREIGN FREEZE FROM FULL GLOB GROUP "
@@ -48,6 +47,8 @@ _RESERVED = word_set(
     "SIMILAR SOME SUMMARIZE SYMMETRIC TABLE TABLESAMPLE THEN TO TRAILING TRUE UNION UNIQUE UNPACK "
     "UNPIVOT USING VARIADIC VERBOSE WHEN WHERE WINDOW WITH"
 )
+# Words that DuckDB takes as names, but sqlglot does not.
+_MORE_QUOTED = word_set("BETWEEN EXISTS GRANT")
 # Words that begin a clause of ours: as a name they would be read as the clause.
 _OURS = word_set("PREDICT HORIZON MODEL IF")
 _PLAIN_NAME = re.compile(r"[^\W\d]\w*")
@@ -55,7 +56,7 @@ _PLAIN_NAME = re.compile(r"[^\W\d]\w*")
 
 def quote(part: str) -> str:
     """`part` of a name as it must be written: in double quotes only where it needs them."""
-    if _PLAIN_NAME.fullmatch(part) and part.upper() not in _RESERVED:
+    if _PLAIN_NAME.fullmatch(part) and part.upper() not in RESERVED | _MORE_QUOTED:
         return part
     return '"' + part.replace('"', '""') + '"'
 
