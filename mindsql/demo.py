@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mindsql.errors import StatementError
-from mindsql.script import Runner, Settings, interruptible, pieces
+from mindsql.script import Runner, Settings, interruptible, statements
 
 if TYPE_CHECKING:
     from mindsql.connection import Connection
@@ -94,11 +94,11 @@ def _tour(file: Path) -> int:
         runner = Runner(connection, Settings(default_format(tables=True), timer=True, chatty=True), log=_say)
         interruptible(connection, lambda stop: _load(connection))
         end = 0
-        for piece in pieces(TOUR):
-            told = TOUR[end : piece.start].removeprefix(";").strip()
-            end = piece.start + len(piece.text)
-            _say(f"\n{told}\n{piece.text};" if told else f"\n{piece.text};")
-            if status := runner.run_one(piece.text):
+        for sql, start in statements(TOUR):
+            told = TOUR[end:start].removeprefix(";").strip()
+            end = start + len(sql)
+            _say(f"\n{told}\n{sql};" if told else f"\n{sql};")
+            if status := runner.run_one(sql):
                 return status
     return 0
 

@@ -40,22 +40,21 @@ def write(
         max_rows: Rows that table and box show, half from either end, with a footer that counts them all.
         max_col_width: Terminal cells in a column of table and box.
     """
-    from mindsql.formats import stream as streaming
+    # Each format is imported when it is asked for: a quick statement should not wait for the others.
+    if format in ("csv", "line"):
+        from mindsql.formats import stream as streaming
 
-    writers = {
-        "csv": streaming.write_csv,
-        "json": streaming.write_json,
-        "jsonl": streaming.write_jsonl,
-        "line": streaming.write_line,
-    }
-    if format in writers:
-        writers[format](result, stream)
-        return
-    from mindsql.formats import table
+        {"csv": streaming.write_csv, "line": streaming.write_line}[format](result, stream)
+    elif format in ("json", "jsonl"):
+        from mindsql.formats import objects
 
-    styles = {"table": table.TABLE, "box": table.BOX, "markdown": table.MARKDOWN}
-    limits = table.Limits() if format == "markdown" else table.Limits(width, max_rows, max_col_width)
-    table.write(result, stream, styles[format], limits)
+        {"json": objects.write_json, "jsonl": objects.write_jsonl}[format](result, stream)
+    else:
+        from mindsql.formats import table
+
+        styles = {"table": table.TABLE, "box": table.BOX, "markdown": table.MARKDOWN}
+        limits = table.Limits() if format == "markdown" else table.Limits(width, max_rows, max_col_width)
+        table.write(result, stream, styles[format], limits)
 
 
 def write_for(result: Rows, stream: TextIO, format: str) -> None:

@@ -1,15 +1,14 @@
-"""Owns the layouts that write each row as it comes: csv, json, jsonl and line."""
+"""Owns the layouts that write each row as it comes: csv and line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from json.encoder import encode_basestring
 from typing import Any, TextIO
 
+from mindsql.formats.cells import NULL, pad, printable, width_of
 from mindsql.formats.rows import Rows, chunks, types_of
-from mindsql.formats.table import NULL, pad, printable, width_of
 from mindsql.formats.types import Type
-from mindsql.formats.values import json_writer, text_writer
+from mindsql.formats.values import text_writer
 
 _UNQUOTED = {"BOOLEAN", "DATE", "TIMESTAMP", "UUID"}
 
@@ -39,46 +38,6 @@ def _quoted(text: str) -> str:
     if not text or '"' in text or "," in text or "\n" in text or "\r" in text:
         return '"' + text.replace('"', '""') + '"'
     return text
-
-
-def write_json(result: Rows, stream: TextIO) -> None:
-    """An array with an object per row, one row a line."""
-    between = "[\n"
-    for line in _objects(result):
-        stream.write(between + line)
-        between = ",\n"
-    stream.write("[]\n" if between == "[\n" else "\n]\n")
-
-
-def write_jsonl(result: Rows, stream: TextIO) -> None:
-    """An object per row, one row a line."""
-    stream.writelines(line + "\n" for line in _objects(result))
-
-
-def _objects(result: Rows) -> Iterable[str]:
-    writers = [json_writer(kind) for kind in types_of(result)]
-    keys = [encode_basestring(name) + ": " for name in unique(result.columns)]
-    for chunk in chunks(result):
-        for row in chunk:
-            cells = (
-                key + ("null" if value is None else write(value))
-                for key, write, value in zip(keys, writers, row, strict=True)
-            )
-            yield "{" + ", ".join(cells) + "}"
-
-
-def unique(names: list[str]) -> list[str]:
-    """The names with `_1`, `_2`, … on those that came before: an object has each key once."""
-    taken, given = set(names), set[str]()
-    result = []
-    for name in names:
-        number, key = 0, name
-        while key in given or (number and key in taken):
-            number += 1
-            key = f"{name}_{number}"
-        given.add(key)
-        result.append(key)
-    return result
 
 
 def write_line(result: Rows, stream: TextIO) -> None:

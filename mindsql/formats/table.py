@@ -8,17 +8,13 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TextIO
 
+from mindsql.formats.cells import ELLIPSIS, NULL, cut, pad, printable, width_of
 from mindsql.formats.rows import Row, Rows, chunks, types_of
 from mindsql.formats.types import Type
 from mindsql.formats.values import Writer, text_writer
 
-NULL = "NULL"
-ELLIPSIS = "…"
 NARROWEST = 16
 """Columns are cut down to this width before whole columns are left out."""
-
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
-_CONTROLS |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
 
 
 @dataclass(frozen=True)
@@ -139,11 +135,6 @@ def _cell_writer(write: Writer, style: Style) -> Writer:
     return lambda value: NULL if value is None else printable(write(value))
 
 
-def printable(text: str) -> str:
-    """A text without control characters: it stays on its line and cannot steer the terminal."""
-    return text if text.isprintable() else text.translate(_CONTROLS)
-
-
 def _markdown(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\n", "<br>").replace("|", "\\|")
     return printable(text)
@@ -215,32 +206,3 @@ def _columns(rows: list[list[str]]) -> Iterator[tuple[str, ...]]:
 def _total(shown: Iterable[int | None], wanted: list[int], cap: int, style: Style) -> int:
     widths = [width_of(style.ellipsis) if at is None else min(wanted[at], cap) for at in shown]
     return sum(widths) + 3 * len(widths) + 1
-
-
-def width_of(text: str) -> int:
-    """How many terminal cells a text takes."""
-    if text.isascii():
-        return len(text)
-    from wcwidth import wcswidth
-
-    width = wcswidth(text)
-    return width if width >= 0 else len(text)
-
-
-def pad(text: str, width: int, *, right: bool) -> str:
-    """A text filled with spaces to a width in terminal cells."""
-    fill = " " * (width - width_of(text))
-    return fill + text if right else text + fill
-
-
-def cut(text: str, width: int, ellipsis: str = ELLIPSIS) -> str:
-    """A text cut to a width in terminal cells, its end marked."""
-    if width_of(text) <= width:
-        return text
-    room = width - width_of(ellipsis)
-    if room <= 0:
-        return ellipsis[:width]
-    end = min(room, len(text))
-    while width_of(text[:end]) > room:
-        end -= 1
-    return text[:end] + ellipsis

@@ -1,4 +1,4 @@
-"""Owns how one value is written: as text in DuckDB's own spelling, and as JSON."""
+"""Owns how one value is written as text: in DuckDB's own spelling."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import datetime as dt
 import struct
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from json.encoder import encode_basestring
 from typing import Any
 
 from mindsql.formats.types import Type
@@ -27,30 +26,8 @@ def text_writer(kind: Type) -> Writer:
     return str if kind.is_number or kind.name in ("ENUM", "UUID") else _guess
 
 
-def json_writer(kind: Type) -> Writer:
-    """How values of a type are written as JSON.
-
-    Numbers stay numbers with all their digits; NaN and infinities, which JSON has not, are `null`; a column
-    of type JSON goes in as it is; dates, times, blobs and the rest are strings as text formats spell them.
-    """
-    if kind.name in ("FLOAT", "DOUBLE", "DECIMAL"):
-        number = text_writer(kind)
-        return lambda value: number(value) if value - value == 0 else "null"
-    if kind.name == "JSON":
-        return lambda value: str(value).replace("\r", " ").replace("\n", " ")
-    if kind.name == "BOOLEAN":
-        return _bool
-    if kind.name == "VARCHAR":
-        return encode_basestring
-    if kind.is_number:
-        return str
-    if nested := _NESTED_JSON.get(kind.name):
-        return nested(kind)
-    text = text_writer(kind)
-    return lambda value: encode_basestring(text(value))
-
-
-def _bool(value: bool) -> str:
+def boolean(value: bool) -> str:
+    """`true` or `false`."""
     return "true" if value else "false"
 
 
@@ -139,7 +116,7 @@ def _interval(value: Any) -> str:
 
 
 _SCALARS: dict[str, Writer] = {
-    "BOOLEAN": _bool,
+    "BOOLEAN": boolean,
     "DOUBLE": repr,
     "FLOAT": _float32,
     "DECIMAL": _decimal,
@@ -201,7 +178,7 @@ def _tuple_text(kind: Type) -> Writer:
     return write
 
 
-def _pairs(value: Any) -> Iterable[tuple[Any, Any]]:
+def pairs(value: Any) -> Iterable[tuple[Any, Any]]:
     """The pairs of a MAP: a dict, a list of pairs, or (keys that cannot be hashed) two lists by name."""
     if isinstance(value, dict):
         keys, values = value.get("key"), value.get("value")
@@ -213,12 +190,12 @@ def _pairs(value: Any) -> Iterable[tuple[Any, Any]]:
 
 def _map_text(kind: Type) -> Writer:
     key, item = (_inside(inner) for inner in kind.inner)
-    return lambda value: "{" + ", ".join(f"{key(k)}={item(v)}" for k, v in _pairs(value)) + "}"
+    return lambda value: "{" + ", ".join(f"{key(k)}={item(v)}" for k, v in pairs(value)) + "}"
 
 
 # bool before int and datetime before date: each is the other's subclass.
 _BY_CLASS: tuple[tuple[type, Writer], ...] = (
-    (bool, _bool),
+    (bool, boolean),
     (int, str),
     (str, str),
     (float, repr),
@@ -244,52 +221,9 @@ def _guess(value: Any) -> str:
     return str(value)
 
 
-def _or_null(write: Writer) -> Writer:
-    return lambda value: "null" if value is None else write(value)
-
-
-def _list_json(kind: Type) -> Writer:
-    item = _or_null(json_writer(kind.inner[0]))
-    return lambda value: "[" + ", ".join(item(v) for v in value) + "]"
-
-
-def _struct_json(kind: Type) -> Writer:
-    names = [encode_basestring(name) + ": " for name in kind.fields]
-    items = [_or_null(json_writer(inner)) for inner in kind.inner]
-
-    def write(value: dict[str, Any]) -> str:
-        parts = (name + item(part) for name, item, part in zip(names, items, value.values(), strict=True))
-        return "{" + ", ".join(parts) + "}"
-
-    return write
-
-
-def _tuple_json(kind: Type) -> Writer:
-    items = [_or_null(json_writer(inner)) for inner in kind.inner]
-
-    def write(value: Any) -> str:
-        parts = value.values() if isinstance(value, dict) else value
-        return "[" + ", ".join(item(part) for item, part in zip(items, parts, strict=True)) + "]"
-
-    return write
-
-
-def _map_json(kind: Type) -> Writer:
-    key, item = text_writer(kind.inner[0]), _or_null(json_writer(kind.inner[1]))
-    return lambda value: (
-        "{" + ", ".join(f"{encode_basestring(key(k))}: {item(v)}" for k, v in _pairs(value)) + "}"
-    )
-
-
 _NESTED_TEXT: dict[str, Callable[[Type], Writer]] = {
     "LIST": _list_text,
     "STRUCT": _struct_text,
     "TUPLE": _tuple_text,
     "MAP": _map_text,
-}
-_NESTED_JSON: dict[str, Callable[[Type], Writer]] = {
-    "LIST": _list_json,
-    "STRUCT": _struct_json,
-    "TUPLE": _tuple_json,
-    "MAP": _map_json,
 }

@@ -12,8 +12,8 @@ import duckdb
 import pytest
 
 from mindsql import formats
+from mindsql.formats.objects import unique
 from mindsql.formats.rows import chunks, types_of
-from mindsql.formats.stream import unique
 from mindsql.formats.values import text_writer
 
 GOLDEN = Path(__file__).parent / "golden"
