@@ -72,6 +72,10 @@ def read_query(cursor: Cursor, end: int | None = None, *, reads_only: bool = Fal
             _check_name(cursor.source, node)
         elif isinstance(node, exp.Select):
             _lift_joins(node)
+            if node.args.get("joins") and node.args.get("from_") is None:
+                raise inner.error(
+                    "this query has a JOIN or a second relation, but no FROM", cursor.tokens[start]
+                )
         elif isinstance(node, exp.WithDataProperty):
             return None  # DuckDB's generator would leave it out
         else:

@@ -27,7 +27,7 @@ def test_canonical(text: str, canonical: str) -> None:
         *corpus.lines("identity.sql"),
         *corpus.lines("passthrough.sql"),
         *corpus.statements("canonical.sql"),
-        *corpus.statements("seeds.sql"),
+        *corpus.statements("documents.sql"),
     ],
 )
 def test_round_trip(text: str) -> None:
@@ -37,8 +37,8 @@ def test_round_trip(text: str) -> None:
     assert to_sql(again) == to_sql(statement)
 
 
-@pytest.mark.parametrize("text", corpus.statements("seeds.sql"))
-def test_seeds_are_ours(text: str) -> None:
+@pytest.mark.parametrize("text", corpus.statements("documents.sql"))
+def test_what_other_documents_print_is_ours(text: str) -> None:
     assert not isinstance(parse_one(text), DuckDB)
 
 
@@ -72,7 +72,7 @@ def test_there_are_enough_errors() -> None:
 
 
 def test_one_script_of_the_whole_corpus() -> None:
-    texts = [*corpus.lines("identity.sql"), *corpus.statements("seeds.sql")]
+    texts = [*corpus.lines("identity.sql"), *corpus.statements("documents.sql")]
     script = ";\n".join(texts)
     assert [piece.text for piece in split(script)] == texts
     found = parse(script)
@@ -82,7 +82,7 @@ def test_one_script_of_the_whole_corpus() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [*corpus.lines("identity.sql"), *corpus.lines("passthrough.sql"), *corpus.statements("seeds.sql")],
+    [*corpus.lines("identity.sql"), *corpus.lines("passthrough.sql"), *corpus.statements("documents.sql")],
 )
 def test_a_good_statement_is_not_called_misspelt(text: str) -> None:
     assert suggest_verb(text) is None

@@ -27,7 +27,7 @@ def test_the_entry_point_is_the_dialect() -> None:
     assert Dialect.get_or_raise("mindsql").__class__ is MindSQL
 
 
-@pytest.mark.parametrize("text", [*corpus.lines("identity.sql"), *corpus.statements("seeds.sql")])
+@pytest.mark.parametrize("text", [*corpus.lines("identity.sql"), *corpus.statements("documents.sql")])
 def test_sqlglot_reads_and_writes_the_corpus(text: str) -> None:
     tree = sqlglot.parse_one(text, dialect="mindsql")
     statement = parse_one(text)

@@ -15,7 +15,7 @@ m y t a.b m.3 src DETECTION BY ENGINE ( ) , = . ; { } [ ] : - + * ? $1 $n 'x' "y
 `open $$ -- /* */ E'a\\'b' INSERT INTO VALUES COPY TO DELETE TABLE JOIN ON env('X') @ # % ~ é $ ü' ORDER GROUP
 """
 WORDS = [*KEYWORDS, *SOUP.split(), "\n", "ORDER BY", "GROUP BY"]
-EXAMPLES = [*corpus.lines("identity.sql"), *corpus.statements("seeds.sql")]
+EXAMPLES = [*corpus.lines("identity.sql"), *corpus.statements("documents.sql")]
 
 
 def _check(text: str) -> None:
