@@ -13,7 +13,7 @@ from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.filters import Condition, has_completions, is_searching
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
-from mindsql.errors import MindSQLError
+from mindsql.errors import Cancelled
 from mindsql.repl import catalog
 from mindsql.repl.commands import COMMANDS, Quit, dispatch
 from mindsql.repl.completion import SQLCompleter
@@ -51,10 +51,15 @@ class Repl:
             while True:
                 try:
                     text = session.prompt(PROMPT, pre_run=self._preload)
-                    self.handle(text)
                 except KeyboardInterrupt:
                     continue
-                except (EOFError, Quit):
+                except EOFError:
+                    return 0
+                try:
+                    self.handle(text)
+                except KeyboardInterrupt:
+                    diagnose(Cancelled("stopped"))
+                except Quit:
                     return 0
         finally:
             self.output(None)
@@ -79,7 +84,9 @@ class Repl:
             self.runner.connection = self.runner.connection.cursor()
             self.runner.connection.progress = self.runner.progress
             notice("the session goes on over a new connection; temporary tables are gone")
-        except MindSQLError as error:
+        except Quit:
+            raise
+        except Exception as error:  # whatever it is, the session outlives it
             diagnose(error)
         finally:
             self._names = None

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mindsql.errors import MindSQLError
-
 if TYPE_CHECKING:
     from mindsql.connection import Connection
 
@@ -79,5 +77,5 @@ def _model(project: str, model: str) -> str:
 def _rows(connection: Connection, sql: str) -> list[Any]:
     try:
         return list(connection.execute(sql).fetchall())
-    except MindSQLError:
+    except Exception:  # completion is a comfort: whatever fails in it must not reach the prompt
         return []

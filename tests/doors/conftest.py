@@ -99,6 +99,11 @@ class Terminal:
                 self.process.send(f"\x1b[{cursor.y + 1};{cursor.x + 1}R")
         return self.text
 
+    def started(self) -> None:
+        """Wait until the prompt has given the terminal to the statement: then Ctrl-C is a signal."""
+        self.process.expect_exact("\x1b[?2004l", timeout=PATIENCE)
+        self._stream.feed(self.process.before)
+
     def end(self) -> int:
         """Wait for the end of the process; gives its exit status."""
         self.process.expect(pexpect.EOF, timeout=PATIENCE)

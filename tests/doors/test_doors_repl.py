@@ -28,10 +28,9 @@ def test_a_statement_ends_at_its_semicolon(terminal: Any) -> None:
 def test_ctrl_c_stops_the_statement_and_keeps_the_session(terminal: Any) -> None:
     at = terminal()
     at.type("CREATE TABLE kept AS SELECT 5 AS x;\r")
-    at.wait("mindsql> CREATE", "\nmindsql>")
+    at.wait("done\nmindsql>")
     at.type(ENDLESS + "\r")
-    at.wait("hash(i) = 7;")
-    at.process.expect("\r\n")
+    at.started()
     at.type(CTRL_C)
     at.wait("error [CANCELLED]")
     at.type("FROM kept;\r")
