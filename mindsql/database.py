@@ -126,6 +126,18 @@ def result_reader(raw: Raw, batch_rows: int) -> pa.RecordBatchReader:
         return raw.to_arrow_reader(batch_rows)
 
 
+def arrow_type(raw: Raw, type_name: str) -> pa.DataType:
+    """The Arrow type in which DuckDB hands out a type; JSON as text."""
+    import pyarrow as pa
+
+    if type_name in ("JSON", "VARCHAR"):
+        return pa.string()
+    if type_name == "DOUBLE":
+        return pa.float64()
+    with translated():
+        return raw.sql(f"SELECT NULL::{type_name} AS v").to_arrow_table().schema.field(0).type
+
+
 def temporary_names(raw: Raw) -> set[str]:
     """Names that only this connection sees: temporary tables and views, and registered frames."""
     found = raw.execute(

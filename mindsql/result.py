@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 from mindsql import database
 from mindsql.database import Raw
 from mindsql.errors import InterfaceError, MindSQLError
-from mindsql.executor.frames import Batches
+from mindsql.batches import Batches
 from mindsql.schema import Schema
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from mindsql.bound import BoundModel
 from mindsql.database import Raw
 from mindsql.errors import MindSQLError, StatementError
 from mindsql.executor.engines import LoadedModel
-from mindsql.executor.frames import Batches
+from mindsql.batches import Batches
 from mindsql.executor.pipeline import BATCH_ROWS, Figures, counted, predict
-from mindsql.executor.work import Work
+from mindsql.work import Work
 from mindsql.planner.operators import (
     Compute,
     Finish,
@@ -64,14 +64,14 @@ class Executor:
     read_native: Callable[[str, str], Batches]
     stream: bool = True
 
-    def run(self, plan: Plan, parameters: Mapping[str, Any], work: Work, measure: bool = False) -> _Run:
+    def run(self, plan: Plan, parameters: Mapping[str, Any], work: Work, measure: bool = False) -> Run:
         """Start a plan. Its answer streams; `work.close()` releases what it holds."""
-        run = _Run(self, plan, parameters, work, measure)
+        run = Run(self, plan, parameters, work, measure)
         run.start()
         return run
 
 
-class _Run:
+class Run:
     """One run of one plan."""
 
     def __init__(

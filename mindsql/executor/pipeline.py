@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mindsql.executor.engines import LoadedModel
-from mindsql.executor.frames import Batches
-from mindsql.executor.work import Work
+from mindsql.batches import Batches
+from mindsql.work import Work
 from mindsql.planner.operators import Predict
 
 if TYPE_CHECKING:

@@ -97,6 +97,8 @@ class Plan:
         natives: Native queries by the name of the table that stands for them: `(source, text)`.
         schema: The columns of the answer; empty when the statement gives none.
         rules: The names of the optional rules that changed it.
+        parameters: The names of the parameters that must have a value.
+        creates: Whether it makes a table, so that kept plans may be wrong afterwards.
     """
 
     root: Finish
@@ -104,6 +106,8 @@ class Plan:
     natives: dict[str, tuple[str, str]] = field(default_factory=dict)
     schema: Schema = field(default_factory=Schema)
     rules: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+    creates: bool = False
 
 
 def inputs_of(operator: Operator) -> list[Operator]:

@@ -36,6 +36,12 @@ def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
     """
     frames: dict[str, Operator] = {}
     applied: list[str] = []
+    parameters = tuple(
+        dict.fromkeys(
+            str(node.this.name if isinstance(node.this, exp.Expr) else node.this)
+            for node in bound.tree.find_all(exp.Placeholder, exp.Parameter)
+        )
+    )
     for number, scope in enumerate(bound.scopes):
         draft = draft_scope(scope, f"__p{number}")
         for rule in rules:
@@ -47,8 +53,17 @@ def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
     root = Finish(bound.tree, inputs)
     direct = None
     if any(rule.name == direct_projection.name for rule in rules):
-        direct = direct_projection.columns(root)
-    return Plan(root, direct, bound.natives, bound.schema, tuple(applied))
+        direct = direct_projection.columns(root, bound.schema)
+        applied.extend([direct_projection.name] if direct is not None else [])
+    return Plan(
+        root,
+        direct,
+        bound.natives,
+        bound.schema,
+        tuple(applied),
+        parameters,
+        creates=isinstance(bound.tree, exp.Create),
+    )
 
 
 def draft_scope(scope: Scope, name: str) -> Draft:

@@ -10,6 +10,7 @@ from sqlglot import expressions as exp
 from mindsql.binder.tree import and_terms, set_where
 from mindsql.planner.frame import Draft, frame_columns
 from mindsql.planner.operators import Finish, ParameterCell, Values
+from mindsql.schema import Schema
 
 
 class Rule(Protocol):
@@ -178,9 +179,12 @@ class _DirectProjection:
     def draft(self, draft: Draft) -> bool:
         return False
 
-    def columns(self, root: Finish) -> list[tuple[str, str]] | None:
-        """New name → frame column, or None when the statement does more."""
+    def columns(self, root: Finish, schema: Schema) -> list[tuple[str, str]] | None:
+        """New name → frame column, or None when the statement does more, or has a type that only DuckDB can hand
+        to Python."""
         tree = root.tree
+        if any(column.type not in _PLAIN_TYPES for column in schema):
+            return None
         if not isinstance(tree, exp.Select) or len(root.inputs) != 1:
             return None
         (frame,) = root.inputs
@@ -217,6 +221,11 @@ RULES: tuple[Rule, ...] = (
 )
 
 _NO_CELL = object()
+
+_PLAIN_TYPES = frozenset(
+    "BOOLEAN TINYINT SMALLINT INTEGER BIGINT UTINYINT USMALLINT UINTEGER UBIGINT FLOAT DOUBLE VARCHAR JSON DATE".split()
+)
+"""Types whose Arrow values become the same Python values as DuckDB's."""
 
 
 def _cell(value: exp.Expr) -> Any:

@@ -1,4 +1,4 @@
-"""The sklearn engine through its contract: train, store, load, predict, describe. Other files here use its helpers."""
+"""The sklearn engine through its contract: train, store, load, predict, describe; and helpers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from mindsql_engines.sklearn import SklearnEngine
 
 from mindsql.engine import Storage, Summary
 from mindsql.errors import DataError, StatementError, UnknownNameError
 from mindsql.schema import Schema
+from mindsql_engines.sklearn import SklearnEngine
 
 
 @dataclass
@@ -50,7 +50,7 @@ def options(using: dict[str, Any]) -> dict[str, Any]:
     for name in using:
         if name not in known:
             raise UnknownNameError.of("option", name, known)
-    return {name: option.default for name, option in known.items()} | using
+    return {name: option.default for name, option in known.items() if option.default is not None} | using
 
 
 def train(
@@ -115,7 +115,10 @@ def column(values: Any, duckdb_type: str, rows: int = 60) -> tuple[pa.Table, dic
 
 
 def test_importing_the_engine_loads_no_heavy_library() -> None:
-    code = "import sys, mindsql_engines.sklearn; print([m for m in ('sklearn', 'pandas', 'skops') if m in sys.modules])"
+    code = (
+        "import sys, mindsql_engines.sklearn; "
+        "print([name for name in ('sklearn', 'pandas', 'skops') if name in sys.modules])"
+    )
     environment = {"PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
@@ -309,7 +312,7 @@ def test_no_rows_and_no_target() -> None:
 
 
 def test_time_series_clauses_are_refused() -> None:
-    table, types = column([0, 1] * 30, "BIGINT")
+    table, _ = column([0, 1] * 30, "BIGINT")
     settings = {"is_timeseries": True, "order_by": ["x"], "window": 10}
     with pytest.raises(StatementError, match="does not forecast"):
         SklearnEngine(model_storage=Storage()).create(

@@ -145,7 +145,9 @@ class SklearnEngine(Engine):
                 names.append(name)
         batch = pa.RecordBatch.from_arrays(arrays, names=names)
         answers = self.predictor(args).predict(batch, wanted)
-        return pd.DataFrame({name: answers[name].to_pandas() for name in wanted}, index=df.index)
+        frame = pd.DataFrame({name: answers[name].to_pandas() for name in wanted})
+        frame.index = df.index
+        return frame
 
     def summary(self) -> Summary:
         """See `Engine.summary`."""

@@ -157,14 +157,13 @@ def _defaults(cls: Any) -> dict[str, Any]:
     }
 
 
-def build(name: str, given: Mapping[str, Any], random_state: int | None, named: bool = True) -> Any:
+def build(name: str, given: Mapping[str, Any], random_state: int | None) -> Any:
     """An unfitted estimator with the given parameters.
 
     Args:
         name: A class name of the list.
         given: Option name → value; a value equal to the default counts as not given.
         random_state: For the estimators that take one.
-        named: Whether the statement named the estimator. When it did not, NULL counts as not given.
 
     Raises:
         UnknownNameError: A parameter that the estimator does not have.
@@ -174,7 +173,7 @@ def build(name: str, given: Mapping[str, Any], random_state: int | None, named: 
     cls = estimators.load_class(name)
     known = {option.name: option for option in options(name)}
     for key in given:
-        if key not in known and not (given[key] is None and not named):
+        if key not in known:
             raise UnknownNameError.of(f"parameter of {name}", key, known)
     every = _defaults(cls)
     values: dict[str, Any] = dict(estimators.DEFAULTS.get(name, {}))
@@ -182,7 +181,7 @@ def build(name: str, given: Mapping[str, Any], random_state: int | None, named: 
         key = option_name(parameter)
         if key not in given or key not in known:
             continue
-        if _is_given(given[key], known[key].default, named):
+        if _is_given(given[key], known[key].default):
             values[parameter] = _value(parameter, given[key], random_state)
     inner = estimators.default_inner(name)
     if inner is not None and "estimator" not in values:
@@ -197,15 +196,13 @@ def build(name: str, given: Mapping[str, Any], random_state: int | None, named: 
     return estimator
 
 
-def _is_given(value: Any, default: Any, named: bool) -> bool:
-    if value is None:
-        return named and default is not None
+def _is_given(value: Any, default: Any) -> bool:
     return not (value == default and type(value) is type(default))
 
 
-def chosen(name: str, given: Mapping[str, Any], named: bool) -> list[str]:
+def chosen(name: str, given: Mapping[str, Any]) -> list[str]:
     """The parameters that the statement sets to something else than their default."""
-    return [o.name for o in options(name) if o.name in given and _is_given(given[o.name], o.default, named)]
+    return [o.name for o in options(name) if o.name in given and _is_given(given[o.name], o.default)]
 
 
 def _value(parameter: str, value: Any, random_state: int | None) -> Any:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from mindsql.errors import DataError, EngineError, MindSQLError
 from mindsql.schema import Schema, family
-from mindsql_engines.sklearn import columns, scoring
+from mindsql_engines.sklearn import columns, scoring, threads
 from mindsql_engines.sklearn.encoding import Encoder
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ class SklearnPredictor:
             }
         extras = len(wanted) > (self._target in wanted)
         try:
-            with self._context(assume_finite=self._encoder is not None):
+            few = threads.few(rows, threads.FEW_TO_PREDICT)
+            with few, self._context(assume_finite=self._encoder is not None):
                 if not self._warns:
                     return self._answer(self._matrix(arrays, rows), wanted, extras)
                 with warnings.catch_warnings():

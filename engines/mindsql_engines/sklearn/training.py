@@ -14,7 +14,7 @@ import pyarrow as pa
 from mindsql.engine import Task
 from mindsql.errors import DataError, EngineError, MindSQLError, StatementError, UnknownNameError
 from mindsql.schema import Schema, family
-from mindsql_engines.sklearn import columns, estimators, features, parameters, scoring, targets
+from mindsql_engines.sklearn import columns, estimators, features, parameters, scoring, targets, threads
 from mindsql_engines.sklearn.encoding import Encoder
 from mindsql_engines.sklearn.features import Feature
 from mindsql_engines.sklearn.scoring import Scores
@@ -94,7 +94,7 @@ def train(job: Job, df: pd.DataFrame, schema: Schema, progress: Progress) -> Tra
         raise DataError("the training query gave no rows")
     target, name = _target(job, df, schema)
     with collected([]):
-        estimator = parameters.build(name, job.given, job.seed, named=job.estimator is not None)
+        estimator = parameters.build(name, job.given, job.seed)
     if target.task == "classification":
         parameters.use_labels(estimator, [columns.label_text(label) for label in target.classes])
     own = None if job.target.casefold() not in [str(c).casefold() for c in df.columns] else job.target
@@ -128,13 +128,13 @@ def train(job: Job, df: pd.DataFrame, schema: Schema, progress: Progress) -> Tra
         _fit(fitted, matrix, None if target.task in ("anomaly", "clustering") else values)
         return fitted, encoder, matrix
 
-    with collected(notes):
+    with collected(notes), threads.few(rows, threads.FEW_TO_TRAIN):
         scores = _hold_out(job, target, arrays, rows, fit, progress, notes)
         progress(4, _STEPS, "training on all rows")
         fitted, encoder, matrix = fit(None)
         made = Trained(fitted, name, encoder, target, found, scores, rows, missing, notes)
         _look_at(made, matrix, job.seed)
-    made.chosen = parameters.chosen(name, job.given, job.estimator is not None)
+    made.chosen = parameters.chosen(name, job.given)
     progress(_STEPS, _STEPS, "storing")
     return made
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from mindsql.engine import Storage
 from mindsql.errors import DataError, EngineError, StatementError
 from mindsql.schema import Schema
-from mindsql_engines.sklearn import artifacts, columns, estimators, models, scoring, training
+from mindsql_engines.sklearn import artifacts, columns, estimators, models, scoring, threads, training
 from mindsql_engines.sklearn.encoding import Encoder
 from mindsql_engines.sklearn.targets import Target
 
@@ -54,7 +54,7 @@ def update(
     arrays = _arrays(meta, df, target)
     rows = int(target.kept.sum())
     notes: list[str] = []
-    with training.collected(notes):
+    with training.collected(notes), threads.few(rows, threads.FEW_TO_TRAIN):
         matrix = encoder.matrix(arrays, rows)
         codes = target.values if target.task == "classification" else None
         held = scoring.split(rows, job.test_size, job.seed, codes) if job.test_size else None

@@ -1,0 +1,193 @@
+"""Owns CREATE and DROP of engines, projects and databases, and USE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import mindsql_grammar as grammar
+
+from mindsql import database
+from mindsql.catalog import DEFAULT_PROJECT, EngineEntry, SourceEntry
+from mindsql.commands import models, views
+from mindsql.commands.answers import done
+from mindsql.engine import EngineStorage
+from mindsql.errors import CatalogError, StatementError, UnknownNameError
+from mindsql.executor.engines import border
+from mindsql.options import check
+from mindsql.result import Result
+from mindsql.secrets import open_sealed, seal
+from mindsql.sources import check_parameters
+from mindsql.work import Work
+
+if TYPE_CHECKING:
+    from mindsql.session import Session
+
+
+def create_engine(
+    session: Session, statement: grammar.CreateEngine, parameters: Mapping[str, Any], work: Work
+) -> Result:
+    """CREATE ML_ENGINE: check the options, let the handler connect, store them."""
+    if session.snapshot().engine(statement.name) is not None:
+        if statement.if_not_exists:
+            return done(f'the engine "{statement.name}" exists already')
+        raise CatalogError(
+            f'the engine "{statement.name}" exists already', hint=f"DROP ML_ENGINE {statement.name} first"
+        )
+    cls = session.registry.load(statement.handler)
+    given = [
+        (o.key, _value(o.value, parameters), (o.span.start, o.span.end)) for o in statement.options
+    ]
+    options = check(given, cls.engine_options, f'the handler "{statement.handler}"')
+    secret = {option.name for option in cls.engine_options if option.secret}
+    stored = seal(options, lambda name: name in secret)
+    clear = open_sealed(stored)
+    storage = EngineStorage(clear)
+
+    def connect() -> None:
+        with border(statement.name, statement.handler):
+            try:
+                cls(engine_storage=storage).create_engine(clear)
+            except NotImplementedError:
+                return  # a handler that has nothing to connect
+
+    work.wait(work.submit(connect))
+    with session.writing() as catalog:
+        catalog.add_engine(EngineEntry(statement.name, statement.handler, stored), storage.files)
+    return done(f'the engine "{statement.name}" is created')
+
+
+def create_project(
+    session: Session, statement: grammar.CreateProject, parameters: Mapping[str, Any], work: Work
+) -> Result:
+    """CREATE PROJECT."""
+    if session.snapshot().project(statement.name) is not None:
+        if statement.if_not_exists:
+            return done(f'the project "{statement.name}" exists already')
+        raise CatalogError(f'the project "{statement.name}" exists already')
+    if session.snapshot().source(statement.name) is not None:
+        raise CatalogError(f'a database named "{statement.name}" exists already', hint="choose another name")
+    with session.writing() as catalog:
+        catalog.add_project(statement.name)
+    return done(f'the project "{statement.name}" is created')
+
+
+def create_database(
+    session: Session, statement: grammar.CreateDatabase, parameters: Mapping[str, Any], work: Work
+) -> Result:
+    """CREATE DATABASE: check the parameters, open the source once, store it."""
+    existing = session.snapshot().source(statement.name)
+    if existing is not None and not statement.or_replace:
+        if statement.if_not_exists:
+            return done(f'the database "{statement.name}" exists already')
+        raise CatalogError(
+            f'the database "{statement.name}" exists already', hint=f"DROP DATABASE {statement.name} first"
+        )
+    if session.snapshot().project(statement.name) is not None:
+        raise CatalogError(f'a project named "{statement.name}" exists already', hint="choose another name")
+    raw = session.raw
+    if existing is None and database.rows(
+        raw, f"SELECT 1 FROM duckdb_databases() WHERE lower(database_name) = lower({database.literal(statement.name)})"
+    ):
+        raise CatalogError(f'DuckDB has a database named "{statement.name}" open', hint="choose another name")
+    given = {key: _value(value, parameters) for key, value in statement.parameters.items()}
+    checked = check_parameters(statement.engine, given)
+    entry = SourceEntry(statement.name, statement.engine, seal(checked, lambda _: False))
+    if existing is not None:
+        session.forget_source(statement.name)
+    with session.writing() as catalog:
+        if existing is not None:
+            catalog.drop_source(statement.name)
+        catalog.add_source(entry)
+    try:
+        session.source(statement.name)
+    except BaseException:
+        with session.writing() as catalog:
+            catalog.drop_source(statement.name)
+            if existing is not None:
+                catalog.add_source(existing)
+        raise
+    return done(f'the database "{statement.name}" is created')
+
+
+def _value(value: Any, parameters: Mapping[str, Any]) -> Any:
+    if isinstance(value, grammar.Parameter):
+        name = f"p{value.name}" if value.name.isdigit() else value.name
+        if name not in parameters:
+            raise StatementError(f"the parameter ${value.name} has no value")
+        return parameters[name]
+    return value
+
+
+def use(session: Session, statement: grammar.Use, parameters: Mapping[str, Any], work: Work) -> Result | None:
+    """USE: a project becomes the current one; a database or schema of DuckDB is DuckDB's affair."""
+    if len(statement.name) == 1:
+        project = session.snapshot().project(statement.name[0])
+        if project is not None:
+            session.project = project
+            session.plans.clear()
+            return done(f'the current project is "{project}"')
+        if session.snapshot().source(statement.name[0]) is not None:
+            session.source(statement.name[0])
+    return None
+
+
+def drop(session: Session, statement: grammar.Drop, parameters: Mapping[str, Any], work: Work) -> Result | None:
+    """DROP MODEL, ML_ENGINE, PROJECT, DATABASE or VIEW."""
+    if statement.kind == "model":
+        return models.drop(session, statement)
+    if statement.kind == "view":
+        return views.drop(session, statement)
+    name = ".".join(statement.name)
+    return {"ml_engine": _drop_engine, "project": _drop_project, "database": _drop_database}[statement.kind](
+        session, name, statement.if_exists
+    )
+
+
+def _drop_engine(session: Session, name: str, if_exists: bool) -> Result:
+    snapshot = session.snapshot()
+    entry = snapshot.engine(name)
+    if entry is None:
+        if if_exists:
+            return done(f'there is no engine "{name}"')
+        if name in session.registry:
+            raise StatementError(f'"{name}" is a handler, and comes with its package', hint="pip uninstall that package")
+        raise UnknownNameError.of("engine", name, [e.name for e in snapshot.engines])
+    users = sorted({m.name for m in snapshot.models for v in m.versions if v.engine.casefold() == name.casefold()})
+    if users:
+        raise CatalogError(f'the engine "{name}" is used by: {", ".join(users)}', hint="drop these models first")
+    with session.writing() as catalog:
+        catalog.drop_engine(name)
+    return done(f'the engine "{name}" is dropped')
+
+
+def _drop_project(session: Session, name: str, if_exists: bool) -> Result:
+    snapshot = session.snapshot()
+    project = snapshot.project(name)
+    if project is None:
+        if if_exists:
+            return done(f'there is no project "{name}"')
+        raise UnknownNameError.of("project", name, snapshot.projects)
+    if project == DEFAULT_PROJECT:
+        raise CatalogError(f'the project "{project}" cannot be dropped: it is the default one')
+    held = [m.name for m in snapshot.models if m.project == project]
+    held += [v.name for v in snapshot.views if v.project == project]
+    if held:
+        raise CatalogError(f'the project "{project}" is not empty: {", ".join(held)}', hint="drop these first")
+    with session.writing() as catalog:
+        catalog.drop_project(project)
+    if session.project == project:
+        session.project = DEFAULT_PROJECT
+    return done(f'the project "{project}" is dropped')
+
+
+def _drop_database(session: Session, name: str, if_exists: bool) -> Result:
+    snapshot = session.snapshot()
+    if snapshot.source(name) is None:
+        if if_exists:
+            return done(f'there is no database "{name}"')
+        raise UnknownNameError.of("database", name, [s.name for s in snapshot.sources])
+    session.forget_source(name)
+    with session.writing() as catalog:
+        catalog.drop_source(name)
+    return done(f'the database "{name}" is dropped')

@@ -1,0 +1,188 @@
+"""Owns DESCRIBE of models, engines, handlers, databases, projects and views; of tables it is DuckDB's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import mindsql_grammar as grammar
+
+from mindsql import queries
+from mindsql.bound import BoundModel
+from mindsql.catalog import DEFAULT_PROJECT, Model, Version
+from mindsql.commands.answers import frame, table
+from mindsql.errors import UnknownNameError
+from mindsql.executor.engines import border
+from mindsql.result import Result
+from mindsql.secrets import masked
+from mindsql.work import Work
+
+if TYPE_CHECKING:
+    from mindsql.session import Session
+
+_PROPERTIES = [("property", "VARCHAR"), ("value", "VARCHAR")]
+_OWN = ("inputs", "outputs", "versions")
+
+
+def describe(
+    session: Session, statement: grammar.Describe, parameters: Mapping[str, Any], work: Work
+) -> Result | None:
+    """DESCRIBE [kind] name[.version][.attribute]. None when the name means something of DuckDB's."""
+    if statement.kind in (None, "model", "predictor"):
+        found = _find_model(session, statement.name)
+        if found is not None:
+            return _model(session, *found, work)
+        if statement.kind is not None:
+            known = [model.name for model in session.snapshot().models]
+            raise UnknownNameError.of("model", ".".join(statement.name), known)
+    snapshot = session.snapshot()
+    name = ".".join(statement.name)
+    if statement.kind == "ml_engine":
+        entry = snapshot.engine(name)
+        if entry is None and name not in session.registry:
+            raise UnknownNameError.of("engine", name, [e.name for e in snapshot.engines] + session.registry.names())
+        rows = [("name", entry.name if entry else name), ("handler", entry.handler if entry else name)]
+        rows += [(key, _text(masked(value))) for key, value in (entry.options.items() if entry else ())]
+        return table(_PROPERTIES, rows)
+    if statement.kind == "handler":
+        return _handler(session, name)
+    if statement.kind == "database":
+        source = snapshot.source(name)
+        if source is None:
+            raise UnknownNameError.of("database", name, [s.name for s in snapshot.sources])
+        rows = [("name", source.name), ("engine", source.engine)]
+        rows += [(key, _text(masked(value))) for key, value in source.parameters.items()]
+        return table(_PROPERTIES, [*rows, ("tables", ", ".join(session.source(name).tables()))])
+    if statement.kind == "project":
+        project = snapshot.project(name)
+        if project is None:
+            raise UnknownNameError.of("project", name, snapshot.projects)
+        models = ", ".join(m.name for m in snapshot.models if m.project == project)
+        views = ", ".join(v.name for v in snapshot.views if v.project == project)
+        return table(_PROPERTIES, [("name", project), ("models", models), ("views", views)])
+    project = session.project if len(statement.name) == 1 else snapshot.project(statement.name[0])
+    view = snapshot.view(project, statement.name[-1]) if project is not None else None
+    if view is not None:
+        return table(_PROPERTIES, [("name", view.name), ("project", view.project), ("query", view.query)])
+    return None
+
+
+def _find_model(session: Session, name: tuple[str, ...]) -> tuple[Model, int | None, str | None] | None:
+    """`[project.]name[.version][.attribute]`: the longest reading that is a model."""
+    snapshot = session.snapshot()
+    readings: list[tuple[str, tuple[str, ...]]] = [(session.project, name), (DEFAULT_PROJECT, name)]
+    if len(name) > 1 and (project := snapshot.project(name[0])) is not None:
+        readings.insert(0, (project, name[1:]))
+    for project, rest in readings:
+        model = snapshot.model(project, rest[0])
+        if model is None:
+            continue
+        version = int(rest[1]) if len(rest) > 1 and rest[1].isdigit() else None
+        attribute = rest[2 if version is not None else 1 :]
+        return model, version, ".".join(attribute) or None
+    return None
+
+
+def _model(session: Session, model: Model, number: int | None, attribute: str | None, work: Work) -> Result:
+    if attribute is None and (model.active is None or number is not None):
+        version = next((v for v in model.versions if v.number == (number or model.versions[-1].number)), None)
+        if version is None:
+            version = model.version(number)
+        return table(_PROPERTIES, _properties(model, version, []))
+    if attribute == "versions":
+        return table(
+            [("version", "INTEGER"), ("active", "BOOLEAN"), ("status", "VARCHAR"), ("accuracy", "DOUBLE"),
+             ("rows", "BIGINT"), ("created_at", "TIMESTAMP"), ("error", "VARCHAR")],
+            [
+                (v.number, v.number == model.active, v.status, v.summary.get("accuracy"), v.summary.get("rows"),
+                 v.created_at, v.error)
+                for v in model.versions
+            ],
+        )  # fmt: skip
+    version = model.version(number)
+    if attribute in ("inputs", "outputs"):
+        schema = version.inputs if attribute == "inputs" else version.outputs
+        return table([("name", "VARCHAR"), ("type", "VARCHAR")], list(schema.pairs()))
+    loaded = queries.load(session, BoundModel(version))
+
+    def ask(key: str | None) -> Any:
+        with border(version.engine, version.model):
+            try:
+                return loaded.engine.describe(key)
+            except NotImplementedError:
+                return None
+
+    keys = work.wait(work.submit(lambda: ask(None)))
+    known = [str(value) for value in keys[keys.columns[0]]] if keys is not None else []
+    if attribute is None:
+        return table(_PROPERTIES, _properties(model, version, [*known, *_OWN]))
+    matched = next((key for key in known if key.casefold() == attribute.casefold()), None)
+    if matched is None:
+        raise UnknownNameError.of(f'part of the model "{model.name}":', attribute, [*known, *_OWN])
+    return frame(work.wait(work.submit(lambda: ask(matched))))
+
+
+def _properties(model: Model, version: Version, attributes: list[str]) -> list[tuple[str, str | None]]:
+    summary = version.summary
+    rows: list[tuple[str, str | None]] = [
+        ("name", model.name),
+        ("project", model.project),
+        ("version", f"{version.number}" + (" (active)" if version.number == model.active else "")),
+        ("status", version.status),
+        ("engine", version.engine),
+        ("target", version.settings.get("alias") or version.target),
+        ("task", summary.get("task")),
+        ("accuracy", _text(summary.get("accuracy"))),
+        ("metrics", _figures(summary.get("metrics"))),
+        ("baseline", _figures(summary.get("baseline"))),
+        ("rows", _text(summary.get("rows"))),
+        ("rows_left_out", _text(summary.get("rows_left_out") or None)),
+        ("inputs", ", ".join(f"{c.name} {c.type}" for c in version.inputs)),
+        ("outputs", ", ".join(f"{c.name} {c.type}" for c in version.outputs)),
+        ("query", version.query),
+        ("using", json.dumps(masked(dict(version.options)), ensure_ascii=False) if version.options else None),
+        ("tag", version.tag),
+        ("error", version.error),
+        ("created_at", version.created_at.isoformat(sep=" ", timespec="seconds") if version.created_at else None),
+        ("training_seconds", _text(version.seconds)),
+        ("libraries", ", ".join(f"{name} {number}" for name, number in version.libraries.items())),
+        *(("note", note) for note in summary.get("notes", ())),
+        ("more", ", ".join(f"DESCRIBE {model.name}.{key}" for key in attributes)),
+    ]
+    return [(name, value) for name, value in rows if value not in (None, "")]
+
+
+def _handler(session: Session, name: str) -> Result:
+    cls = session.registry.load(name)
+    columns = [("statement", "VARCHAR"), ("option", "VARCHAR"), ("type", "VARCHAR"), ("default", "VARCHAR"),
+               ("required", "BOOLEAN"), ("description", "VARCHAR")]  # fmt: skip
+    rows = [
+        (
+            statement,
+            option.name,
+            option.type,
+            None if option.default is None else _text(option.default),
+            option.required,
+            option.description,
+        )
+        for statement, options in (
+            ("CREATE ML_ENGINE", cls.engine_options),
+            ("CREATE MODEL", cls.options),
+            ("SELECT", cls.predict_options),
+        )
+        for option in options
+    ]
+    return table(columns, rows)
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _figures(figures: Mapping[str, float] | None) -> str | None:
+    return ", ".join(f"{name} {value:.4g}" for name, value in figures.items()) if figures else None

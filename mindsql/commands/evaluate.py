@@ -1,0 +1,136 @@
+"""Owns EVALUATE: a metric over a query's `actual` and `prediction`, or a model over rows it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import mindsql_grammar as grammar
+
+from mindsql import metrics, queries
+from mindsql.catalog import DEFAULT_PROJECT
+from mindsql.commands import names
+from mindsql.commands.answers import table
+from mindsql.errors import DataError, StatementError, UnknownNameError
+from mindsql.result import Result
+from mindsql.work import Work
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mindsql.session import Session
+
+_DECIMALS = "n_decimals"
+
+
+def evaluate(
+    session: Session, statement: grammar.Evaluate, parameters: Mapping[str, Any], work: Work
+) -> Result:
+    """EVALUATE. Without the word MODEL, a name is a model if there is one, else a metric."""
+    is_model = statement.is_model
+    if is_model is None:
+        snapshot = session.snapshot()
+        name = statement.name[-1]
+        is_model = len(statement.name) > 1 or any(
+            snapshot.model(project, name) is not None for project in (session.project, DEFAULT_PROJECT)
+        )
+        if not is_model and metrics.find(name) is None:
+            known = [*metrics.names(), *(m.name for m in snapshot.models)]
+            raise UnknownNameError.of("metric or model", name, known)
+    if is_model:
+        return _model(session, statement, parameters, work)
+    return _metric(session, statement, parameters, work)
+
+
+def _metric(
+    session: Session, statement: grammar.Evaluate, parameters: Mapping[str, Any], work: Work
+) -> Result:
+    metric = metrics.require(statement.name[-1])
+    if statement.rows is None:
+        raise StatementError(
+            f"EVALUATE {statement.name[-1]} needs a query",
+            hint=f"EVALUATE {statement.name[-1]} FROM (SELECT … AS actual, … AS prediction FROM …)",
+        )
+    options = {option.key.casefold(): option.value for option in statement.options}
+    decimals = options.pop(_DECIMALS, None)
+    data = _rows(session, statement.rows, parameters, work)
+    folded = {name.casefold(): name for name in data.column_names}
+    for wanted in ("actual", "prediction"):
+        if wanted not in folded:
+            raise StatementError(
+                f'the query of EVALUATE gives no column "{wanted}"',
+                hint=f"name it: SELECT … AS {wanted}; it gives: {', '.join(data.column_names)}",
+            )
+    actual, prediction = data.column(folded["actual"]), data.column(folded["prediction"])
+    if actual.null_count or prediction.null_count:
+        raise DataError(
+            f"{actual.null_count} actual and {prediction.null_count} predicted values are NULL",
+            hint="leave them out: WHERE … IS NOT NULL",
+        )
+    if not len(actual):
+        raise DataError("the query of EVALUATE gives no rows")
+    value = metrics.score(metric, actual.to_pylist(), prediction.to_pylist(), options)
+    if decimals is not None:
+        value = round(value, int(decimals))
+    return table([(statement.name[-1], "DOUBLE")], [(value,)])
+
+
+def _model(
+    session: Session, statement: grammar.Evaluate, parameters: Mapping[str, Any], work: Work
+) -> Result:
+    if statement.options:
+        raise StatementError(
+            f"EVALUATE of a model takes no USING {statement.options[0].key}",
+            span=(statement.options[0].span.start, statement.options[0].span.end),
+        )
+    model = names.model(session, statement.name)
+    version = model.version(statement.version)
+    summary = version.summary
+    columns = [("metric", "VARCHAR"), ("score", "DOUBLE")]
+    if statement.rows is None:
+        held = summary.get("metrics") or {}
+        if not held:
+            raise StatementError(
+                f'the model "{model.name}" kept no scores of its training',
+                hint=f"EVALUATE {model.name} FROM (SELECT … rows it has not seen …)",
+            )
+        baseline = summary.get("baseline") or {}
+        return table(
+            [*columns, ("baseline", "DOUBLE")],
+            [(name, value, baseline.get(name)) for name, value in held.items()],
+        )
+    work.check()
+    if summary.get("task") not in ("regression", "classification"):
+        raise StatementError(f'the model "{model.name}" has no task with a score: its task is {summary.get("task")}')
+    target = grammar.quote(version.target)
+    output = grammar.quote(version.outputs[0].name)
+    rows = statement.rows
+    source = (
+        f"{grammar.quote_name(rows.native.source)} ({rows.native.text})"
+        if rows.native is not None
+        else f"({rows.text})"
+    )
+    text = (
+        f"SELECT t.{target} AS actual, m.{output} AS prediction FROM {source} AS t "
+        f"JOIN {grammar.quote_name((model.project, model.name))}.{version.number} AS m"
+    )
+    session.attach_sources(rows.text)
+    query = grammar.parse_query(text)
+    data, _ = queries.rows(session, query, parameters, work)
+    known = data.filter(data.column("actual").is_valid())
+    if not known.num_rows:
+        raise DataError(f'no row of the query has a "{version.target}" to compare with')
+    actual, prediction = known.column("actual").to_pylist(), known.column("prediction").to_pylist()
+    scores: list[tuple[str, float]] = [
+        (name, metrics.score(name, actual, prediction, {})) for name in metrics.for_task(summary["task"])
+    ]
+    scores.append(("rows", float(known.num_rows)))
+    return table(columns, scores)
+
+
+def _rows(session: Session, rows: grammar.Rows, parameters: Mapping[str, Any], work: Work) -> pa.Table:
+    from mindsql.commands.training import read_rows
+
+    data, _ = read_rows(session, rows, parameters, work)
+    assert data is not None
+    return data

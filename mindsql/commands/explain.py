@@ -1,0 +1,46 @@
+"""Owns EXPLAIN [ANALYZE] of a query with models; of other queries it is DuckDB's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import mindsql_grammar as grammar
+
+from mindsql import queries
+from mindsql.commands.answers import table
+from mindsql.errors import StatementError
+from mindsql.planner import explain as explain_plan
+from mindsql.result import Result
+from mindsql.work import Work
+
+if TYPE_CHECKING:
+    from mindsql.session import Session
+
+_COLUMNS = [("explain_key", "VARCHAR"), ("explain_value", "VARCHAR")]
+
+
+def explain(
+    session: Session, statement: grammar.Explain, parameters: Mapping[str, Any], work: Work
+) -> Result | None:
+    """EXPLAIN: the plan as text. ANALYZE runs it and adds each operator's rows, batches, seconds and engine calls."""
+    query = statement.statement
+    if not isinstance(query, grammar.Query):
+        if isinstance(query, grammar.DuckDB):
+            return None
+        raise StatementError(
+            "EXPLAIN shows the plan of a query", hint="EXPLAIN SELECT …; a CREATE MODEL's own query can be explained"
+        )
+    plan = queries.prepare(session, query, None, parameters)
+    if plan is None:
+        return None
+    if not statement.analyze:
+        return table(_COLUMNS, [("plan", explain_plan(plan))])
+    run = queries.start(session, plan, parameters, work, measure=True)
+    answer = Result(
+        raw=run.answer.raw, batches=run.answer.batches, schema=plan.schema or None, streams=run.answer.streams
+    )
+    rows = sum(batch.num_rows for batch in answer.reader()) if plan.schema else len(answer.fetchall())
+    text = explain_plan(plan, lambda operator: str((run.figures or {}).get(id(operator), "")))
+    work.close()
+    return table(_COLUMNS, [("plan", f"{text}\nrows: {rows}")])

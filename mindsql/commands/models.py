@@ -1,0 +1,224 @@
+"""Owns CREATE MODEL, RETRAIN, FINETUNE, SET active and DROP MODEL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import mindsql_grammar as grammar
+
+from mindsql.catalog import Catalog, Version
+from mindsql.commands import names
+from mindsql.commands.answers import done, table
+from mindsql.commands.training import Recipe, check_data, read_options, read_rows, stored_rows, train
+from mindsql.errors import CatalogError, StatementError, UnknownNameError
+from mindsql.result import Result
+from mindsql.work import Work
+
+if TYPE_CHECKING:
+    from mindsql.session import Session
+
+_COLUMNS = [
+    ("name", "VARCHAR"),
+    ("project", "VARCHAR"),
+    ("version", "INTEGER"),
+    ("status", "VARCHAR"),
+    ("accuracy", "DOUBLE"),
+    ("rows", "BIGINT"),
+    ("seconds", "DOUBLE"),
+]
+_ANOMALY_TARGET = "outlier"
+
+
+def create(
+    session: Session, statement: grammar.CreateModel, parameters: Mapping[str, Any], work: Work
+) -> Result:
+    """CREATE MODEL: check, read the rows, train, commit."""
+    project, name = names.split(session, statement.name)
+    snapshot = session.snapshot()
+    old = snapshot.model(project, name)
+    failed = old is not None and all(v.status == "error" for v in old.versions)
+    if old is not None and not failed and not statement.or_replace:
+        if statement.if_not_exists:
+            return done(f'the model "{name}" exists already')
+        raise CatalogError(
+            f'the model "{name}" exists already',
+            hint=f"RETRAIN {name} adds a version; CREATE OR REPLACE MODEL {name} makes it anew",
+        )
+    if snapshot.view(project, name) is not None:
+        raise CatalogError(f'"{name}" is a view', hint="choose another name")
+    if session.is_table(name):
+        raise CatalogError(
+            f'a table or view named "{name}" exists already, and would hide the model', hint="choose another name"
+        )
+    _check_writable(session)
+    engine, handler, cls, options, sealed, every = read_options(session, statement.options, parameters)
+    recipe = Recipe(
+        project=project,
+        name=name,
+        target=statement.target or _ANOMALY_TARGET,
+        engine=engine,
+        handler=handler,
+        cls=cls,
+        options=options,
+        sealed=sealed,
+        tag=every.get("tag"),
+        activate=True,
+        settings={
+            key: value
+            for key, value in {
+                "alias": statement.alias,
+                "anomaly": statement.anomaly or None,
+                "order_by": list(statement.order_by) or None,
+                "group_by": list(statement.group_by) or None,
+                "window": statement.window,
+                "horizon": statement.horizon,
+            }.items()
+            if value is not None
+        },
+    )
+    _read(session, recipe, statement.rows, parameters, work)
+    number = old.next_number() if old is not None else 1
+
+    def finish(catalog: Catalog, version: Version) -> Version:
+        if old is not None:
+            catalog.drop_versions(old.versions)
+            version = replace(version, number=1)
+        catalog.set_active(project, version.model, version.number)
+        return version
+
+    if old is not None:
+        recipe.name = old.name
+    return _row(train(session, recipe, work, number, finish))
+
+
+def retrain(session: Session, statement: grammar.Retrain, parameters: Mapping[str, Any], work: Work) -> Result:
+    """RETRAIN: a new version from the stored query or a new one, with options merged over the old."""
+    return _new_version(session, statement.name, statement.rows, statement.options, parameters, work, False)
+
+
+def finetune(session: Session, statement: grammar.Finetune, parameters: Mapping[str, Any], work: Work) -> Result:
+    """FINETUNE: a new version that continues the active one on new rows only."""
+    return _new_version(session, statement.name, statement.rows, statement.options, parameters, work, True)
+
+
+def _new_version(
+    session: Session,
+    name: tuple[str, ...],
+    rows: grammar.Rows | None,
+    given: tuple[grammar.Option, ...],
+    parameters: Mapping[str, Any],
+    work: Work,
+    continues: bool,
+) -> Result:
+    model = names.model(session, name)
+    base = model.version() if model.active is not None else model.versions[-1]
+    if continues and model.active is None:
+        model.version()  # says why there is nothing to continue
+    _check_writable(session)
+    engine, handler, cls, options, sealed, every = read_options(session, given, parameters, base)
+    recipe = Recipe(
+        project=model.project,
+        name=model.name,
+        target=base.target,
+        engine=engine,
+        handler=handler,
+        cls=cls,
+        options=options,
+        sealed=sealed,
+        tag=every.get("tag", base.tag),
+        activate=every.get("active", True),
+        settings={key: value for key, value in base.settings.items() if key != "source"},
+    )
+    if rows is None:
+        rows = stored_rows(base)
+        if rows is not None and rows.query is not None and "$" in (base.query or "") and not parameters:
+            raise StatementError(
+                f'the query of "{model.name}" has parameters, and their values were not kept',
+                hint=f"RETRAIN {model.name} FROM (SELECT …)",
+            )
+    _read(session, recipe, rows, parameters, work)
+
+    def finish(catalog: Catalog, version: Version) -> Version:
+        if recipe.activate or model.active is None:
+            catalog.set_active(model.project, model.name, version.number)
+        return version
+
+    return _row(train(session, recipe, work, model.next_number(), finish, base if continues else None))
+
+
+def _check_writable(session: Session) -> None:
+    if session.database.read_only:
+        raise CatalogError("the database is open read-only", hint="connect without read_only = True")
+
+
+def _read(
+    session: Session,
+    recipe: Recipe,
+    rows: grammar.Rows | None,
+    parameters: Mapping[str, Any],
+    work: Work,
+) -> None:
+    recipe.data, recipe.schema = read_rows(session, rows, parameters, work)
+    if rows is not None:
+        recipe.query = rows.text
+        if rows.native is not None:
+            recipe.settings["source"] = list(rows.native.source)
+    check_data(recipe)
+
+
+def _row(version: Version) -> Result:
+    summary = version.summary
+    return table(
+        _COLUMNS,
+        [
+            (
+                version.model,
+                version.project,
+                version.number,
+                version.status,
+                summary.get("accuracy"),
+                summary.get("rows", 0),
+                round(version.seconds or 0.0, 3),
+            )
+        ],
+    )
+
+
+def set_active(
+    session: Session, statement: grammar.SetActive, parameters: Mapping[str, Any], work: Work
+) -> Result:
+    """SET active m.N: that version answers from now on."""
+    model = names.model(session, statement.name)
+    version = model.version(statement.version)
+    with session.writing() as catalog:
+        catalog.set_active(model.project, model.name, version.number)
+    return done(f'version {version.number} of "{model.name}" is active')
+
+
+def drop(session: Session, statement: grammar.Drop) -> Result:
+    """DROP MODEL m[.N]."""
+    try:
+        model = names.model(session, statement.name)
+    except UnknownNameError:
+        if statement.if_exists:
+            return done(f'there is no model "{".".join(statement.name)}"')
+        raise
+    if statement.version is None:
+        with session.writing() as catalog:
+            catalog.drop_model(model)
+        return done(f'the model "{model.name}" is dropped')
+    found = [version for version in model.versions if version.number == statement.version]
+    if not found:
+        if statement.if_exists:
+            return done(f'the model "{model.name}" has no version {statement.version}')
+        model.version(statement.version)
+    if statement.version == model.active:
+        raise CatalogError(
+            f'version {statement.version} of "{model.name}" is active',
+            hint=f"SET active {model.name}.<other> first, or DROP MODEL {model.name}",
+        )
+    with session.writing() as catalog:
+        catalog.drop_versions(found)
+    return done(f'version {statement.version} of "{model.name}" is dropped')

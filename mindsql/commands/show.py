@@ -1,0 +1,84 @@
+"""Owns SHOW: each is a SELECT from a system table, with LIKE and WHERE as its conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import mindsql_grammar as grammar
+
+from mindsql import database
+from mindsql.binder.tree import generate
+from mindsql.catalog import Snapshot
+from mindsql.database import literal
+from mindsql.errors import UnknownNameError
+from mindsql.result import Result
+from mindsql.system import system_table, values
+from mindsql.work import Work
+
+if TYPE_CHECKING:
+    from mindsql.session import Session
+
+_SYSTEM = ("models", "ml_engines", "handlers", "databases", "projects", "views")
+_OF_PROJECT = ("models", "views")
+
+
+def show(session: Session, statement: grammar.Show, parameters: Mapping[str, Any], work: Work) -> Result | None:
+    """SHOW MODELS, ML_ENGINES, HANDLERS, DATABASES, PROJECTS, TABLES, VIEWS."""
+    snapshot = session.snapshot()
+    terms: list[str] = []
+    if statement.what in _SYSTEM:
+        query = system_table("information_schema", statement.what, snapshot, session.catalog, session.registry)
+        assert query is not None
+        if statement.source is not None:
+            terms.append(f"project = {literal(_project(snapshot, '.'.join(statement.source)))}")
+            if statement.what not in _OF_PROJECT:
+                raise UnknownNameError(f"SHOW {statement.what.upper()} takes no FROM")
+    elif statement.source is None and statement.like is None and statement.where is None:
+        return None  # SHOW TABLES alone is DuckDB's
+    else:
+        query = _tables(session, snapshot, ".".join(statement.source) if statement.source else None)
+    if statement.like is not None:
+        terms.append(f"name ILIKE {literal(statement.like)}")
+    if statement.where is not None:
+        terms.append(f"({generate(statement.where)})")
+    where = f" WHERE {' AND '.join(terms)}" if terms else ""
+    database.open_result(session.raw, f"SELECT * FROM ({query}) AS t{where} ORDER BY ALL")
+    return Result(raw=session.raw, close=work.close)
+
+
+def _project(snapshot: Snapshot, name: str) -> str:
+    project = snapshot.project(name)
+    if project is None:
+        raise UnknownNameError.of("project", name, snapshot.projects)
+    return project
+
+
+def _tables(session: Session, snapshot: Snapshot, place: str | None) -> str:
+    """Tables, views and models of a project, a source or a schema of DuckDB, as a query."""
+    columns = [("name", "VARCHAR"), ("type", "VARCHAR")]
+    project = session.project if place is None else snapshot.project(place)
+    rows: list[tuple[str, str]] = []
+    if project is not None:
+        rows += [(m.name, "MODEL") for m in snapshot.models if m.project == project]
+        rows += [(v.name, "VIEW") for v in snapshot.views if v.project == project]
+        if place is not None:
+            return values(columns, rows)
+    if place is not None and snapshot.source(place) is not None:
+        return values(columns, [(name, "BASE TABLE") for name in session.source(place).tables()])
+    where = "table_schema IN (SELECT unnest(current_schemas(false)))"
+    if place is not None:
+        parts = place.split(".")
+        known = database.rows(
+            session.raw, "SELECT database_name FROM duckdb_databases() UNION SELECT schema_name FROM duckdb_schemas()"
+        )
+        if parts[-1] not in {name for (name,) in known}:
+            raise UnknownNameError.of(
+                "database",
+                place,
+                [*snapshot.projects, *(s.name for s in snapshot.sources), *(name for (name,) in known)],
+            )
+        where = f"(table_schema = {literal(parts[-1])} OR table_catalog = {literal(parts[-1])}) AND table_schema <> 'mindsql'"
+    return (
+        f"{values(columns, rows)} UNION ALL SELECT table_name, table_type FROM information_schema.tables WHERE {where}"
+    )

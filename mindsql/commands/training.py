@@ -1,0 +1,362 @@
+"""Owns how a version comes to be: its rows are read, its engine trains, its row and artifacts are committed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import mindsql_grammar as grammar
+
+from mindsql import queries
+from mindsql.catalog import Version
+from mindsql.engine import Engine, Option, Storage, Summary
+from mindsql.errors import (
+    Cancelled,
+    EngineError,
+    MindSQLError,
+    StatementError,
+    UnknownNameError,
+)
+from mindsql.executor.engines import border, trial_outputs
+from mindsql.frames import to_pandas
+from mindsql.options import check
+from mindsql.schema import Column, Schema
+from mindsql.secrets import open_sealed, seal
+from mindsql.session import PROCESS
+from mindsql.work import Work
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mindsql.session import Session
+
+DEFAULT_ENGINE = "sklearn"
+_EVERY_MODEL = (
+    Option("engine", "string", description="the engine or handler that trains it"),
+    Option("tag", "string", description="a word of your own, shown in models"),
+    Option("join_learn_process", "boolean", description="wait for the training; it always does"),
+    Option("active", "boolean", description="RETRAIN: whether the new version answers at once"),
+)
+_LIBRARIES = ("mindsql-server", "numpy", "pandas", "scikit-learn", "pyarrow", "duckdb")
+_TRIAL_ROWS = 3
+
+
+@dataclass
+class Recipe:
+    """What a version is made of, checked before anything is changed."""
+
+    project: str
+    name: str
+    target: str
+    engine: str
+    handler: str
+    cls: type[Engine]
+    options: dict[str, Any]
+    sealed: dict[str, Any]
+    tag: str | None
+    activate: bool
+    query: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    data: pa.Table | None = None
+    schema: Schema = field(default_factory=Schema)
+
+
+def read_options(
+    session: Session,
+    given: tuple[grammar.Option, ...],
+    parameters: Mapping[str, Any],
+    base: Version | None = None,
+) -> tuple[str, str, type[Engine], dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """USING of CREATE MODEL, RETRAIN and FINETUNE, merged over those of the base version.
+
+    Returns:
+        Engine, handler, its class, the options in the clear, the options as stored, and what belongs to every model.
+    """
+    common: list[tuple[str, Any, tuple[int, int] | None]] = []
+    own: list[tuple[str, Any, tuple[int, int] | None]] = []
+    names = {option.name for option in _EVERY_MODEL}
+    for option in given:
+        value = option.value
+        if isinstance(value, grammar.Parameter):
+            key = value.name if not value.name.isdigit() else f"p{value.name}"
+            if key not in parameters:
+                raise StatementError(f"the parameter ${value.name} has no value")
+            value = parameters[key]
+        entry = (option.key, value, (option.span.start, option.span.end))
+        (common if option.key.casefold() in names else own).append(entry)
+    every = check(common, _EVERY_MODEL, "a model")
+    if every.get("join_learn_process") is False:
+        raise StatementError(
+            "training in the background needs the server", hint="leave join_learn_process out, or set it to true"
+        )
+    engine = every.get("engine") or (base.engine if base is not None else DEFAULT_ENGINE)
+    entry_ = session.snapshot().engine(engine)
+    handler = entry_.handler if entry_ is not None else engine
+    if entry_ is None and handler not in session.registry:
+        known = [*session.registry.names(), *(e.name for e in session.snapshot().engines)]
+        raise UnknownNameError.of("engine", engine, known)
+    cls = session.registry.load(handler)
+    merged: dict[str, Any] = dict(open_sealed(base.options)) if base is not None and base.engine == engine else {}
+    merged.update({key: value for key, value, _ in own})
+    with border(engine, "options"):
+        known_options = cls.options_for(merged)
+    # The base's own options were checked when it was made; those given now carry their place in the text.
+    spans = {key.casefold(): span for key, _, span in own}
+    checked = check(
+        [(key, value, spans.get(key.casefold())) for key, value in merged.items()],
+        known_options,
+        f'the engine "{engine}"',
+    )
+    secret = {option.name for option in known_options if option.secret}
+    stored = {key: value for key, value in checked.items() if key in _given_names(known_options, merged)}
+    base_sealed = dict(base.options) if base is not None and base.engine == engine else {}
+    fresh = {key: value for key, value in stored.items() if key not in base_sealed or key.casefold() in spans}
+    sealed = {**{k: v for k, v in base_sealed.items() if k in stored}, **seal(fresh, lambda key: key in secret)}
+    return engine, handler, cls, open_sealed(checked), sealed, every
+
+
+def _given_names(options: Any, given: Mapping[str, Any]) -> set[str]:
+    names = {alias.casefold(): o.name for o in options for alias in (o.name, *o.aliases)}
+    return {names[key.casefold()] for key in given if key.casefold() in names}
+
+
+def read_rows(
+    session: Session, rows: grammar.Rows | None, parameters: Mapping[str, Any], work: Work
+) -> tuple[pa.Table | None, Schema]:
+    """The training rows. Raises what the query raises."""
+    import pyarrow as pa
+
+    if rows is None:
+        return None, Schema()
+    work.tell("reading rows", 0, None, "rows", time.monotonic())
+    if rows.native is not None:
+        source = session.source(rows.native.source[0])
+        reader = source.read(rows.native.text)
+        schema = source.describe(rows.native.text)
+        return pa.Table.from_batches(list(reader), reader.schema), schema
+    assert rows.query is not None
+    session.attach_sources(rows.text)
+    return queries.rows(session, rows.query, parameters, work)
+
+
+def stored_rows(version: Version) -> grammar.Rows | None:
+    """The training rows of a version, as they were asked for."""
+    if version.query is None:
+        return None
+    source = version.settings.get("source")
+    if source is not None:
+        return grammar.Rows(native=grammar.Native(tuple(source), version.query), text=version.query)
+    return grammar.Rows(query=grammar.parse_query(version.query), text=version.query)
+
+
+def check_data(recipe: Recipe) -> None:
+    """Check the rows against the target and what the engine can do. Raises StatementError."""
+    capabilities = recipe.cls.capabilities
+    settings = recipe.settings
+    named = [word for word in ("order_by", "group_by", "window", "horizon") if settings.get(word)]
+    if named and not capabilities.supports_time_series:
+        word = named[0].replace("_", " ").upper()
+        raise StatementError(
+            f'the engine "{recipe.engine}" makes no time series models, so {word} has no meaning for it',
+            hint="leave it out: give lags as columns of the query",
+        )
+    if recipe.data is None:
+        if capabilities.needs_training_data:
+            raise StatementError(
+                f'the engine "{recipe.engine}" needs rows to train on', hint="CREATE MODEL … FROM (SELECT …) PREDICT …"
+            )
+        return
+    target = recipe.schema.find(recipe.target)
+    if target is None and not settings.get("anomaly"):
+        raise UnknownNameError.of("column to predict:", recipe.target, recipe.schema.names)
+    if target is not None:
+        recipe.target = target.name
+    if recipe.data.num_rows == 0:
+        raise StatementError("the training query gives no rows", hint="look at what it gives: run it by itself")
+    if len(recipe.schema.without(recipe.target)) == 0:
+        raise StatementError(
+            f'the training query gives no column beside "{recipe.target}"', hint="select the columns to predict from"
+        )
+
+
+def train(
+    session: Session,
+    recipe: Recipe,
+    work: Work,
+    number: int,
+    finish: Callable[[Any, Version], Version],
+    base: Version | None = None,
+) -> Version:
+    """Train a version and commit it.
+
+    Args:
+        session: Where.
+        recipe: What, checked.
+        work: The running statement.
+        number: The number the version gets.
+        finish: Called inside the last transaction with the catalog and the complete version; it switches to it.
+        base: The version to continue from (FINETUNE).
+
+    Raises:
+        EngineError: The engine failed; the attempt stays in the catalog with status `error`.
+        StatementError: The engine refused its input; nothing is changed.
+    """
+    version = Version(
+        id=uuid.uuid4().hex,
+        project=recipe.project,
+        model=recipe.name,
+        number=number,
+        status="training",
+        engine=recipe.engine,
+        handler=recipe.handler,
+        target=recipe.target,
+        query=recipe.query,
+        options=recipe.sealed,
+        settings=recipe.settings,
+        tag=recipe.tag,
+        libraries=_libraries(),
+        created_at=datetime.now(),
+        owner=PROCESS,
+    )
+    with session.writing() as catalog:
+        catalog.add_version(version)
+    begin = time.perf_counter()
+    try:
+        files, summary = _call_engine(session, recipe, work, base)
+    except (StatementError, Cancelled, KeyboardInterrupt):
+        with session.writing() as catalog:
+            _forget(catalog, session, version)
+        raise
+    except MindSQLError as error:
+        text = error.message + (f" ({error.hint})" if error.hint else "")
+        with session.writing() as catalog:
+            catalog.save_version(
+                replace(version, status="error", error=text, seconds=time.perf_counter() - begin)
+            )
+        raise
+    version = replace(
+        version,
+        status="complete",
+        target=recipe.target,
+        summary=summary,
+        seconds=time.perf_counter() - begin,
+    )
+    with session.writing() as catalog:
+        version = catalog.add_artifacts(version, files)
+        version = finish(catalog, version)
+        catalog.save_version(version)
+    return version
+
+
+def _forget(catalog: Any, session: Session, version: Version) -> None:
+    catalog.drop_versions([version])
+    model = catalog.snapshot().model(version.project, version.model)
+    if model is not None and not model.versions:
+        catalog.drop_model(model)
+
+
+def _call_engine(
+    session: Session, recipe: Recipe, work: Work, base: Version | None
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Run the engine's `create` or `update`. Returns its files and its summary as JSON."""
+    begin = time.monotonic()
+    storage = Storage(
+        info={"name": recipe.name, "project": recipe.project, "target": recipe.target, "using": recipe.options},
+        progress=lambda current, total, phase: work.tell(phase or "training", current, total or None, "steps", begin),
+    )
+    keywords: dict[str, Any] = {}
+    if base is not None:
+        before = Storage(info={"name": base.model, "version": base.number})
+        for name in session.catalog.artifact_names(base):
+            content = session.catalog.artifact(base, name)
+            if content is not None:
+                before.files[name] = content
+        keywords["base_model_storage"] = before
+    args = queries.engine_args(recipe.target, recipe.options, recipe.settings)
+    args["schema"] = recipe.schema
+    args["trusted"] = session.settings.trusted
+    frame = to_pandas(recipe.data) if recipe.data is not None else None
+    recipe.data = None  # the frame is a copy; two of them need not be held while training
+    work.tell("training", 0, None, "steps", begin)
+
+    def call() -> tuple[dict[str, bytes], Summary]:
+        with border(recipe.engine, recipe.name):
+            engine = recipe.cls(
+                model_storage=storage, engine_storage=queries.engine_storage(session, recipe.engine), **keywords
+            )
+            if base is None:
+                engine.create(recipe.target, frame, args)
+            else:
+                try:
+                    engine.update(frame, args)
+                except NotImplementedError:
+                    raise StatementError(
+                        f'the engine "{recipe.engine}" cannot continue a model', hint=f"RETRAIN {recipe.name}"
+                    ) from None
+            summary = engine.summary()
+            if summary is None:
+                summary = _plain_summary(engine, recipe, frame, args, storage)
+            return dict(storage.files), summary
+
+    files, summary = work.wait(work.submit(call))
+    storage.close()
+    outputs = _renamed(summary.outputs, recipe.target, recipe.settings.get("alias"))
+    return files, {
+        "inputs": list(summary.inputs.pairs()),
+        "outputs": [(name, "VARCHAR" if kind.startswith("ENUM") else kind) for name, kind in outputs.pairs()],
+        "task": summary.task,
+        "classes": list(summary.classes),
+        "rows": summary.rows,
+        "rows_left_out": summary.rows_left_out,
+        "metrics": dict(summary.metrics),
+        "baseline": dict(summary.baseline),
+        "accuracy": summary.accuracy,
+        "notes": list(summary.notes),
+        "accepts_missing": recipe.cls.capabilities.accepts_missing,
+        "files": len(files),
+    }
+
+
+def _plain_summary(engine: Engine, recipe: Recipe, frame: Any, args: dict[str, Any], storage: Storage) -> Summary:
+    """For an engine that says nothing of itself: inputs from the rows, outputs from a trial prediction."""
+    target = recipe.schema.find(recipe.target) or Column(recipe.target, "VARCHAR")
+    if frame is None:
+        columns = storage.columns_get()
+        if not columns:
+            raise EngineError(
+                f'the engine "{recipe.engine}" does not say which inputs its model takes',
+                hint="an engine that needs no rows implements summary(), or calls model_storage.columns_set({name: type})",
+            )
+        return Summary(Schema.of(columns.items()).without(recipe.target), Schema([target]))
+    inputs = recipe.schema.without(recipe.target)
+    trial = frame[inputs.names].head(_TRIAL_ROWS)
+    outputs = trial_outputs(engine, target, trial, {**args, "predict_params": {}}, (recipe.engine, recipe.name))
+    return Summary(inputs, outputs, rows=len(frame))
+
+
+def _renamed(outputs: Schema, target: str, alias: str | None) -> Schema:
+    """PREDICT y AS z: y, y_confidence become z, z_confidence."""
+    if alias is None:
+        return outputs
+    return Schema(
+        Column(alias + c.name[len(target) :], c.type)
+        if c.name == target or c.name.startswith(target + "_")
+        else c
+        for c in outputs
+    )
+
+
+def _libraries() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found["mindsql" if name == "mindsql-server" else name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,392 @@
+"""Owns the public face: `connect`, and a Connection that takes text and gives a Result. All doors go through it."""
+
+from __future__ import annotations
+
+import atexit
+import re
+import sys
+import weakref
+from collections.abc import Mapping, Sequence
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from mindsql import database
+from mindsql.database import Database, Parameters
+from mindsql.engine import Engine
+from mindsql.errors import InterfaceError, MindSQLError, StatementError, UnknownNameError
+from mindsql.progress import Progress
+from mindsql.registry import Registry
+from mindsql.result import Kind, Result
+from mindsql.session import PROCESS, Session, Settings, Shared
+from mindsql.statements import (
+    READING_WORDS,
+    SESSION_WORDS,
+    TRANSACTION_WORDS,
+    is_verb,
+    leading_word,
+    parse,
+    patterns,
+)
+from mindsql.work import Work
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+_NO_TABLE = re.compile(r"^table with name (.+?) does not exist")
+_COUNTING = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
+_OPEN: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+def connect(
+    path: str = ":memory:",
+    read_only: bool = False,
+    *,
+    progress: Progress | None = None,
+    settings: Settings | None = None,
+) -> Connection:
+    """Open a database.
+
+    Args:
+        path: A DuckDB file, made if it does not exist; `:memory:` for one that is gone when it is closed.
+        read_only: Never write; several processes may then read one file.
+        progress: Who is told how far long statements are.
+        settings: What can be switched; see `Settings`.
+
+    Raises:
+        CatalogError: The file cannot be opened, or another process has it open.
+    """
+    shared = Shared(Database(str(path), read_only), Registry())
+    session = Session(shared, settings or Settings(), progress)
+    connection = Connection(session)
+    if not read_only and path != ":memory:" and session.catalog.installed():
+        # Trainings that a killed process left behind.
+        session.catalog.mark_interrupted(PROCESS)
+    return connection
+
+
+class Connection:
+    """A connection to a database, with one session of its own: transaction, settings, current project.
+
+    One thread at a time; take `cursor()` for another thread. Use it as a context manager, or close it.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._result: Result | None = None
+        self._work = Work(session.progress)
+        self._adopted: list[str] = []
+        self._closed = False
+        _OPEN.add(self)
+
+    # Running ----------------------------------------------------------------------------------------------------------
+
+    def execute(self, sql: str, parameters: Parameters = None) -> Result:
+        """Run one statement, or several, and give the result of the last.
+
+        Args:
+            sql: SQL of DuckDB and MindSQL.
+            parameters: A sequence for `?` and `$1`, a mapping for `$name`; for the last statement.
+
+        Raises:
+            MindSQLError: What is wrong, where, and what to do.
+        """
+        self._begin()
+        if ";" in sql.rstrip().rstrip(";"):
+            return self._several(sql, parameters)
+        return self._one(sql, parameters)
+
+    sql = execute
+
+    def executemany(self, sql: str, parameters: Sequence[Parameters]) -> Result:
+        """Run a statement once for each set of parameters; the result of the last."""
+        result = self.execute(sql, parameters[0]) if parameters else Result(kind="done")
+        for row in parameters[1:]:
+            result = self.execute(sql, row)
+        return result
+
+    def explain(self, sql: str, parameters: Parameters = None, *, analyze: bool = False) -> str:
+        """How a statement would be run; with `analyze`, how it was."""
+        result = self.execute(f"EXPLAIN {'ANALYZE ' if analyze else ''}{sql}", parameters)
+        return "\n".join(str(row[-1]) for row in result.fetchall())
+
+    def interrupt(self) -> None:
+        """Stop the running statement, from another thread. It raises Cancelled."""
+        self._work.stop()
+
+    def _begin(self) -> None:
+        if self._closed:
+            raise InterfaceError("the connection is closed")
+        if self._result is not None:
+            self._result.close()
+            self._result = None
+        if self._adopted:
+            for name in self._adopted:
+                with database.ignored():
+                    self._session.raw.unregister(name)
+            self._adopted.clear()
+        # An old stop must not end the new statement.
+        self._work = Work(self._session.progress, [self._session.raw])
+
+    def _several(self, sql: str, parameters: Parameters) -> Result:
+        import mindsql_grammar as grammar
+
+        pieces = grammar.split(sql)
+        result = Result(kind="done")
+        for number, piece in enumerate(pieces):
+            if number:
+                self._begin()
+            try:
+                result = self._one(piece.text, parameters if number == len(pieces) - 1 else None)
+                if number < len(pieces) - 1 and result.kind == "rows":
+                    result.fetchall()
+            except MindSQLError as error:
+                # Places are told in the whole text.
+                if error.span is not None and error.text == piece.text:
+                    error.span = (error.span[0] + piece.start, error.span[1] + piece.start)
+                    error.text = sql
+                raise
+        return result
+
+    def _one(self, text: str, parameters: Parameters) -> Result:
+        try:
+            while True:
+                try:
+                    self._result = self._dispatch(text, parameters)
+                    return self._result
+                except UnknownNameError as error:
+                    self._work.close()
+                    if not self._adopt(error, sys._getframe(2)):
+                        raise error.located(text)
+        except MindSQLError as error:
+            self._work.close()
+            raise error.located(text)
+        except KeyboardInterrupt:
+            self._work.stop()
+            self._work.close()
+            raise
+
+    def _dispatch(self, text: str, parameters: Parameters) -> Result:
+        session = self._session
+        if not (is_verb(text) or patterns(session.snapshot().names()).search(text)):
+            return self._duckdb(text, parameters)
+        from mindsql import interpreter
+
+        named = _named(parameters)
+        kept = interpreter.run_kept(session, text, named, self._work)
+        if kept is not None:
+            return kept
+        try:
+            statements = parse(text)
+        except StatementError as error:
+            if is_verb(text):
+                raise
+            try:
+                return self._duckdb(text, parameters)
+            except MindSQLError:
+                raise error from None
+        if not statements:
+            return Result(kind="done")
+        result = interpreter.run(session, statements[0], text, named, self._work)
+        if result is not None:
+            return result
+        session.attach_sources(text)
+        return self._duckdb(text, parameters)
+
+    def _duckdb(self, text: str, parameters: Parameters) -> Result:
+        """A statement that is DuckDB's alone, as it was written."""
+        session = self._session
+        word = leading_word(text)
+        try:
+            database.open_result(session.raw, text, parameters)
+        except StatementError as error:
+            raise self._misspelt(text) or error from None
+        finally:
+            if word in TRANSACTION_WORDS and word in ("ROLLBACK", "ABORT"):
+                session.transaction(False, committed=False)
+        kind: Kind = "rows"
+        if word not in READING_WORDS:
+            kind = "done"
+            if word in TRANSACTION_WORDS:
+                session.transaction(TRANSACTION_WORDS[word], committed=word in ("COMMIT", "END"))
+            elif word in SESSION_WORDS:
+                session.said.append(text)
+                session.plans.clear()
+                kind = "rows" if word == "PRAGMA" else "done"
+            else:
+                session.database.shape += 1
+                kind = "rows" if word == "CALL" else "done"
+        elif word in _COUNTING:
+            names = [item[0] for item in session.raw.description or []]
+            kind = "count" if names == ["Count"] else "rows"
+        return Result(raw=session.raw, kind=kind, close=self._work.close)
+
+    def _misspelt(self, text: str) -> StatementError | None:
+        """A misspelt verb of ours gets our error: DuckDB only says that it does not know it."""
+        import mindsql_grammar as grammar
+
+        from mindsql.statements import translate
+
+        found = grammar.suggest_verb(text)
+        return translate(found) if found is not None else None
+
+    # Local variables ----------------------------------------------------------------------------------------------------
+
+    def register(self, name: str, frame: Any) -> Connection:
+        """Make a DataFrame, an Arrow table or stream, or anything with `__arrow_c_stream__` a table."""
+        self._begin()
+        with database.translated():
+            self._session.raw.register(name, frame)
+        self._session.database.shape += 1
+        return self
+
+    def unregister(self, name: str) -> Connection:
+        """Take back `register`."""
+        self._begin()
+        with database.translated():
+            self._session.raw.unregister(name)
+        self._session.database.shape += 1
+        return self
+
+    def _adopt(self, error: UnknownNameError, frame: FrameType | None) -> bool:
+        """Find an unknown table among the caller's variables, as DuckDB does. Returns whether it was found."""
+        found = _NO_TABLE.match(error.message)
+        if found is None or not self._session.settings.replacements:
+            return False
+        name = found[1].strip('"')
+        while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "mindsql":
+            frame = frame.f_back
+        while frame is not None:
+            for variables in (frame.f_locals, frame.f_globals):
+                value = variables.get(name)
+                if value is not None and (
+                    hasattr(value, "__arrow_c_stream__") or type(value).__module__.startswith("pandas")
+                ):
+                    with database.translated():
+                        self._session.raw.register(name, value)
+                    self._adopted.append(name)
+                    return True
+            frame = frame.f_back
+        return False
+
+    # Engines --------------------------------------------------------------------------------------------------------------
+
+    def register_engine(self, name: str, cls: type[Engine]) -> Connection:
+        """Make an Engine class a handler of this database, for CREATE ML_ENGINE and USING engine."""
+        self._session.registry.register(name, cls)
+        return self
+
+    # DB-API 2.0 and life ----------------------------------------------------------------------------------------------------
+
+    @property
+    def progress(self) -> Progress:
+        """Who is told how far long statements are."""
+        return self._session.progress
+
+    @progress.setter
+    def progress(self, listener: Progress) -> None:
+        self._session.progress = listener
+
+    def cursor(self) -> Connection:
+        """Another connection to the same database, for another thread or an own transaction."""
+        session = self._session
+        other = Session(session.shared, session.settings, session.progress)
+        other.project = session.project
+        other.said = list(session.said)
+        for text in other.said:
+            with database.ignored():
+                other.raw.execute(text)
+        return Connection(other)
+
+    def begin(self) -> Connection:
+        """BEGIN TRANSACTION."""
+        self.execute("BEGIN TRANSACTION")
+        return self
+
+    def commit(self) -> Connection:
+        """COMMIT, if a transaction is open."""
+        if self._session.in_transaction:
+            self.execute("COMMIT")
+        return self
+
+    def rollback(self) -> Connection:
+        """ROLLBACK, if a transaction is open."""
+        if self._session.in_transaction:
+            self.execute("ROLLBACK")
+        return self
+
+    @property
+    def description(self) -> list[tuple[Any, ...]] | None:
+        """PEP 249: the columns of the last result."""
+        return self._result.description if self._result is not None else None
+
+    @property
+    def rowcount(self) -> int:
+        """PEP 249: the rows that the last statement changed, -1 when that is not known."""
+        return self._result.rowcount if self._result is not None else -1
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row of the last result."""
+        return self._last().fetchone()
+
+    def fetchmany(self, size: int = 1) -> list[tuple[Any, ...]]:
+        """Up to `size` rows of the last result."""
+        return self._last().fetchmany(size)
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows left of the last result."""
+        return self._last().fetchall()
+
+    def df(self) -> pd.DataFrame:
+        """The last result as a pandas DataFrame."""
+        return self._last().df()
+
+    def arrow(self) -> pa.Table:
+        """The last result as a pyarrow Table."""
+        return self._last().arrow()
+
+    def pl(self) -> pl.DataFrame:
+        """The last result as a polars DataFrame."""
+        return self._last().pl()
+
+    def _last(self) -> Result:
+        if self._result is None:
+            raise InterfaceError("no statement has been run")
+        return self._result
+
+    def close(self) -> None:
+        """Close the connection; the last one closes the file."""
+        if self._closed:
+            return
+        self._begin()
+        self._closed = True
+        _OPEN.discard(self)
+        self._session.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _named(parameters: Parameters) -> Mapping[str, Any]:
+    """Parameters by name; positional ones are `p1`, `p2`, …"""
+    if parameters is None:
+        return {}
+    if isinstance(parameters, Mapping):
+        return {(f"p{key}" if str(key).isdigit() else str(key)): value for key, value in parameters.items()}
+    return {f"p{number}": value for number, value in enumerate(parameters, 1)}
+
+
+@atexit.register
+def _close_all() -> None:
+    """DuckDB complains about connections that are open when the process ends."""
+    for connection in list(_OPEN):
+        connection.close()
+
+
+__all__ = ["Connection", "connect"]

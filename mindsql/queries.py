@@ -1,0 +1,201 @@
+"""Owns the way of a query through the stages: bind, plan (or the plan kept from last time), run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import mindsql_grammar as grammar
+
+from mindsql import database
+from mindsql.batches import Batches
+from mindsql.binder import Binder
+from mindsql.binder.binder import name_parameters
+from mindsql.binder.tree import generate
+from mindsql.bound import BoundModel
+from mindsql.engine import Engine, EngineStorage, Storage
+from mindsql.errors import CatalogError, StatementError
+from mindsql.executor.engines import LoadedModel, ModelCache, border
+from mindsql.executor.executor import Executor, Run
+from mindsql.options import check
+from mindsql.planner import RULES, Plan, plan
+from mindsql.result import Kind, Result
+from mindsql.schema import Schema
+from mindsql.secrets import open_sealed
+from mindsql.system import system_table
+from mindsql.work import Work
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mindsql.session import Session
+
+_PLANS = 256
+
+
+def prepare(
+    session: Session, query: grammar.Query, text: str | None, parameters: Mapping[str, Any]
+) -> Plan | None:
+    """The plan of a query; None when it is DuckDB's alone.
+
+    A plan is kept by its text until a model, a table or a setting changes. In a transaction none is kept: what it
+    names may be rolled back.
+    """
+    bound = binder(session, parameters).bind(query)
+    if bound is None:
+        return None
+    rules = [rule for rule in RULES if rule.name not in session.settings.without_rules]
+    made = plan(bound, rules)
+    if text is not None and not session.in_transaction:
+        session.plans[_key(session, text, parameters)] = made
+        while len(session.plans) > _PLANS:
+            session.plans.popitem(last=False)
+    return made
+
+
+def kept_plan(session: Session, text: str, parameters: Mapping[str, Any]) -> Plan | None:
+    """The plan kept for a text, before it is even parsed; None when there is none."""
+    return None if session.in_transaction else session.plans.get(_key(session, text, parameters))
+
+
+def _key(session: Session, text: str, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
+    types = tuple((name, type(value)) for name, value in parameters.items())
+    return text, session.project, session.database.generation, session.database.shape, types
+
+
+def binder(session: Session, parameters: Mapping[str, Any]) -> Binder:
+    """A binder over the session's picture of the catalog."""
+    snapshot = session.snapshot()
+    return Binder(
+        snapshot=snapshot,
+        project=session.project,
+        is_table=session.is_table,
+        describe=session.describe(parameters),
+        native_schema=lambda source, text: session.source(source).describe(text),
+        source_relation=lambda source, parts: session.source(source).relation(parts),
+        system=lambda schema, name: system_table(schema, name, snapshot, session.catalog, session.registry),
+        check_params=lambda model, given: _predict_params(session, model, given),
+        parameters=parameters,
+    )
+
+
+def start(
+    session: Session, plan: Plan, parameters: Mapping[str, Any], work: Work, measure: bool = False
+) -> Run:
+    """Run a plan."""
+    if any(name not in parameters for name in plan.parameters):
+        missing = next(name for name in plan.parameters if name not in parameters)
+        shown = missing[1:] if missing[1:].isdigit() else missing
+        raise StatementError(
+            f"the parameter ${shown} has no value", hint="give it: execute(sql, [value, …]) or {name: value}"
+        )
+    executor = Executor(
+        raw=session.raw,
+        cursor=session.cursor,
+        in_transaction=session.in_transaction,
+        load=lambda model: load(session, model),
+        read_native=lambda source, text: _native(session, source, text),
+        stream=session.settings.stream,
+    )
+    return executor.run(plan, parameters, work, measure)
+
+
+def answer(session: Session, plan: Plan, parameters: Mapping[str, Any], work: Work) -> Result:
+    """The result of a plan."""
+    run = start(session, plan, parameters, work)
+    given = run.answer
+    if given.raw is None:
+        return Result(batches=given.batches, schema=plan.schema, close=work.close)
+    kind: Kind = "rows"
+    if not plan.schema:
+        names = [item[0] for item in given.raw.description or []]
+        kind = "count" if names == ["Count"] else "done"
+        if kind == "count" and plan.creates:
+            kind = "done"
+        session.database.shape += plan.creates
+    return Result(raw=given.raw, kind=kind, streams=given.streams, close=work.close)
+
+
+def rows(session: Session, query: grammar.Query, parameters: Mapping[str, Any], work: Work) -> tuple[pa.Table, Schema]:
+    """All rows of a query, ours or DuckDB's, with DuckDB's types."""
+    made = prepare(session, query, None, parameters)
+    if made is None:
+        tree = query.tree.copy()
+        name_parameters(tree)
+        sql = generate(tree)
+        wanted = {name: value for name, value in parameters.items() if f"${name}" in sql}
+        schema = database.describe(session.raw, sql, wanted)
+        return database.table(session.raw, sql, wanted), schema
+    result = answer(session, made, parameters, work)
+    schema = made.schema
+    try:
+        return result.arrow(), schema
+    finally:
+        result.close()
+
+
+def load(session: Session, model: BoundModel) -> LoadedModel:
+    """A model version ready to answer, from the cache or from the file. Raises EngineError, CatalogError."""
+    shared = session.shared
+    if shared.models is None:
+        shared.models = ModelCache()
+    version = model.version
+    loaded: LoadedModel | None = shared.models.get(version.id)
+    if loaded is None:
+        cls = session.registry.load(version.handler)
+        files = {}
+        for name in session.catalog.artifact_names(version):
+            content = session.catalog.artifact(version, name)
+            if content is not None:
+                files[name] = content
+        if not files and version.digest and version.summary.get("files"):
+            raise CatalogError(
+                f'the stored files of {version.model}.{version.number} are missing',
+                hint=f"RETRAIN {version.model}, or restore the database file from a copy",
+            )
+        storage = Storage(info={"name": version.model, "version": version.number, "target": version.target})
+        storage.files.update(files)
+        with border(version.engine, version.model):
+            engine = cls(model_storage=storage, engine_storage=engine_storage(session, version.engine))
+        types = {c.name: database.arrow_type(session.raw, c.type) for c in version.outputs}
+        args = engine_args(version.target, open_sealed(version.options), version.settings)
+        loaded = LoadedModel(version, engine, types, args, sum(map(len, files.values())))
+        shared.models.put(version.id, loaded)
+    return loaded
+
+
+def engine_storage(session: Session, name: str) -> EngineStorage:
+    """The storage of an engine; an empty one for a handler used without CREATE ML_ENGINE."""
+    entry = session.snapshot().engine(name)
+    if entry is None:
+        return EngineStorage()
+    return EngineStorage(
+        open_sealed(entry.options), load=lambda file: session.catalog.engine_file(entry.name, file)
+    )
+
+
+def engine_args(target: str, using: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What an engine is told beside the rows."""
+    return {
+        "target": target,
+        "using": dict(using),
+        "anomaly": bool(settings.get("anomaly")),
+        "timeseries_settings": {
+            "is_timeseries": bool(settings.get("order_by")),
+            "order_by": settings.get("order_by") or [],
+            "group_by": settings.get("group_by") or [],
+            "window": settings.get("window"),
+            "horizon": settings.get("horizon"),
+        },
+    }
+
+
+def _predict_params(session: Session, model: BoundModel, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    cls: type[Engine] = session.registry.load(model.version.handler)
+    checked = check(given, cls.predict_options, f'SELECT … USING for the model "{model.name}"') if given else {}
+    return open_sealed(checked)
+
+
+def _native(session: Session, source: str, text: str) -> Batches:
+    reader = session.source(source).read(text)
+    return Batches(reader.schema, iter(reader))

@@ -1,0 +1,209 @@
+"""Owns the state of one connection: its transaction, settings, project, sources, and its picture of the catalog."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mindsql import database
+from mindsql.catalog import DEFAULT_PROJECT, Catalog, Snapshot
+from mindsql.database import Database, Raw
+from mindsql.errors import CatalogError, UnknownNameError
+from mindsql.progress import NullProgress, Progress
+from mindsql.registry import Registry
+
+if TYPE_CHECKING:
+    from mindsql.sources import Source
+
+PROCESS = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+"""This process, to tell whose unfinished trainings are in the catalog."""
+
+
+@dataclass
+class Shared:
+    """What all sessions of one database have in common.
+
+    Attributes:
+        models: Loaded models (`executor.engines.ModelCache`), made when first needed.
+        snapshot: The committed catalog, of that `generation`.
+        sessions: How many sessions there are; the last one closes the file.
+    """
+
+    database: Database
+    registry: Registry
+    models: Any = None
+    snapshot: Snapshot | None = None
+    generation: int = -1
+    sessions: int = 0
+
+
+@dataclass
+class Settings:
+    """What can be switched for one connection.
+
+    Attributes:
+        rules: Names of the optional planner rules to leave out.
+        stream: Whether frames stream; off, each is kept as a table first.
+        trusted: Whether `trusted = true` may load pickles: for the owner of a local connection only.
+        replacements: Whether a DataFrame in a local variable can be named in FROM.
+    """
+
+    without_rules: frozenset[str] = frozenset()
+    stream: bool = True
+    trusted: bool = True
+    replacements: bool = True
+
+
+class Session:
+    """The state behind one Connection."""
+
+    def __init__(self, shared: Shared, settings: Settings, progress: Progress | None = None) -> None:
+        self.shared = shared
+        self.database = shared.database
+        self.registry = shared.registry
+        self.settings = settings
+        self.progress: Progress = progress or NullProgress()
+        self.raw: Raw = shared.database.cursor()
+        self.catalog = Catalog(shared.database, self.raw)
+        self.project = DEFAULT_PROJECT
+        self.in_transaction = False
+        self.said: list[str] = []
+        self.plans: OrderedDict[Any, Any] = OrderedDict()
+        self._sources: dict[str, tuple[Any, Source]] = {}
+        self._own_snapshot: Snapshot | None = None
+        self._changed = False
+        shared.sessions += 1
+
+    # Catalog --------------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """The catalog as this session's transaction sees it."""
+        if self.in_transaction:
+            if self._own_snapshot is None:
+                self._own_snapshot = self.catalog.snapshot()
+            return self._own_snapshot
+        shared = self.shared
+        with self.database.lock:
+            if shared.snapshot is None or shared.generation != self.database.generation:
+                generation = self.database.generation
+                shared.snapshot = self.catalog.snapshot()
+                shared.generation = generation
+            return shared.snapshot
+
+    @contextmanager
+    def writing(self) -> Iterator[Catalog]:
+        """Change the catalog: in the user's transaction if there is one, else in one of its own."""
+        if self.database.read_only:
+            raise CatalogError("the database is open read-only", hint="connect without read_only = True")
+        own = not self.in_transaction
+        if own:
+            database.run(self.raw, "BEGIN TRANSACTION")
+        try:
+            if not self.catalog.installed():
+                self.catalog.install()
+            yield self.catalog
+        except BaseException:
+            if own:
+                with database.ignored():
+                    self.raw.execute("ROLLBACK")
+            raise
+        if own:
+            database.run(self.raw, "COMMIT")
+            self._committed()
+        else:
+            self._changed = True
+            self._own_snapshot = None
+
+    def _committed(self) -> None:
+        with self.database.lock:
+            self.database.generation += 1
+            self.database.shape += 1
+
+    def transaction(self, is_open: bool, committed: bool) -> None:
+        """Note that the user began or ended a transaction."""
+        self.in_transaction = is_open
+        self._own_snapshot = None
+        if not is_open:
+            if committed and self._changed:
+                self._committed()
+            elif self._changed:
+                # Rolled back: plans made inside may name versions that are no more.
+                self.plans.clear()
+            self._changed = False
+
+    # Connections ------------------------------------------------------------------------------------------------------
+
+    def cursor(self) -> Raw:
+        """Another DuckDB connection that has been told the same SET, USE and PRAGMA."""
+        raw = self.database.cursor()
+        for text in self.said:
+            with database.ignored():
+                raw.execute(text)
+        return raw
+
+    def describe(self, parameters: Mapping[str, Any]) -> Callable[[str], Any]:
+        """A function that tells the columns of a query."""
+
+        def describe(sql: str) -> Any:
+            wanted = {name: value for name, value in parameters.items() if f"${name}" in sql}
+            return database.describe(self.raw, sql, wanted)
+
+        return describe
+
+    def is_table(self, name: str) -> bool:
+        """Whether DuckDB has a table or view of that name on the search path."""
+        found = database.rows(
+            self.raw,
+            "SELECT 1 FROM duckdb_tables() WHERE lower(table_name) = lower($1) AND schema_name IN "
+            "(SELECT unnest(current_schemas(true))) UNION ALL "
+            "SELECT 1 FROM duckdb_views() WHERE lower(view_name) = lower($1) AND schema_name IN "
+            "(SELECT unnest(current_schemas(true)))",
+            [name],
+        )
+        return bool(found)
+
+    # Sources ------------------------------------------------------------------------------------------------------------
+
+    def source(self, name: str) -> Source:
+        """An open source. Raises UnknownNameError, SourceError."""
+        from mindsql.secrets import open_sealed
+        from mindsql.sources import check_parameters, open_source
+
+        entry = self.snapshot().source(name)
+        if entry is None:
+            raise UnknownNameError.of("database", name, [s.name for s in self.snapshot().sources])
+        kept = self._sources.get(entry.name)
+        if kept is None or kept[0] != entry:
+            parameters = check_parameters(entry.engine, open_sealed(entry.parameters))
+            self._sources[entry.name] = (entry, open_source(entry, parameters, self.raw, self.cursor))
+        return self._sources[entry.name][1]
+
+    def attach_sources(self, text: str) -> None:
+        """Open the sources that a statement names, so that DuckDB finds their tables."""
+        folded = text.casefold()
+        for entry in self.snapshot().sources:
+            if entry.name.casefold() in folded:
+                self.source(entry.name)
+
+    def forget_source(self, name: str) -> None:
+        """Close a source that was dropped."""
+        for key in [key for key in self._sources if key.casefold() == name.casefold()]:
+            self._sources.pop(key)[1].close()
+
+    def close(self) -> None:
+        """Close the session's DuckDB connection, and the file with the last session."""
+        self.plans.clear()
+        self._sources.clear()
+        self.raw.close()
+        self.shared.sessions -= 1
+        if self.shared.sessions == 0:
+            if self.shared.models is not None:
+                self.shared.models.clear()
+            self.database.close()
+
+
