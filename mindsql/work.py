@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import queue
 import threading
@@ -102,32 +103,50 @@ class _Pool:
     """Daemon threads that take calls. Unlike concurrent.futures' own, an abandoned call does not hold up the exit."""
 
     def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._idle = 0
+        self._idle: set[threading.Thread] = set()
+        self._promised = 0
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
         future: Future[T] = Future()
         with self._lock:
-            if self._idle > 0:
-                self._idle -= 1
+            if len(self._idle) > self._promised:
+                self._promised += 1
             else:
                 threading.Thread(target=self._run, name="mindsql-engine", daemon=True).start()
         self._calls.put((future, call))
         return future
 
     def _run(self) -> None:
+        me = threading.current_thread()
         while True:
-            future, call = self._calls.get()
+            taken = self._calls.get()
+            with self._lock:
+                if me in self._idle:
+                    self._idle.discard(me)
+                    self._promised -= 1
+            if taken is None:
+                return
+            future, call = taken
             try:
-                result = call()
+                future.set_result(call())
             except BaseException as error:  # whatever it is, it belongs to the one who waits
                 future.set_exception(error)
-            else:
-                future.set_result(result)
-            del future, call
+            del taken, future, call
             with self._lock:
-                self._idle += 1
+                self._idle.add(me)
+
+    def close(self) -> None:
+        """End the idle threads: at exit, a thread that still holds our modules makes DuckDB report leaks."""
+        with self._lock:
+            idle = list(self._idle)
+            self._promised += len(idle)
+        for _ in idle:
+            self._calls.put(None)
+        for thread in idle:
+            thread.join(1.0)
 
 
 _POOL = _Pool()
+atexit.register(_POOL.close)
