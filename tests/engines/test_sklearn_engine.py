@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from mindsql.engine import Storage, Summary
+from mindsql.engine import Predictor, Storage, Summary
 from mindsql.errors import DataError, StatementError, UnknownNameError
 from mindsql.schema import Schema
 from mindsql_engines.sklearn import SklearnEngine
@@ -38,7 +39,11 @@ class Model:
             if batch
             else pa.RecordBatch.from_pylist([], table.select(self.summary.inputs.names).schema)
         )
-        return self.engine().predictor({}).predict(rows, columns or self.summary.outputs.names)
+        return self.predictor.predict(rows, columns or self.summary.outputs.names)
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        return self.engine().predictor({})
 
     def notes(self) -> str:
         return "\n".join(self.summary.notes)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from test_sklearn_engine import column, train
+from test_sklearn_engine import Model, column, train
 
 from mindsql.errors import EngineError, MindSQLError, StatementError
 from mindsql_engines.sklearn import SklearnEngine, parameters, training
@@ -48,7 +48,8 @@ def test_every_estimator_answers_the_same_after_loading(name: str) -> None:
     )
     assert model.summary.task == task and "no scores" not in model.notes()
     wanted = model.summary.outputs.names
-    answers, again = model.answers(table), model.answers(table)
+    answers = model.answers(table)
+    again = Model(model.storage, model.summary).answers(table)
     for column_name in wanted:
         assert len(answers[column_name]) == table.num_rows
         assert answers[column_name].equals(again[column_name])

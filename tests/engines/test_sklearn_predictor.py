@@ -42,7 +42,7 @@ def test_a_linear_classifier_equals_the_pipeline_written_by_hand() -> None:
     )
     matrix = hand.fit_transform(frame)
     matrix[:, :2] = StandardScaler().fit_transform(matrix[:, :2])
-    # "female" is the more frequent of the two in neither order: the model does not depend on which is 1.
+    # Which of two categories is 1 is another choice of sign, and all but the same model.
     expected = LogisticRegression(C=0.3).fit(matrix, frame["survived"])
     answers = ours.answers(table)
     assert answers["survived"].to_pylist() == expected.predict(matrix).tolist()
@@ -115,7 +115,7 @@ def one(**values: Any) -> dict[str, Any]:
 
 
 FAMILIES = {
-    "grade": [pa.int8(), pa.int64(), pa.uint16(), pa.float32(), pa.decimal128(9, 2)],
+    "grade": [pa.int8(), pa.int64(), pa.uint16(), pa.float32(), pa.decimal128(28, 2)],
     "fare": [pa.int32(), pa.float64(), pa.decimal128(18, 6)],
     "sex": [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())],
     "name": [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.large_string())],
@@ -172,13 +172,14 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "born": st.dates(),
 }
 KINDS = {
-    "grade": pa.int64(), "sex": pa.string(), "age": pa.float64(), "fare": pa.decimal128(10, 2), "name": pa.string(),
-    "port": pa.string(), "alone": pa.bool_(), "boarded": pa.timestamp("us"), "born": pa.date32(),
+    "grade": pa.int64(), "sex": pa.string(), "age": pa.float64(), "fare": pa.decimal128(10, 2),
+    "name": pa.string(), "port": pa.string(), "alone": pa.bool_(), "boarded": pa.timestamp("us"),
+    "born": pa.date32(),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("estimator", [None, "LogisticRegression", "RandomForestClassifier", "CategoricalNB"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(rows=st.lists(st.fixed_dictionaries({n: st.none() | s for n, s in VALUES.items()}), max_size=25))
 def test_any_batch_is_answered_row_by_row(estimator: str | None, rows: list[dict[str, Any]]) -> None:
     trained = model(estimator)
