@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from mindsql.executor.engines import LoadedModel
 from mindsql.batches import Batches
@@ -123,9 +123,9 @@ def _ordered(
     done = 0
 
     def call(batch: pa.RecordBatch) -> Future[pa.RecordBatch]:
-        if workers > 1 and batch.num_rows >= _SPLIT_ROWS // 2:
-            return work.submit(lambda: _single_threaded(lambda: answer(batch)))
-        return work.submit(lambda: answer(batch))
+        if workers == 1:
+            return work.submit(lambda: answer(batch))
+        return work.submit(lambda: _single_threaded(model, lambda: answer(batch)))
 
     # One batch is scanned ahead of the predicting threads.
     for batch in batches:
@@ -142,15 +142,15 @@ def _ordered(
         yield result
 
 
-_limited = threading.local()
-
-
-def _single_threaded(call: Callable[[], pa.RecordBatch]) -> pa.RecordBatch:
+def _single_threaded(model: LoadedModel, call: Callable[[], pa.RecordBatch]) -> pa.RecordBatch:
     """Parallelism is across batches: OpenMP inside each thread would only spin on barriers."""
-    if not getattr(_limited, "done", False):
-        from threadpoolctl import threadpool_limits
+    with _openmp(model.version.id).limit(limits=1):
+        return call()
 
-        # OpenMP keeps its limit per thread, so this one is set once and never taken back.
-        threadpool_limits(limits=1, user_api="openmp")
-        _limited.done = True
-    return call()
+
+@lru_cache(maxsize=64)
+def _openmp(version: str) -> Any:
+    """The OpenMP libraries in memory once a version was loaded; looking for them takes milliseconds."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="openmp")
