@@ -276,7 +276,7 @@ def test_a_damaged_artifact_is_one_clear_error() -> None:
             damaged(model, "model.skops", content).predictor({})
     with pytest.raises(CatalogError, match="metadata"):
         damaged(model, "model.json", b"{").predictor({})
-    with pytest.raises(MindSQLError, match='no stored file "model.skops"'):
+    with pytest.raises(MindSQLError, match=r'no stored file "model\.skops"'):
         files = {"model.json": model.storage.files["model.json"]}
         SklearnEngine(model_storage=Storage(files.get, lambda: files)).predictor({})
 
