@@ -69,13 +69,14 @@ class ProgressBar:
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
         self._muted = False
+        self._closed = False
 
     def update(self, event: ProgressEvent) -> None:
         """Show the event, now or when it is time to."""
         if not self._target().isatty():
             return
         with self._lock:
-            if self._muted:
+            if self._muted or self._closed:
                 return
             self._latest = event
             if self._bar is not None:
@@ -92,6 +93,12 @@ class ProgressBar:
         with self._lock:
             self._clear()
             self._muted = False
+
+    def close(self) -> None:
+        """Take the bar away for good: whoever still works, left behind by Ctrl-C, draws nothing any more."""
+        with self._lock:
+            self._clear()
+            self._closed = True
 
     def mute(self) -> None:
         """Take the bar away until `finish`: rows are about to be written to the same terminal."""

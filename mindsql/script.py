@@ -97,8 +97,6 @@ def _sigint(act: Callable[[], None]) -> Iterator[None]:
 
 def _await_stop(connection: Interruptible, messages: SimpleQueue[str]) -> None:
     """Interrupt until the work is done: more than once, as between two queries nothing can be interrupted."""
-    if sys.stderr.isatty():
-        notice("")  # the terminal has written ^C
     started, told = time.monotonic(), False
     while True:
         connection.interrupt()
@@ -181,21 +179,16 @@ class Runner:
     """Runs statements on a connection.
 
     Args:
-        connection: Where they run; its listener for progress becomes `progress`.
+        connection: Where they run; each statement gives it a progress bar of its own.
         settings: How; may be changed between statements.
         out: Where rows go.
-        progress: The bar.
         log: Takes what is neither rows nor errors: the echo, what a statement did, times.
     """
 
     connection: Connection
     settings: Settings
     out: TextIO = field(default_factory=lambda: sys.stdout)
-    progress: ProgressBar = field(default_factory=ProgressBar)
     log: Callable[[str], None] = notice
-
-    def __post_init__(self) -> None:
-        self.connection.progress = self.progress
 
     def run(self, text: str, name: str | None = None) -> int:
         """Run all statements of a text.
@@ -220,29 +213,32 @@ class Runner:
         if self.settings.echo:
             self.log(sql + ";")
         begun = time.monotonic()
+        bar = self.connection.progress = ProgressBar()
         try:
-            interruptible(self.connection, lambda stop: self._answer(sql, stop))
+            interruptible(self.connection, lambda stop: self._answer(sql, stop, bar))
         except (BrokenPipeError, Abandoned):
             raise
         except Exception as error:  # the door is the last place where an error can be shown to the user
-            self.progress.finish()
+            bar.close()
+            if isinstance(error, Cancelled) and sys.stderr.isatty():
+                notice("")  # the terminal has written ^C
             return diagnose(error, name, text if text is not None else sql, start)
         finally:
-            self.progress.finish()
+            bar.close()
         if self.settings.timer:
             self.log(f"time: {time.monotonic() - begun:.3f} s")
         return 0
 
-    def _answer(self, sql: str, stop: threading.Event) -> None:
+    def _answer(self, sql: str, stop: threading.Event, bar: ProgressBar) -> None:
         result = self.connection.execute(sql)
         try:
-            self._show(result, stop)
+            self._show(result, stop, bar)
         finally:
             result.close()
 
-    def _show(self, result: Result, stop: threading.Event) -> None:
+    def _show(self, result: Result, stop: threading.Event, bar: ProgressBar) -> None:
         if result.kind != "rows":
-            self.progress.mute()
+            bar.mute()
             if self.settings.chatty:
                 self.log(outcome(result))
             return
@@ -253,10 +249,10 @@ class Runner:
             # Nothing is written before all is counted: the progress bar has the terminal until then.
             page = _Page()
             formats.write_for(watched, page, self.settings.format)
-            self.progress.mute()
+            bar.mute()
             self.out.write(page.getvalue())
         else:
-            self.progress.mute()
+            bar.mute()
             formats.write_for(watched, self.out, self.settings.format)
         self.out.flush()
 

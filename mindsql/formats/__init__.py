@@ -16,7 +16,7 @@ FORMATS = ("table", "box", "csv", "json", "jsonl", "markdown", "line")
 MAX_ROWS = 40
 """Rows shown on a terminal: the first and the last twenty."""
 MAX_COL_WIDTH = 80
-"""Terminal cells that one column takes at most on a terminal."""
+"""Terminal cells that one column takes at most where no width of the whole is given."""
 
 __all__ = ["CHUNK", "FORMATS", "MAX_COL_WIDTH", "MAX_ROWS", "Rows", "render_table", "write", "write_for"]
 
@@ -60,8 +60,7 @@ def write(
 def write_for(result: Rows, stream: TextIO, format: str) -> None:
     """Write a result as fits the stream: within the size of a terminal, in full into anything else."""
     if stream.isatty():
-        width = shutil.get_terminal_size().columns
-        write(result, stream, format, width=width, max_rows=MAX_ROWS, max_col_width=MAX_COL_WIDTH)
+        write(result, stream, format, width=shutil.get_terminal_size().columns, max_rows=MAX_ROWS)
     else:
         write(result, stream, format)
 

@@ -82,7 +82,6 @@ class Repl:
             diagnose(error)
             self._left_behind = True
             self.runner.connection = self.runner.connection.cursor()
-            self.runner.connection.progress = self.runner.progress
             notice("the session goes on over a new connection; temporary tables are gone")
         except Quit:
             raise

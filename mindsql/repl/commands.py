@@ -82,7 +82,9 @@ def _tables(repl: Repl, rest: str) -> None:
 
 @command(".models [PATTERN]", "list models; the pattern is as in LIKE")
 def _models(repl: Repl, rest: str) -> None:
-    repl.show("SHOW MODELS" + (f" LIKE {_literal(rest)}" if rest else ""))
+    repl.show(f"""
+        SELECT name, project, version, status, predict, accuracy, engine, created_at
+        FROM information_schema.models WHERE name ILIKE {_literal(rest or "%")} ORDER BY project, name""")
 
 
 @command(".schema [NAME]", "show how tables and views were made, and what models take and give")

@@ -63,7 +63,7 @@ def test_a_caret_of_our_own_grammar_points_into_the_script(run: Any, tmp_path: P
         (["--format", "xml"], 2),
         (["--read-only", "-c", "SELECT 1"], 2),
         (["-f", "missing.sql"], 2),
-        (["-c", "CREATE ML_ENGINE e FROM sklearn; CREATE MODEL m FROM (SELECT 1 AS a) PREDICT a"], 3),
+        (["-c", "CREATE DATABASE d ENGINE = 'duckdb', PARAMETERS = {'path': 'no/no.duckdb'}; FROM d.t"], 3),
     ],
 )
 def test_exit_status(arguments: list[str], status: int, run: Any) -> None:

@@ -56,6 +56,15 @@ def test_a_muted_bar_comes_back_with_the_next_statement() -> None:
     assert "2 / 20,000 rows" in stream.getvalue()
 
 
+def test_a_closed_bar_stays_away() -> None:
+    stream = Screen()
+    bar = ProgressBar(stream)
+    bar.close()
+    bar.finish()
+    bar.update(long_ago(1))
+    assert stream.getvalue() == ""
+
+
 def test_what_is_said() -> None:
     assert describe(ProgressEvent("fitting", 0, None, "steps")) == ""
     assert describe(ProgressEvent("fitting", 2, 5, "folds")) == "2 / 5 folds"
