@@ -25,7 +25,6 @@ from mindsql.statements import (
     is_verb,
     leading_word,
     parse,
-    patterns,
 )
 from mindsql.work import Work
 
@@ -169,8 +168,9 @@ class Connection:
 
     def _dispatch(self, text: str, parameters: Parameters) -> Result:
         session = self._session
-        if not (is_verb(text) or patterns(session.snapshot().names()).search(text)):
-            return self._duckdb(text, parameters)
+        word = leading_word(text)
+        if not (is_verb(text, word) or session.names_ours(text)):
+            return self._duckdb(text, word, parameters)
         from mindsql import interpreter
 
         named = _named(parameters)
@@ -180,10 +180,10 @@ class Connection:
         try:
             statements = parse(text)
         except StatementError as error:
-            if is_verb(text):
+            if is_verb(text, word):
                 raise
             try:
-                return self._duckdb(text, parameters)
+                return self._duckdb(text, word, parameters)
             except MindSQLError:
                 raise error from None
         if not statements:
@@ -192,12 +192,11 @@ class Connection:
         if result is not None:
             return result
         session.attach_sources(text)
-        return self._duckdb(text, parameters)
+        return self._duckdb(text, word, parameters)
 
-    def _duckdb(self, text: str, parameters: Parameters) -> Result:
+    def _duckdb(self, text: str, word: str, parameters: Parameters) -> Result:
         """A statement that is DuckDB's alone, as it was written."""
         session = self._session
-        word = leading_word(text)
         try:
             database.open_result(session.raw, text, parameters)
         except StatementError as error:

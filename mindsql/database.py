@@ -111,11 +111,14 @@ def run(raw: Raw, sql: str, parameters: Parameters = None) -> None:
 
 def open_result(raw: Raw, sql: str, parameters: Parameters = None) -> None:
     """Start a statement; its rows are then read from the connection itself."""
-    with translated(sql):
+    # The hot path of every plain statement: `with translated()` would cost as much as a small query's planning.
+    try:
         if parameters:
             raw.execute(sql, parameters)
         else:
             raw.execute(sql)
+    except FAILED as error:
+        raise translate_any(error, sql) from error
 
 
 def result_reader(raw: Raw, batch_rows: int) -> pa.RecordBatchReader:
@@ -147,21 +150,32 @@ def temporary_names(raw: Raw) -> set[str]:
     return {name.casefold() for (name,) in found}
 
 
+FAILED = (duckdb.Error, RuntimeError, OSError)
+"""What DuckDB's client raises, for `translate_any`."""
+
+
+def translate_any(error: BaseException, text: str | None = None) -> BaseException:
+    """What DuckDB's client raised as one of ours; an exception that is none of its own comes back as it is."""
+    if isinstance(error, duckdb.Error):
+        return translate(error, text)
+    if isinstance(error, OSError):
+        return translate_text(str(error))  # it came through an Arrow stream
+    # DuckDB reports Ctrl-C this way when it notices the signal itself.
+    return Cancelled("the statement was stopped") if str(error) == "Query interrupted" else error
+
+
 @contextmanager
 def translated(text: str | None = None) -> Iterator[None]:
     """The DuckDB border: its exceptions leave as ours, the original as their cause."""
     try:
         yield
-    except duckdb.Error as error:
-        raise translate(error, text) from error
-    except RuntimeError as error:
-        # DuckDB reports Ctrl-C this way when it notices the signal itself.
-        if str(error) == "Query interrupted":
-            raise Cancelled("the statement was stopped") from error
-        raise
+    except FAILED as error:
+        translation = translate_any(error, text)
+        if translation is error:
+            raise
+        raise translation from error
 
 
-_CANDIDATES = re.compile(r"Candidate (?:bindings|functions|entries)\b.*", re.S)
 _LINE = re.compile(r"\n+LINE (\d+): (.*)\n( *)\^", re.S)
 _KIND = re.compile(r"^[A-Z][A-Za-z]*(?: [A-Z][a-z]+)* Error: ")
 

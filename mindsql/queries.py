@@ -159,6 +159,8 @@ def load(session: Session, model: BoundModel) -> LoadedModel:
             engine = cls(model_storage=storage, engine_storage=engine_storage(session, version.engine))
         types = {c.name: database.arrow_type(session.raw, c.type) for c in version.outputs}
         args = engine_args(version.target, open_sealed(version.options), version.settings)
+        # A pickle in a file from elsewhere runs code: only what this process was told to trust is loaded again.
+        args["trusted"] = version.id in shared.trusted
         loaded = LoadedModel(version, engine, types, args, sum(map(len, files.values())))
         shared.models.put(version.id, loaded)
     return loaded
@@ -193,6 +195,8 @@ def engine_args(target: str, using: Mapping[str, Any], settings: Mapping[str, An
 def _predict_params(session: Session, model: BoundModel, given: Mapping[str, Any]) -> Mapping[str, Any]:
     cls: type[Engine] = session.registry.load(model.version.handler)
     checked = check(given, cls.predict_options, f'SELECT … USING for the model "{model.name}"') if given else {}
+    if checked.get("trusted") and not session.settings.trusted:
+        raise StatementError("trusted = true is for the owner of a local connection")
     return open_sealed(checked)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
 from mindsql import database
 from mindsql.database import Raw
-from mindsql.errors import InterfaceError, MindSQLError
+from mindsql.errors import InterfaceError
 from mindsql.batches import Batches
 from mindsql.schema import Schema
 
@@ -91,23 +91,34 @@ class Result:
     def fetchone(self) -> tuple[Any, ...] | None:
         """The next row, None after the last."""
         if self._raw is not None:
-            with self._reading():
+            self._check()
+            try:
                 row: tuple[Any, ...] | None = self._raw.fetchone()
                 return row
+            except database.FAILED as error:
+                raise self._cause(error) from error
         return next(self._iterate(), None)
 
     def fetchmany(self, size: int = 1) -> list[tuple[Any, ...]]:
         """Up to `size` rows."""
         if self._raw is not None:
-            with self._reading():
-                return list(self._raw.fetchmany(size))
+            self._check()
+            try:
+                found: list[tuple[Any, ...]] = self._raw.fetchmany(size)
+                return found
+            except database.FAILED as error:
+                raise self._cause(error) from error
         return list(islice(self._iterate(), size))
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """All rows that are left."""
         if self._raw is not None:
-            with self._reading():
-                return list(self._raw.fetchall())
+            self._check()
+            try:
+                found: list[tuple[Any, ...]] = self._raw.fetchall()
+                return found
+            except database.FAILED as error:
+                raise self._cause(error) from error
         return list(self._iterate())
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
@@ -129,8 +140,10 @@ class Result:
 
         self._check()
         if self._raw is not None and (self.kind != "done" or self.schema):
-            with self._reading():
+            try:
                 return database.result_reader(self._raw, batch_rows)
+            except database.FAILED as error:
+                raise self._cause(error) from error
         if self._batches is None:
             return pa.RecordBatchReader.from_batches(pa.schema([]), iter(()))
         fields = [
@@ -143,14 +156,19 @@ class Result:
     def arrow(self) -> pa.Table:
         """All rows as a pyarrow Table."""
         reader = self.reader()
-        with self._reading():
+        try:
             return reader.read_all()
+        except database.FAILED as error:
+            raise self._cause(error) from error
 
     def df(self) -> pd.DataFrame:
         """All rows as a pandas DataFrame."""
         if self._raw is not None:
-            with self._reading():
+            self._check()
+            try:
                 return self._raw.df()
+            except database.FAILED as error:
+                raise self._cause(error) from error
         return self.arrow().to_pandas(date_as_object=False)
 
     def pl(self) -> pl.DataFrame:
@@ -190,32 +208,12 @@ class Result:
                 "read results first, or run on connection.cursor()"
             )
 
-    def _reading(self) -> _Reading:
-        self._check()
-        return _Reading(self._streams)
-
-
-class _Reading:
-    """Reading from DuckDB: what an engine raised below it is what the user sees."""
-
-    def __init__(self, streams: list[Batches]) -> None:
-        self._streams = streams
-        self._border = database.translated()
-
-    def __enter__(self) -> None:
-        self._border.__enter__()
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
-        if error is None:
-            return self._border.__exit__(None, None, None)
-        cause = next((stream.error for stream in self._streams if stream.error is not None), None)
-        if cause is not None:
-            raise cause from None
-        if isinstance(error, MindSQLError):
-            return False
-        if isinstance(error, OSError):
-            raise database.translate_text(str(error)) from error
-        return self._border.__exit__(kind, error, trace)
+    def _cause(self, error: BaseException) -> BaseException:
+        """What an engine raised below DuckDB is what the user sees; else DuckDB's error as ours."""
+        for stream in self._streams:
+            if stream.error is not None:
+                return stream.error
+        return database.translate_any(error)
 
 
 def _tuples(batches: Batches) -> Iterator[tuple[Any, ...]]:

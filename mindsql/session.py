@@ -7,7 +7,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mindsql import database
@@ -16,6 +16,7 @@ from mindsql.database import Database, Raw
 from mindsql.errors import CatalogError, UnknownNameError
 from mindsql.progress import NullProgress, Progress
 from mindsql.registry import Registry
+from mindsql.statements import name_pattern
 
 if TYPE_CHECKING:
     from mindsql.sources import Source
@@ -30,6 +31,7 @@ class Shared:
 
     Attributes:
         models: Loaded models (`executor.engines.ModelCache`), made when first needed.
+        trusted: Versions whose pickles the owner of a connection asked to trust, in this process.
         snapshot: The committed catalog, of that `generation`.
         sessions: How many sessions there are; the last one closes the file.
     """
@@ -37,6 +39,7 @@ class Shared:
     database: Database
     registry: Registry
     models: Any = None
+    trusted: set[str] = field(default_factory=set)
     snapshot: Snapshot | None = None
     generation: int = -1
     sessions: int = 0
@@ -77,6 +80,7 @@ class Session:
         self._sources: dict[str, tuple[Any, Source]] = {}
         self._own_snapshot: Snapshot | None = None
         self._changed = False
+        self._pattern = (Snapshot(), name_pattern(()))
         shared.sessions += 1
 
     # Catalog --------------------------------------------------------------------------------------------------------
@@ -94,6 +98,13 @@ class Session:
                 shared.snapshot = self.catalog.snapshot()
                 shared.generation = generation
             return shared.snapshot
+
+    def names_ours(self, text: str) -> bool:
+        """Whether a text holds a name that may be ours."""
+        snapshot = self.snapshot()
+        if self._pattern[0] is not snapshot:
+            self._pattern = (snapshot, name_pattern(snapshot.names()))
+        return self._pattern[1].search(text) is not None
 
     @contextmanager
     def writing(self) -> Iterator[Catalog]:

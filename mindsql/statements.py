@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 
 from mindsql.errors import StatementError
 
 _SPACE = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
-_LEADING = re.compile(rf"{_SPACE}\(*\s*([A-Za-z_]+)", re.S)
+_LEADING = re.compile(rf"\s*([A-Za-z_]+)|{_SPACE}\(*\s*([A-Za-z_]+)", re.S)
 _OURS = re.compile(
     rf"""{_SPACE}(?:
       CREATE\s+(?:OR\s+REPLACE\s+)?(?:MODEL|PREDICTOR|ML_ENGINE|PROJECT|DATABASE|ANOMALY)\b
@@ -25,6 +24,7 @@ _OURS = re.compile(
     )""",
     re.I | re.X | re.S,
 )
+_OUR_WORDS = frozenset("CREATE DROP RETRAIN FINETUNE EVALUATE USE SHOW DESCRIBE DESC SET".split())
 _SYSTEM = r"(?:information_schema\s*\.\s*(?:models\w*|predictors|ml_engines|handler\w*|projects|databases|views|model_columns))"
 
 TRANSACTION_WORDS = {"BEGIN": True, "START": True, "COMMIT": False, "END": False, "ROLLBACK": False, "ABORT": False}
@@ -40,26 +40,20 @@ READING_WORDS = frozenset(
 def leading_word(text: str) -> str:
     """The first word of a statement, upper case; empty when there is none."""
     found = _LEADING.match(text)
-    return found[1].upper() if found else ""
+    return (found[1] or found[2]).upper() if found else ""
 
 
-def is_verb(text: str) -> bool:
-    """Whether a statement begins with a verb of ours."""
-    return _OURS.match(text) is not None
+def is_verb(text: str, word: str) -> bool:
+    """Whether a statement begins with a verb of ours. `word` is its leading word."""
+    return word in _OUR_WORDS and _OURS.match(text) is not None
 
 
-@lru_cache(maxsize=16)
-def name_pattern(names: frozenset[str]) -> re.Pattern[str]:
+def name_pattern(names: Iterable[str]) -> re.Pattern[str]:
     """What makes a statement possibly ours anywhere in its text: a name of ours, a system table, a back-quote."""
     parts = sorted((re.escape(name) for name in names), key=len, reverse=True)
     words = rf"|(?<!\w)(?:{'|'.join(parts)})(?!\w)" if parts else ""
     projects = r"|\b\w+\s*\.\s*(?:models|models_versions|predictors)\b|\b(?:mindsql|mindsdb)\s*\.|`"
     return re.compile(rf"{_SYSTEM}{projects}{words}", re.I)
-
-
-def patterns(names: Iterable[str]) -> re.Pattern[str]:
-    """As `name_pattern`, for any names."""
-    return name_pattern(frozenset(names))
 
 
 def parse(text: str) -> list[object]:

@@ -30,19 +30,19 @@ class Work:
     Attributes:
         progress: Who is told how far it is.
         raws: The DuckDB connections at work for it, to interrupt.
-        stopped: Set when the user wants it to end.
+        stopped: Whether the user wants it to end.
     """
 
     progress: Progress = field(default_factory=NullProgress)
     raws: list[Raw] = field(default_factory=list)
-    stopped: threading.Event = field(default_factory=threading.Event)
+    stopped: bool = False
     _closers: list[Callable[[], None]] = field(default_factory=list)
     _threads: set[int] = field(default_factory=set)
     _told: float = 0.0
 
     def stop(self) -> None:
         """End it from another thread: DuckDB is interrupted, engine calls are abandoned."""
-        self.stopped.set()
+        self.stopped = True
         for raw in list(self.raws):
             raw.interrupt()
         for thread in list(self._threads):
@@ -51,7 +51,7 @@ class Work:
 
     def check(self) -> None:
         """Raise Cancelled if it was stopped."""
-        if self.stopped.is_set():
+        if self.stopped:
             raise Cancelled("the statement was stopped")
 
     def on_close(self, closer: Callable[[], None]) -> None:

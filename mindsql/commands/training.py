@@ -113,6 +113,8 @@ def read_options(
         known_options,
         f'the engine "{engine}"',
     )
+    if checked.get("trusted") and not session.settings.trusted:
+        raise StatementError("trusted = true is for the owner of a local connection")
     secret = {option.name for option in known_options if option.secret}
     stored = {key: value for key, value in checked.items() if key in _given_names(known_options, merged)}
     base_sealed = dict(base.options) if base is not None and base.engine == engine else {}
@@ -251,6 +253,8 @@ def train(
         version = catalog.add_artifacts(version, files)
         version = finish(catalog, version)
         catalog.save_version(version)
+    if recipe.options.get("trusted"):
+        session.shared.trusted.add(version.id)
     return version
 
 
@@ -280,7 +284,7 @@ def _call_engine(
         keywords["base_model_storage"] = before
     args = queries.engine_args(recipe.target, recipe.options, recipe.settings)
     args["schema"] = recipe.schema
-    args["trusted"] = session.settings.trusted
+    args["trusted"] = session.settings.trusted and bool(recipe.options.get("trusted"))
     frame = to_pandas(recipe.data) if recipe.data is not None else None
     recipe.data = None  # the frame is a copy; two of them need not be held while training
     work.tell("training", 0, None, "steps", begin)
