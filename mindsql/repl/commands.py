@@ -89,24 +89,27 @@ def _models(repl: Repl, rest: str) -> None:
 
 @command(".schema [NAME]", "show how tables and views were made, and what models take and give")
 def _schema(repl: Repl, rest: str) -> None:
-    where = f"ILIKE {_literal(rest)}" if rest else "IS NOT NULL"
-    found = repl.query(f"""
-        SELECT sql FROM (
+    made = repl.query("""
+        SELECT name, sql FROM (
             SELECT schema_name, table_name AS name, sql FROM duckdb_tables() WHERE NOT internal
             UNION ALL SELECT schema_name, view_name, sql FROM duckdb_views() WHERE NOT internal)
-        WHERE schema_name <> 'mindsql' AND name {where} ORDER BY name""")
-    for (sql,) in found:
-        repl.say(str(sql).rstrip())
-    columns = repl.query(
-        f"SELECT model, role, name, type FROM information_schema.model_columns WHERE model {where}"
-    )
-    models: dict[str, list[str]] = {}
-    for model, role, name, kind in columns:
-        models.setdefault(str(model), []).append(f"    {role:<6}  {name} {kind}")
-    for model, lines in models.items():
-        repl.say(f"MODEL {model} (\n" + "\n".join(dict.fromkeys(lines)) + "\n);")
-    if rest and not found and not models:
-        raise UnknownNameError(f'no table, view or model "{rest}"', hint=".tables and .models list them")
+        WHERE schema_name <> 'mindsql' ORDER BY name""")
+    shown = [(name, str(sql).rstrip()) for name, sql in made]
+    models: dict[str, dict[str, list[str]]] = {}
+    columns = "SELECT model, role, name, type FROM information_schema.model_columns"
+    for model, role, name, kind in repl.query(columns):
+        # Versions of a model mostly have the same columns; each is told once.
+        lines = models.setdefault(model, {"input": [], "output": []})[role]
+        if (line := f"    {role:<6}  {name} {kind}") not in lines:
+            lines.append(line)
+    for model, roles in models.items():
+        lines = [*roles["input"], *roles["output"]]
+        shown.append((model, f"MODEL {model} (\n" + "\n".join(lines) + "\n);"))
+    wanted = [text for name, text in shown if not rest or name.casefold() == rest.strip('"').casefold()]
+    if rest and not wanted:
+        raise UnknownNameError.of("table, view or model", rest, (name for name, _ in shown))
+    for text in wanted:
+        repl.say(text)
 
 
 @command(".mode [FORMAT]", "set the output format: " + ", ".join(FORMATS))
