@@ -160,7 +160,8 @@ def load(session: Session, model: BoundModel) -> LoadedModel:
         types = {c.name: database.arrow_type(session.raw, c.type) for c in version.outputs}
         args = engine_args(version.target, open_sealed(version.options), version.settings)
         # A pickle in a file from elsewhere runs code: only what this process was told to trust is loaded again.
-        args["trusted"] = version.id in shared.trusted
+        if version.id in shared.trusted:
+            args["trusted"] = True
         loaded = LoadedModel(version, engine, types, args, sum(map(len, files.values())))
         shared.models.put(version.id, loaded)
     return loaded
