@@ -118,6 +118,9 @@ def _example(relation: Relation) -> str:
 
 def _binding(scope: Scope, term: exp.Expr) -> tuple[tuple[str, str], exp.Expr | list[exp.Expr] | exp.Query] | None:
     """The input that a term gives, and its value or values."""
+    truth = term.this if isinstance(term, exp.Not) else term
+    if (owner := input_of(truth, scope)) is not None and owner[1].family == "boolean":
+        return (owner[0].alias, owner[1].name), exp.Boolean(this=truth is term)
     if isinstance(term, (exp.EQ, exp.NullSafeEQ)):
         for side, value in ((term.this, term.expression), (term.expression, term.this)):
             owner = input_of(side, scope)
