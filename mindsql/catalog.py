@@ -282,7 +282,7 @@ class Catalog:
             list(values.values()),
         )
 
-    def _delete(self, name: str, **where: Any) -> None:
+    def _delete(self, name: str, /, **where: Any) -> None:
         terms = " AND ".join(f"lower({key}) = lower(${index})" for index, key in enumerate(where, 1))
         run(self._raw, f"DELETE FROM {self.table(name)} WHERE {terms}", list(where.values()))
 
