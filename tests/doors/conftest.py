@@ -87,17 +87,29 @@ class Terminal:
         deadline = time.monotonic() + PATIENCE
         while not all(text in self.text for text in expected):
             assert time.monotonic() < deadline, f"waited for {expected}, the screen shows:\n{self.text}"
-            try:
-                data = self.process.read_nonblocking(65536, 0.1)
-            except pexpect.TIMEOUT:
-                continue
-            except pexpect.EOF:
-                pytest.fail(f"ended before it showed {expected}:\n{self.text}")
-            self._stream.feed(data)
-            if b"\x1b[6n" in data:
-                cursor = self._screen.cursor
-                self.process.send(f"\x1b[{cursor.y + 1};{cursor.x + 1}R")
+            self._read(0.1)
         return self.text
+
+    def press_until(self, key: str, expected: str) -> None:
+        """Press a key now and then until the screen shows this: what it needs is loaded in the background."""
+        deadline = time.monotonic() + PATIENCE
+        while expected not in self.text:
+            assert time.monotonic() < deadline, f"waited for {expected}, the screen shows:\n{self.text}"
+            self.type(key)
+            for _ in range(5):
+                self._read(0.1)
+
+    def _read(self, seconds: float) -> None:
+        try:
+            data = self.process.read_nonblocking(65536, seconds)
+        except pexpect.TIMEOUT:
+            return
+        except pexpect.EOF:
+            pytest.fail(f"ended too early:\n{self.text}")
+        self._stream.feed(data)
+        if b"\x1b[6n" in data:
+            cursor = self._screen.cursor
+            self.process.send(f"\x1b[{cursor.y + 1};{cursor.x + 1}R")
 
     def started(self) -> None:
         """Wait until the prompt has given the terminal to the statement: then Ctrl-C is a signal."""

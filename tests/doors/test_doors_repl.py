@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +78,11 @@ def test_dot_commands(terminal: Any, tmp_path: Path) -> None:
 def test_completion_of_tables_and_columns(terminal: Any) -> None:
     at = terminal()
     at.type("CREATE TABLE houses (sqft INTEGER);\r")
-    at.wait("done")
-    for _ in range(100):
-        # Names are there once the grammar has been loaded in the background.
-        at.type("SELECT * FROM hou" + TAB)
-        at.wait("FROM hou")
-        if re.search(r"FROM houses", at.text):
-            break
-        at.type(CTRL_C)
-    at.type(" h WHERE h." + TAB)
-    at.wait("FROM houses h WHERE h.sqft")
+    at.wait("done\nmindsql>")
+    at.type("SELECT * FROM hou")
+    at.press_until(TAB, "FROM houses")
+    at.type(" h WHERE h.")
+    at.press_until(TAB, "FROM houses h WHERE h.sqft")
 
 
 def test_history_comes_back_without_secrets(terminal: Any, environment: dict[str, str]) -> None:
