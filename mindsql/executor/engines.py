@@ -143,6 +143,12 @@ class LoadedModel:
         arrays = []
         changed = False
         for item, array in zip(self.version.inputs, batch.columns, strict=True):
+            if array.null_count and not self.capabilities.accepts_missing:
+                raise DataError(
+                    f'the input "{item.name}" of the model "{self.version.model}" is NULL in a row, '
+                    f'and the engine "{self.version.engine}" takes no NULL',
+                    hint=f"WHERE {item.name} IS NOT NULL, or give it a value: coalesce({item.name}, …)",
+                )
             given = arrow_family(array.type)
             if given is not None and given != item.family and item.family != "other":
                 array = self._cast(array, item)
