@@ -1,4 +1,4 @@
-"""Owns how an engine under test is trained, stored, loaded and asked: as by the executor, at the same border."""
+"""Owns how an engine under test is trained, stored, loaded and asked: at the executor's own border."""
 
 from __future__ import annotations
 
@@ -168,9 +168,11 @@ class Subject:
             "0", "mindsql", "checked", 1, "complete", self.case.label, "", self.target, summary=described
         )
         memory = Database(":memory:", read_only=False)
+        raw = memory.cursor()
         try:
-            types = {column.name: arrow_type(memory.root, column.type) for column in summary.outputs}
+            types = {column.name: arrow_type(raw, column.type) for column in summary.outputs}
         finally:
+            raw.close()
             memory.close()
         return LoadedModel(version, self.engine(files), types, self.args([]), 0)
 
@@ -196,7 +198,7 @@ class Subject:
     def answer(
         self, batch: pa.RecordBatch, columns: Sequence[str] | None = None, model: LoadedModel | None = None
     ) -> Answers:
-        """Ask as the executor asks: by the predictor if there is one, of a fresh model unless one is given."""
+        """Ask as the executor does: the predictor if there is one, of a fresh model unless one is given."""
         names = list(columns or self.outputs)
         arrays = (model or self.loaded()).answer(batch, names, {})
         return {name: array.to_pylist() for name, array in zip(names, arrays, strict=True)}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class ToyEngine(Engine):
     """`target = factor × (sum of the numbers + lengths of the texts)`; NULLs count 0, booleans 0 or 1.
 
-    `target_confidence` is the share of inputs that are not NULL; `target_explain` tells the factor and the sum.
+    `target_confidence` is the share of inputs that are not NULL; `target_explain` has factor and sum.
     """
 
     title = "Toy"
