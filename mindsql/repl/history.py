@@ -3,31 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from prompt_toolkit.history import FileHistory
 
-_KEY = (
-    r"[\w.]*(?:api_?key|passw(?:or)?d|passphrase|pwd|token(?!s)|secret|credential|private_?key|access_?key|key_id"
-    r"|authorization)[\w.]*"
-)
-_STRING = r"'(?:[^']|'')*(?:'|\Z)|\"(?:[^\"]|\"\")*(?:\"|\Z)|(?P<dollar>\$\w*\$).*?(?:(?P=dollar)|\Z)"
-# `api_key = 'x'`, `"token": "x"`, `password=x` inside a connection string, and DuckDB's `SECRET 'x'`.
-_SECRET = re.compile(
-    rf"(?P<key>(?:{_KEY})[\"']?\s*(?:=>?|:)\s*|(?:{_KEY})\s+(?=['$]))"
-    rf"(?!env\s*\()(?P<value>{_STRING}|[^\s,;'\"(){{}}\[\]]+|[{{\[(])",
-    re.IGNORECASE | re.DOTALL,
-)
-_URL = re.compile(r"(://[^:/@\s'\"]*:)[^@\s'\"]+@")
-
-
-def redact(text: str) -> str | None:
-    """The text with `***` for what looks like a secret; None when it is not clear where that ends."""
-    if any(match["value"] in ("{", "[", "(") for match in _SECRET.finditer(text)):
-        return None
-    return _URL.sub(r"\1***@", _SECRET.sub(r"\g<key>'***'", text))
-
+from mindsql.redaction import redact
 
 def path() -> Path:
     """The history file: `$MINDSQL_HISTORY`, or `mindsql/history` in the user's state directory."""
