@@ -10,16 +10,12 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from mindsql.errors import Cancelled, MindSQLError
 from mindsql.formats import FORMATS
-from mindsql.script import Abandoned, Runner, Settings, diagnose
-
-if TYPE_CHECKING:
-    from mindsql.connection import Connection
+from mindsql.script import Abandoned, Runner, Settings, default_format, diagnose, opened
 
 BROKEN_PIPE = 141
 """The status a shell reports for a program that lost the reader of its output."""
@@ -148,30 +144,6 @@ def _text(parser: argparse.ArgumentParser, kind: str, value: str) -> tuple[str |
             return value, file.read()
     except (OSError, UnicodeError) as error:
         parser.error(f"cannot read {value}: {getattr(error, 'strerror', None) or error}")
-
-
-def default_format(*, tables: bool = False) -> str:
-    """The format when none is asked for: box on a terminal (or if `tables`), csv for programs."""
-    if not tables and not sys.stdout.isatty():
-        return "csv"
-    return "box" if (sys.stdout.encoding or "").lower().startswith("utf") else "table"
-
-
-@contextmanager
-def opened(path: str | None, *, read_only: bool = False) -> Iterator[Connection]:
-    """A connection to a file, or to a database in memory, closed at the end."""
-    import mindsql
-
-    connection = mindsql.connect(path if path is not None else ":memory:", read_only=read_only)
-    try:
-        yield connection
-    except Abandoned:
-        # Closing would wait for the statement that was left running.
-        raise
-    except BaseException:
-        connection.close()
-        raise
-    connection.close()
 
 
 def version() -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mindsql.errors import StatementError
-from mindsql.script import Runner, Settings, interruptible, statements
+from mindsql.script import Runner, Settings, default_format, interruptible, opened, statements
 
 if TYPE_CHECKING:
     from mindsql.connection import Connection
@@ -88,8 +88,6 @@ def main(arguments: list[str]) -> int:
 
 
 def _tour(file: Path) -> int:
-    from mindsql.cli import default_format, opened
-
     with opened(str(file)) as connection:
         runner = Runner(connection, Settings(default_format(tables=True), timer=True, chatty=True), log=_say)
         interruptible(connection, lambda stop: _load(connection))

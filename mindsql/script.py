@@ -296,3 +296,27 @@ class _Watched:
     def _check(self) -> None:
         if self._stop.is_set():
             raise Cancelled("the statement was stopped")
+
+
+def default_format(*, tables: bool = False) -> str:
+    """The format when none is asked for: box on a terminal (or if `tables`), csv for programs."""
+    if not tables and not sys.stdout.isatty():
+        return "csv"
+    return "box" if (sys.stdout.encoding or "").lower().startswith("utf") else "table"
+
+
+@contextmanager
+def opened(path: str | None, *, read_only: bool = False) -> Iterator[Connection]:
+    """A connection to a file, or to a database in memory, closed at the end."""
+    import mindsql
+
+    connection = mindsql.connect(path if path is not None else ":memory:", read_only=read_only)
+    try:
+        yield connection
+    except Abandoned:
+        # Closing would wait for the statement that was left running.
+        raise
+    except BaseException:
+        connection.close()
+        raise
+    connection.close()
