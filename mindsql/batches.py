@@ -25,7 +25,9 @@ class Batches:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         if self._taken:
-            self.error = InternalError("a stream was read twice", hint="this is a bug: the plan should have kept it")
+            self.error = InternalError(
+                "a stream was read twice", hint="this is a bug: the plan should have kept it"
+            )
             raise self.error
         self._taken = True
         return self._kept()

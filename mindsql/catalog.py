@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -260,7 +260,8 @@ class Catalog:
                 for row in self._read("_models", "ORDER BY project, name")
             ),
             views=tuple(
-                View(row["project"], row["name"], row["query"]) for row in self._read("_views", "ORDER BY name")
+                View(row["project"], row["name"], row["query"])
+                for row in self._read("_views", "ORDER BY name")
             ),
             sources=tuple(
                 SourceEntry(row["name"], row["engine"], json.loads(row["parameters"]))
@@ -286,7 +287,7 @@ class Catalog:
         terms = " AND ".join(f"lower({key}) = lower(${index})" for index, key in enumerate(where, 1))
         run(self._raw, f"DELETE FROM {self.table(name)} WHERE {terms}", list(where.values()))
 
-    # Projects, engines, views, sources ------------------------------------------------------------------------
+    # Projects, engines, views, sources --------------------------------------------------------------------
 
     def add_project(self, name: str) -> None:
         """Add a project."""
@@ -351,7 +352,7 @@ class Catalog:
         """Drop a source."""
         self._delete("_sources", name=name)
 
-    # Models -----------------------------------------------------------------------------------------------------
+    # Models -----------------------------------------------------------------------------------------------
 
     def add_version(self, version: Version) -> None:
         """Add a version, and the model if it is its first."""
@@ -450,13 +451,7 @@ class Catalog:
 
 
 def _version_row(version: Version) -> dict[str, Any]:
-    row = {
-        name: getattr(version, name)
-        for name in (
-            "id project model number status engine handler target query options settings tag summary error "
-            "libraries digest created_at seconds owner"
-        ).split()
-    }
+    row = {field.name: getattr(version, field.name) for field in fields(version)}
     for key in ("options", "settings", "summary", "libraries"):
         row[key] = json.dumps(row[key])
     return row

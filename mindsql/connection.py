@@ -79,7 +79,7 @@ class Connection:
         self._closed = False
         _OPEN.add(self)
 
-    # Running ----------------------------------------------------------------------------------------------------------
+    # Running ----------------------------------------------------------------------------------------------
 
     def execute(self, sql: str, parameters: Parameters = None) -> Result:
         """Run one statement, or several, and give the result of the last.
@@ -157,10 +157,11 @@ class Connection:
                 except UnknownNameError as error:
                     self._work.close()
                     if not self._adopt(error, sys._getframe(2)):
-                        raise error.located(text)
+                        raise
         except MindSQLError as error:
             self._work.close()
-            raise error.located(text)
+            error.locate(text)
+            raise
         except KeyboardInterrupt:
             self._work.stop()
             self._work.close()
@@ -224,13 +225,12 @@ class Connection:
     def _misspelt(self, text: str) -> StatementError | None:
         """A misspelt verb of ours gets our error: DuckDB only says that it does not know it."""
         import mindsql_grammar as grammar
-
         from mindsql.statements import translate
 
         found = grammar.suggest_verb(text)
         return translate(found) if found is not None else None
 
-    # Local variables ----------------------------------------------------------------------------------------------------
+    # Local variables --------------------------------------------------------------------------------------
 
     def register(self, name: str, frame: Any) -> Connection:
         """Make a DataFrame, an Arrow table or stream, or anything with `__arrow_c_stream__` a table."""
@@ -269,14 +269,14 @@ class Connection:
             frame = frame.f_back
         return False
 
-    # Engines --------------------------------------------------------------------------------------------------------------
+    # Engines ----------------------------------------------------------------------------------------------
 
     def register_engine(self, name: str, cls: type[Engine]) -> Connection:
         """Make an Engine class a handler of this database, for CREATE ML_ENGINE and USING engine."""
         self._session.registry.register(name, cls)
         return self
 
-    # DB-API 2.0 and life ----------------------------------------------------------------------------------------------------
+    # DB-API 2.0 and life ----------------------------------------------------------------------------------
 
     @property
     def progress(self) -> Progress:

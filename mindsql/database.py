@@ -6,7 +6,7 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import duckdb
@@ -248,7 +248,5 @@ def translate_text(text: str) -> MindSQLError:
 @contextmanager
 def ignored() -> Iterator[None]:
     """For cleaning up: what DuckDB says then matters to nobody."""
-    try:
+    with suppress(duckdb.Error, RuntimeError):
         yield
-    except (duckdb.Error, RuntimeError):
-        pass

@@ -320,7 +320,7 @@ class Engine:
         """Optional: check what CREATE ML_ENGINE was given, connect to what is outside."""
         raise NotImplementedError
 
-    # Beyond the five, all optional --------------------------------------------------------------------------
+    # Beyond the five, all optional ------------------------------------------------------------------------
 
     @classmethod
     def options_for(cls, using: Mapping[str, Any]) -> Sequence[Option]:

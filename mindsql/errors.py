@@ -89,13 +89,10 @@ class MindSQLError(DatabaseError):
         self.span = span
         self.text = text
 
-    def located(self, text: str, span: tuple[int, int] | None = None) -> MindSQLError:
-        """Say where, unless it is known already. Returns self, to raise it."""
+    def locate(self, text: str) -> None:
+        """Say which text `span` points into, unless it is known already."""
         if self.text is None:
             self.text = text
-            if self.span is None:
-                self.span = span
-        return self
 
     @property
     def line(self) -> int | None:

@@ -20,7 +20,8 @@ def to_pandas(data: pa.Table | pa.RecordBatch) -> pd.DataFrame:
     for index, field in enumerate(table.schema):
         if pa.types.is_decimal(field.type):
             table = table.set_column(index, field.name, table.column(index).cast(pa.float64()))
-    return table.to_pandas(date_as_object=False, ignore_metadata=True)
+    frame: pd.DataFrame = table.to_pandas(date_as_object=False, ignore_metadata=True)
+    return frame
 
 
 def to_arrow(values: Any, wanted: pa.DataType) -> pa.Array:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import mindsql_grammar as grammar
-
 from mindsql import queries
 from mindsql.commands import databases, describe, evaluate, explain, models, show, views
 from mindsql.result import Result

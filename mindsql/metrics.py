@@ -26,9 +26,18 @@ _REGRESSION = (
     "max_error",
     "explained_variance_score",
 )
-_OTHERS = ("roc_auc_score", "log_loss", "jaccard_score", "zero_one_loss", "mean_squared_log_error", "d2_absolute_error_score")
+_OTHERS = (
+    "roc_auc_score",
+    "log_loss",
+    "jaccard_score",
+    "zero_one_loss",
+    "mean_squared_log_error",
+    "d2_absolute_error_score",
+)
 _AVERAGED = frozenset({"precision_score", "recall_score", "f1_score", "jaccard_score"})
-_NUMERIC = frozenset((*_REGRESSION, "roc_auc_score", "log_loss", "mean_squared_log_error", "d2_absolute_error_score"))
+_NUMERIC = frozenset(
+    (*_REGRESSION, "roc_auc_score", "log_loss", "mean_squared_log_error", "d2_absolute_error_score")
+)
 
 
 def names() -> list[str]:
@@ -69,7 +78,9 @@ def score(name: str, actual: Any, prediction: Any, options: Mapping[str, Any]) -
             left = left.astype(np.float64) if name != "log_loss" else left
             right = right.astype(np.float64)
         except (TypeError, ValueError) as error:
-            raise DataError(f"{name} needs numbers: {error}", hint="CAST the columns, or take accuracy") from error
+            raise DataError(
+                f"{name} needs numbers: {error}", hint="CAST the columns, or take accuracy"
+            ) from error
     else:
         left, right = _labels(left), _labels(right)
     if name in _AVERAGED:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mindsql_grammar as grammar
-
 from mindsql.engine import Option
 from mindsql.errors import StatementError, UnknownNameError
 
@@ -40,14 +39,20 @@ def check(
         UnknownNameError: An unknown option.
         StatementError: A value of the wrong type, a missing required option, one given twice under two names.
     """
-    pairs = [(key, value, None) for key, value in given.items()] if isinstance(given, Mapping) else list(given)
+    pairs = (
+        [(key, value, None) for key, value in given.items()] if isinstance(given, Mapping) else list(given)
+    )
     known = {name.casefold(): option for option in options for name in (option.name, *option.aliases)}
     result: dict[str, Any] = {}
     for key, value, span in pairs:
         option = known.get(key.casefold())
         if option is None:
             raise UnknownNameError.of(
-                f"option of {what}:", key, [o.name for o in options], span=span, hint=None if options else "it takes none"
+                f"option of {what}:",
+                key,
+                [o.name for o in options],
+                span=span,
+                hint=None if options else "it takes none",
             )
         if option.name in result:
             raise StatementError(f'the option "{option.name}" is given twice', span=span)
@@ -58,7 +63,8 @@ def check(
         if option.required:
             raise StatementError(
                 f'{what} needs the option "{option.name}"',
-                hint=f"USING {option.name} = …" + (f"   ({option.description})" if option.description else ""),
+                hint=f"USING {option.name} = …"
+                + (f"   ({option.description})" if option.description else ""),
             )
         if option.default is not None:
             result[option.name] = option.default
@@ -91,12 +97,15 @@ def typed(option: Option, value: Any, span: tuple[int, int] | None = None) -> An
             hint="it is one of: " + ", ".join(repr(choice) for choice in option.choices),
             span=span,
         )
+    low, high = option.minimum, option.maximum
     for bound, wrong, word in (
-        (option.minimum, lambda b: value < b, "at least"),
-        (option.maximum, lambda b: value > b, "at most"),
+        (low, low is not None and value < low, "at least"),
+        (high, high is not None and value > high, "at most"),
     ):
-        if bound is not None and wrong(bound):
-            raise StatementError(f'the option "{option.name}" must be {word} {bound:g}, not {value!r}', span=span)
+        if wrong:
+            raise StatementError(
+                f'the option "{option.name}" must be {word} {bound:g}, not {value!r}', span=span
+            )
     return value
 
 

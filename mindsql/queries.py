@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
-
 from mindsql import database
 from mindsql.batches import Batches
 from mindsql.binder import Binder
@@ -116,7 +115,9 @@ def answer(session: Session, plan: Plan, parameters: Mapping[str, Any], work: Wo
     return Result(raw=given.raw, kind=kind, streams=given.streams, close=work.close)
 
 
-def rows(session: Session, query: grammar.Query, parameters: Mapping[str, Any], work: Work) -> tuple[pa.Table, Schema]:
+def rows(
+    session: Session, query: grammar.Query, parameters: Mapping[str, Any], work: Work
+) -> tuple[pa.Table, Schema]:
     """All rows of a query, ours or DuckDB's, with DuckDB's types."""
     made = prepare(session, query, None, parameters)
     if made is None:
@@ -150,7 +151,7 @@ def load(session: Session, model: BoundModel) -> LoadedModel:
                 files[name] = content
         if not files and version.digest and version.summary.get("files"):
             raise CatalogError(
-                f'the stored files of {version.model}.{version.number} are missing',
+                f"the stored files of {version.model}.{version.number} are missing",
                 hint=f"RETRAIN {version.model}, or restore the database file from a copy",
             )
         storage = Storage(info={"name": version.model, "version": version.number, "target": version.target})
@@ -195,7 +196,9 @@ def engine_args(target: str, using: Mapping[str, Any], settings: Mapping[str, An
 
 def _predict_params(session: Session, model: BoundModel, given: Mapping[str, Any]) -> Mapping[str, Any]:
     cls: type[Engine] = session.registry.load(model.version.handler)
-    checked = check(given, cls.predict_options, f'SELECT … USING for the model "{model.name}"') if given else {}
+    checked = (
+        check(given, cls.predict_options, f'SELECT … USING for the model "{model.name}"') if given else {}
+    )
     if checked.get("trusted") and not session.settings.trusted:
         raise StatementError("trusted = true is for the owner of a local connection")
     return open_sealed(checked)

@@ -7,9 +7,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
 from mindsql import database
+from mindsql.batches import Batches
 from mindsql.database import Raw
 from mindsql.errors import InterfaceError
-from mindsql.batches import Batches
 from mindsql.schema import Schema
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Result:
         self._closed = False
         self._rows: Iterator[tuple[Any, ...]] | None = None
 
-    # What it is -----------------------------------------------------------------------------------------------------
+    # What it is -------------------------------------------------------------------------------------------
 
     @property
     def schema(self) -> Schema:
@@ -86,7 +86,7 @@ class Result:
         """PEP 249: rows changed, -1 when that is not known."""
         return self._raw.rowcount if self._raw is not None and self.kind == "count" else -1
 
-    # Rows -----------------------------------------------------------------------------------------------------------
+    # Rows -------------------------------------------------------------------------------------------------
 
     def fetchone(self) -> tuple[Any, ...] | None:
         """The next row, None after the last."""
@@ -132,7 +132,7 @@ class Result:
             self._rows = _tuples(batches) if batches is not None else iter(())
         return self._rows
 
-    # Whole results ----------------------------------------------------------------------------------------------------
+    # Whole results ----------------------------------------------------------------------------------------
 
     def reader(self, batch_rows: int = _BATCH_ROWS) -> pa.RecordBatchReader:
         """The rows as a stream of Arrow batches."""
@@ -169,7 +169,8 @@ class Result:
                 return self._raw.df()
             except database.FAILED as error:
                 raise self._cause(error) from error
-        return self.arrow().to_pandas(date_as_object=False)
+        frame: pd.DataFrame = self.arrow().to_pandas(date_as_object=False)
+        return frame
 
     def pl(self) -> pl.DataFrame:
         """All rows as a polars DataFrame. Raises InterfaceError when polars is not installed."""

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 Family: TypeAlias = Literal["number", "boolean", "text", "time", "binary", "nested", "other"]
 
 _INTEGERS = frozenset(
-    "TINYINT SMALLINT INTEGER BIGINT HUGEINT UTINYINT USMALLINT UINTEGER UBIGINT UHUGEINT".split()
+    ["TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"]
 )
 _FAMILIES: dict[str, Family] = {
     **{name: "number" for name in _INTEGERS},

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 
@@ -174,7 +174,6 @@ class Settings:
     """Say what statements without rows did, as a REPL does."""
 
 
-@dataclass
 class Runner:
     """Runs statements on a connection.
 
@@ -185,10 +184,18 @@ class Runner:
         log: Takes what is neither rows nor errors: the echo, what a statement did, times.
     """
 
-    connection: Connection
-    settings: Settings
-    out: TextIO = field(default_factory=lambda: sys.stdout)
-    log: Callable[[str], None] = notice
+    def __init__(
+        self,
+        connection: Connection,
+        settings: Settings,
+        *,
+        out: TextIO | None = None,
+        log: Callable[[str], None] = notice,
+    ) -> None:
+        self.connection = connection
+        self.settings = settings
+        self.out = out if out is not None else sys.stdout
+        self.log = log
 
     def run(self, text: str, name: str | None = None) -> int:
         """Run all statements of a text.

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import mindsql_grammar as grammar
-
 from mindsql.errors import CatalogError, StatementError
 
 KEY_VARIABLE = "MINDSQL_KEY"
@@ -87,7 +86,8 @@ def _decrypt(token: str) -> str:
     from cryptography.fernet import InvalidToken
 
     try:
-        return _cipher().decrypt(token.encode()).decode()
+        clear: bytes = _cipher().decrypt(token.encode())
+        return clear.decode()
     except InvalidToken as error:
         raise CatalogError(
             "a stored secret cannot be decrypted: this key did not encrypt it",

@@ -83,7 +83,7 @@ class Session:
         self._pattern = (Snapshot(), name_pattern(()))
         shared.sessions += 1
 
-    # Catalog --------------------------------------------------------------------------------------------------------
+    # Catalog ----------------------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
         """The catalog as this session's transaction sees it."""
@@ -147,7 +147,7 @@ class Session:
                 self.plans.clear()
             self._changed = False
 
-    # Connections ------------------------------------------------------------------------------------------------------
+    # Connections ------------------------------------------------------------------------------------------
 
     def cursor(self) -> Raw:
         """Another DuckDB connection that has been told the same SET, USE and PRAGMA."""
@@ -178,7 +178,7 @@ class Session:
         )
         return bool(found)
 
-    # Sources ------------------------------------------------------------------------------------------------------------
+    # Sources ----------------------------------------------------------------------------------------------
 
     def source(self, name: str) -> Source:
         """An open source. Raises UnknownNameError, SourceError."""
@@ -216,5 +216,3 @@ class Session:
             if self.shared.models is not None:
                 self.shared.models.clear()
             self.database.close()
-
-

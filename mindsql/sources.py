@@ -69,7 +69,9 @@ class DuckDBFile:
         path = Path(parameters["path"])
         if path.is_dir():
             raise SourceError(f'"{path}" is a folder', hint="ENGINE = 'files'")
-        attached = database.rows(raw, f"SELECT 1 FROM duckdb_databases() WHERE database_name = {literal(name)}")
+        attached = database.rows(
+            raw, f"SELECT 1 FROM duckdb_databases() WHERE database_name = {literal(name)}"
+        )
         if not attached:
             if parameters["read_only"] and not path.exists():
                 raise SourceError(f'the file "{path}" does not exist')
@@ -190,7 +192,8 @@ class Files:
         for name, path in self._files().items():
             reader = _READERS[path.suffix.casefold()]
             database.run(
-                raw, f"CREATE OR REPLACE TEMP VIEW {quote(name)} AS SELECT * FROM {reader}({literal(str(path))})"
+                raw,
+                f"CREATE OR REPLACE TEMP VIEW {quote(name)} AS SELECT * FROM {reader}({literal(str(path))})",
             )
         return raw
 
@@ -215,7 +218,9 @@ def check_parameters(engine: str, parameters: Mapping[str, Any]) -> dict[str, An
     return check(parameters, _OPTIONS[engine.casefold()], f"ENGINE = '{engine}'")
 
 
-def open_source(entry: SourceEntry, parameters: Mapping[str, Any], raw: Raw, cursor: Callable[[], Raw]) -> Source:
+def open_source(
+    entry: SourceEntry, parameters: Mapping[str, Any], raw: Raw, cursor: Callable[[], Raw]
+) -> Source:
     """Open a source. Raises SourceError."""
     engine = entry.engine.casefold()
     path = parameters.get("path")
@@ -226,4 +231,6 @@ def open_source(entry: SourceEntry, parameters: Mapping[str, Any], raw: Raw, cur
     except (SourceError, StatementError):
         raise
     except MindSQLError as error:
-        raise SourceError(f'the database "{entry.name}" cannot be opened: {error.message}', hint=error.hint) from error
+        raise SourceError(
+            f'the database "{entry.name}" cannot be opened: {error.message}', hint=error.hint
+        ) from error

@@ -24,15 +24,45 @@ _OURS = re.compile(
     )""",
     re.I | re.X | re.S,
 )
-_OUR_WORDS = frozenset("CREATE DROP RETRAIN FINETUNE EVALUATE USE SHOW DESCRIBE DESC SET".split())
-_SYSTEM = r"(?:information_schema\s*\.\s*(?:models\w*|predictors|ml_engines|handler\w*|projects|databases|views|model_columns))"
+_OUR_WORDS = frozenset(
+    ["CREATE", "DROP", "RETRAIN", "FINETUNE", "EVALUATE", "USE", "SHOW", "DESCRIBE", "DESC", "SET"]
+)
+_SYSTEM = (
+    r"(?:information_schema\s*\.\s*"
+    r"(?:models\w*|predictors|ml_engines|handler\w*|projects|databases|views|model_columns))"
+)
 
-TRANSACTION_WORDS = {"BEGIN": True, "START": True, "COMMIT": False, "END": False, "ROLLBACK": False, "ABORT": False}
+TRANSACTION_WORDS = {
+    "BEGIN": True,
+    "START": True,
+    "COMMIT": False,
+    "END": False,
+    "ROLLBACK": False,
+    "ABORT": False,
+}
 """Leading word → whether a transaction is open afterwards."""
 SESSION_WORDS = frozenset({"SET", "RESET", "PRAGMA", "USE"})
 """Leading words of statements that change the session, and must be said to its other cursors too."""
 READING_WORDS = frozenset(
-    "SELECT WITH FROM VALUES TABLE INSERT UPDATE DELETE MERGE COPY EXPLAIN DESCRIBE DESC SHOW SUMMARIZE PIVOT UNPIVOT".split()
+    [
+        "SELECT",
+        "WITH",
+        "FROM",
+        "VALUES",
+        "TABLE",
+        "INSERT",
+        "UPDATE",
+        "DELETE",
+        "MERGE",
+        "COPY",
+        "EXPLAIN",
+        "DESCRIBE",
+        "DESC",
+        "SHOW",
+        "SUMMARIZE",
+        "PIVOT",
+        "UNPIVOT",
+    ]
 )
 """Leading words of statements that leave the shape of tables alone."""
 

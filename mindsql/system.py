@@ -16,7 +16,9 @@ TABLES = ("models", "models_versions", "predictors", "ml_engines", "handlers", "
 """Tables of `information_schema` that are ours; those that DuckDB has too (`tables`, `columns`) stay DuckDB's."""
 
 
-def system_table(schema: str, name: str, snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str | None:
+def system_table(
+    schema: str, name: str, snapshot: Snapshot, catalog: Catalog, registry: Registry
+) -> str | None:
     """The query that a system table stands for, or None when the name means something else.
 
     Args:
@@ -191,13 +193,19 @@ def _projects(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
 
 
 def _databases(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
-    columns = [("name", "VARCHAR"), ("type", "VARCHAR"), ("engine", "VARCHAR"), ("connection_data", "VARCHAR")]
+    columns = [
+        ("name", "VARCHAR"),
+        ("type", "VARCHAR"),
+        ("engine", "VARCHAR"),
+        ("connection_data", "VARCHAR"),
+    ]
     rows: list[tuple[Any, ...]] = [(name, "project", "mindsql", "{}") for name in snapshot.projects]
     rows += [(s.name, "data", s.engine, _json(dict(s.parameters))) for s in snapshot.sources]
     known = ", ".join(literal(s.name) for s in snapshot.sources) or "''"
     return (
         f"{values(columns, rows)} UNION ALL SELECT database_name, 'data', 'duckdb', "
-        f"json_object('path', path)::VARCHAR FROM duckdb_databases() WHERE NOT internal AND database_name NOT IN ({known})"
+        "json_object('path', path)::VARCHAR FROM duckdb_databases() "
+        f"WHERE NOT internal AND database_name NOT IN ({known})"
     )
 
 

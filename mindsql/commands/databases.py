@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
-
 from mindsql import database
 from mindsql.catalog import DEFAULT_PROJECT, EngineEntry, SourceEntry
 from mindsql.commands import models, views
@@ -35,9 +34,7 @@ def create_engine(
             f'the engine "{statement.name}" exists already', hint=f"DROP ML_ENGINE {statement.name} first"
         )
     cls = session.registry.load(statement.handler)
-    given = [
-        (o.key, _value(o.value, parameters), (o.span.start, o.span.end)) for o in statement.options
-    ]
+    given = [(o.key, _value(o.value, parameters), (o.span.start, o.span.end)) for o in statement.options]
     options = check(given, cls.engine_options, f'the handler "{statement.handler}"')
     secret = {option.name for option in cls.engine_options if option.secret}
     stored = seal(options, lambda name: name in secret)
@@ -87,7 +84,8 @@ def create_database(
         raise CatalogError(f'a project named "{statement.name}" exists already', hint="choose another name")
     raw = session.raw
     if existing is None and database.rows(
-        raw, f"SELECT 1 FROM duckdb_databases() WHERE lower(database_name) = lower({database.literal(statement.name)})"
+        raw,
+        f"SELECT 1 FROM duckdb_databases() WHERE lower(database_name) = lower({database.literal(statement.name)})",
     ):
         raise CatalogError(f'DuckDB has a database named "{statement.name}" open', hint="choose another name")
     given = {key: _value(value, parameters) for key, value in statement.parameters.items()}
@@ -132,7 +130,9 @@ def use(session: Session, statement: grammar.Use, parameters: Mapping[str, Any],
     return None
 
 
-def drop(session: Session, statement: grammar.Drop, parameters: Mapping[str, Any], work: Work) -> Result | None:
+def drop(
+    session: Session, statement: grammar.Drop, parameters: Mapping[str, Any], work: Work
+) -> Result | None:
     """DROP MODEL, ML_ENGINE, PROJECT, DATABASE or VIEW."""
     if statement.kind == "model":
         return models.drop(session, statement)
@@ -151,11 +151,17 @@ def _drop_engine(session: Session, name: str, if_exists: bool) -> Result:
         if if_exists:
             return done(f'there is no engine "{name}"')
         if name in session.registry:
-            raise StatementError(f'"{name}" is a handler, and comes with its package', hint="pip uninstall that package")
+            raise StatementError(
+                f'"{name}" is a handler, and comes with its package', hint="pip uninstall that package"
+            )
         raise UnknownNameError.of("engine", name, [e.name for e in snapshot.engines])
-    users = sorted({m.name for m in snapshot.models for v in m.versions if v.engine.casefold() == name.casefold()})
+    users = sorted(
+        {m.name for m in snapshot.models for v in m.versions if v.engine.casefold() == name.casefold()}
+    )
     if users:
-        raise CatalogError(f'the engine "{name}" is used by: {", ".join(users)}', hint="drop these models first")
+        raise CatalogError(
+            f'the engine "{name}" is used by: {", ".join(users)}', hint="drop these models first"
+        )
     with session.writing() as catalog:
         catalog.drop_engine(name)
     return done(f'the engine "{name}" is dropped')
@@ -173,7 +179,9 @@ def _drop_project(session: Session, name: str, if_exists: bool) -> Result:
     held = [m.name for m in snapshot.models if m.project == project]
     held += [v.name for v in snapshot.views if v.project == project]
     if held:
-        raise CatalogError(f'the project "{project}" is not empty: {", ".join(held)}', hint="drop these first")
+        raise CatalogError(
+            f'the project "{project}" is not empty: {", ".join(held)}', hint="drop these first"
+        )
     with session.writing() as catalog:
         catalog.drop_project(project)
     if session.project == project:

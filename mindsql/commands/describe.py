@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
-
 from mindsql import queries
 from mindsql.bound import BoundModel
 from mindsql.catalog import DEFAULT_PROJECT, Model, Version
@@ -41,8 +40,13 @@ def describe(
     if statement.kind == "ml_engine":
         entry = snapshot.engine(name)
         if entry is None and name not in session.registry:
-            raise UnknownNameError.of("engine", name, [e.name for e in snapshot.engines] + session.registry.names())
-        rows = [("name", entry.name if entry else name), ("handler", entry.handler if entry else name)]
+            raise UnknownNameError.of(
+                "engine", name, [e.name for e in snapshot.engines] + session.registry.names()
+            )
+        rows: list[tuple[str, str | None]] = [
+            ("name", entry.name if entry else name),
+            ("handler", entry.handler if entry else name),
+        ]
         rows += [(key, _text(masked(value))) for key, value in (entry.options.items() if entry else ())]
         return table(_PROPERTIES, rows)
     if statement.kind == "handler":
@@ -144,7 +148,10 @@ def _properties(model: Model, version: Version, attributes: list[str]) -> list[t
         ("using", json.dumps(masked(dict(version.options)), ensure_ascii=False) if version.options else None),
         ("tag", version.tag),
         ("error", version.error),
-        ("created_at", version.created_at.isoformat(sep=" ", timespec="seconds") if version.created_at else None),
+        (
+            "created_at",
+            version.created_at.isoformat(sep=" ", timespec="seconds") if version.created_at else None,
+        ),
         ("training_seconds", _text(version.seconds)),
         ("libraries", ", ".join(f"{name} {number}" for name, number in version.libraries.items())),
         *(("note", note) for note in summary.get("notes", ())),

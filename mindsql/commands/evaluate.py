@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
-
 from mindsql import metrics, queries
 from mindsql.catalog import DEFAULT_PROJECT
 from mindsql.commands import names
 from mindsql.commands.answers import table
+from mindsql.engine import Option
 from mindsql.errors import DataError, StatementError, UnknownNameError
+from mindsql.options import typed
 from mindsql.result import Result
 from mindsql.work import Work
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from mindsql.session import Session
 
-_DECIMALS = "n_decimals"
+_DECIMALS = Option("n_decimals", "integer", minimum=0, description="digits after the point")
 
 
 def evaluate(
@@ -52,7 +53,7 @@ def _metric(
             hint=f"EVALUATE {statement.name[-1]} FROM (SELECT … AS actual, … AS prediction FROM …)",
         )
     options = {option.key.casefold(): option.value for option in statement.options}
-    decimals = options.pop(_DECIMALS, None)
+    decimals = options.pop(_DECIMALS.name, None)
     data = _rows(session, statement.rows, parameters, work)
     folded = {name.casefold(): name for name in data.column_names}
     for wanted in ("actual", "prediction"):
@@ -71,7 +72,7 @@ def _metric(
         raise DataError("the query of EVALUATE gives no rows")
     value = metrics.score(metric, actual.to_pylist(), prediction.to_pylist(), options)
     if decimals is not None:
-        value = round(value, int(decimals))
+        value = round(value, typed(_DECIMALS, decimals))
     return table([(statement.name[-1], "DOUBLE")], [(value,)])
 
 
@@ -101,7 +102,9 @@ def _model(
         )
     work.check()
     if summary.get("task") not in ("regression", "classification"):
-        raise StatementError(f'the model "{model.name}" has no task with a score: its task is {summary.get("task")}')
+        raise StatementError(
+            f'the model "{model.name}" has no task with a score: its task is {summary.get("task")}'
+        )
     target = grammar.quote(version.target)
     output = grammar.quote(version.outputs[0].name)
     rows = statement.rows

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
-
 from mindsql import queries
 from mindsql.commands.answers import table
 from mindsql.errors import StatementError
@@ -29,7 +28,8 @@ def explain(
         if isinstance(query, grammar.DuckDB):
             return None
         raise StatementError(
-            "EXPLAIN shows the plan of a query", hint="EXPLAIN SELECT …; a CREATE MODEL's own query can be explained"
+            "EXPLAIN shows the plan of a query",
+            hint="EXPLAIN SELECT …; a CREATE MODEL's own query can be explained",
         )
     plan = queries.prepare(session, query, None, parameters)
     if plan is None:

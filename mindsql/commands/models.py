@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
-
 from mindsql.catalog import Catalog, Version
 from mindsql.commands import names
 from mindsql.commands.answers import done, table
@@ -50,7 +49,8 @@ def create(
         raise CatalogError(f'"{name}" is a view', hint="choose another name")
     if session.is_table(name):
         raise CatalogError(
-            f'a table or view named "{name}" exists already, and would hide the model', hint="choose another name"
+            f'a table or view named "{name}" exists already, and would hide the model',
+            hint="choose another name",
         )
     _check_writable(session)
     engine, handler, cls, options, sealed, every = read_options(session, statement.options, parameters)
@@ -93,12 +93,16 @@ def create(
     return _row(train(session, recipe, work, number, finish))
 
 
-def retrain(session: Session, statement: grammar.Retrain, parameters: Mapping[str, Any], work: Work) -> Result:
+def retrain(
+    session: Session, statement: grammar.Retrain, parameters: Mapping[str, Any], work: Work
+) -> Result:
     """RETRAIN: a new version from the stored query or a new one, with options merged over the old."""
     return _new_version(session, statement.name, statement.rows, statement.options, parameters, work, False)
 
 
-def finetune(session: Session, statement: grammar.Finetune, parameters: Mapping[str, Any], work: Work) -> Result:
+def finetune(
+    session: Session, statement: grammar.Finetune, parameters: Mapping[str, Any], work: Work
+) -> Result:
     """FINETUNE: a new version that continues the active one on new rows only."""
     return _new_version(session, statement.name, statement.rows, statement.options, parameters, work, True)
 

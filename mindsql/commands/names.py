@@ -34,5 +34,7 @@ def model(session: Session, name: tuple[str, ...]) -> Model:
         found = snapshot.model(DEFAULT_PROJECT, short)
     if found is None:
         known = [m.name for m in snapshot.models]
-        raise UnknownNameError.of("model", ".".join(name), known, hint=None if known else "there are no models yet")
+        raise UnknownNameError.of(
+            "model", ".".join(name), known, hint=None if known else "there are no models yet"
+        )
     return found

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
-
 from mindsql import database
 from mindsql.binder.tree import generate
 from mindsql.catalog import Snapshot
@@ -23,12 +22,16 @@ _SYSTEM = ("models", "ml_engines", "handlers", "databases", "projects", "views")
 _OF_PROJECT = ("models", "views")
 
 
-def show(session: Session, statement: grammar.Show, parameters: Mapping[str, Any], work: Work) -> Result | None:
+def show(
+    session: Session, statement: grammar.Show, parameters: Mapping[str, Any], work: Work
+) -> Result | None:
     """SHOW MODELS, ML_ENGINES, HANDLERS, DATABASES, PROJECTS, TABLES, VIEWS."""
     snapshot = session.snapshot()
     terms: list[str] = []
     if statement.what in _SYSTEM:
-        query = system_table("information_schema", statement.what, snapshot, session.catalog, session.registry)
+        query = system_table(
+            "information_schema", statement.what, snapshot, session.catalog, session.registry
+        )
         assert query is not None
         if statement.source is not None:
             terms.append(f"project = {literal(_project(snapshot, '.'.join(statement.source)))}")
@@ -70,7 +73,8 @@ def _tables(session: Session, snapshot: Snapshot, place: str | None) -> str:
     if place is not None:
         parts = place.split(".")
         known = database.rows(
-            session.raw, "SELECT database_name FROM duckdb_databases() UNION SELECT schema_name FROM duckdb_schemas()"
+            session.raw,
+            "SELECT database_name FROM duckdb_databases() UNION SELECT schema_name FROM duckdb_schemas()",
         )
         if parts[-1] not in {name for (name,) in known}:
             raise UnknownNameError.of(
@@ -78,7 +82,7 @@ def _tables(session: Session, snapshot: Snapshot, place: str | None) -> str:
                 place,
                 [*snapshot.projects, *(s.name for s in snapshot.sources), *(name for (name,) in known)],
             )
-        where = f"(table_schema = {literal(parts[-1])} OR table_catalog = {literal(parts[-1])}) AND table_schema <> 'mindsql'"
-    return (
-        f"{values(columns, rows)} UNION ALL SELECT table_name, table_type FROM information_schema.tables WHERE {where}"
-    )
+        here = literal(parts[-1])
+        where = f"(table_schema = {here} OR table_catalog = {here}) AND table_schema <> 'mindsql'"
+    tables = f"SELECT table_name, table_type FROM information_schema.tables WHERE {where}"
+    return f"{values(columns, rows)} UNION ALL {tables}"

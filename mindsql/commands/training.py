@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
-
 from mindsql import queries
 from mindsql.catalog import Version
 from mindsql.engine import Engine, Option, Storage, Summary
@@ -93,7 +92,8 @@ def read_options(
     every = check(common, _EVERY_MODEL, "a model")
     if every.get("join_learn_process") is False:
         raise StatementError(
-            "training in the background needs the server", hint="leave join_learn_process out, or set it to true"
+            "training in the background needs the server",
+            hint="leave join_learn_process out, or set it to true",
         )
     engine = every.get("engine") or (base.engine if base is not None else DEFAULT_ENGINE)
     entry_ = session.snapshot().engine(engine)
@@ -102,7 +102,9 @@ def read_options(
         known = [*session.registry.names(), *(e.name for e in session.snapshot().engines)]
         raise UnknownNameError.of("engine", engine, known)
     cls = session.registry.load(handler)
-    merged: dict[str, Any] = dict(open_sealed(base.options)) if base is not None and base.engine == engine else {}
+    merged: dict[str, Any] = (
+        dict(open_sealed(base.options)) if base is not None and base.engine == engine else {}
+    )
     merged.update({key: value for key, value, _ in own})
     with border(engine, "options"):
         known_options = cls.options_for(merged)
@@ -119,7 +121,10 @@ def read_options(
     stored = {key: value for key, value in checked.items() if key in _given_names(known_options, merged)}
     base_sealed = dict(base.options) if base is not None and base.engine == engine else {}
     fresh = {key: value for key, value in stored.items() if key not in base_sealed or key.casefold() in spans}
-    sealed = {**{k: v for k, v in base_sealed.items() if k in stored}, **seal(fresh, lambda key: key in secret)}
+    sealed = {
+        **{k: v for k, v in base_sealed.items() if k in stored},
+        **seal(fresh, lambda key: key in secret),
+    }
     return engine, handler, cls, open_sealed(checked), sealed, every
 
 
@@ -171,7 +176,8 @@ def check_data(recipe: Recipe) -> None:
     if recipe.data is None:
         if capabilities.needs_training_data:
             raise StatementError(
-                f'the engine "{recipe.engine}" needs rows to train on', hint="CREATE MODEL … FROM (SELECT …) PREDICT …"
+                f'the engine "{recipe.engine}" needs rows to train on',
+                hint="CREATE MODEL … FROM (SELECT …) PREDICT …",
             )
         return
     target = recipe.schema.find(recipe.target)
@@ -180,10 +186,13 @@ def check_data(recipe: Recipe) -> None:
     if target is not None:
         recipe.target = target.name
     if recipe.data.num_rows == 0:
-        raise StatementError("the training query gives no rows", hint="look at what it gives: run it by itself")
+        raise StatementError(
+            "the training query gives no rows", hint="look at what it gives: run it by itself"
+        )
     if len(recipe.schema.without(recipe.target)) == 0:
         raise StatementError(
-            f'the training query gives no column beside "{recipe.target}"', hint="select the columns to predict from"
+            f'the training query gives no column beside "{recipe.target}"',
+            hint="select the columns to predict from",
         )
 
 
@@ -271,8 +280,15 @@ def _call_engine(
     """Run the engine's `create` or `update`. Returns its files and its summary as JSON."""
     begin = time.monotonic()
     storage = Storage(
-        info={"name": recipe.name, "project": recipe.project, "target": recipe.target, "using": recipe.options},
-        progress=lambda current, total, phase: work.tell(phase or "training", current, total or None, "steps", begin),
+        info={
+            "name": recipe.name,
+            "project": recipe.project,
+            "target": recipe.target,
+            "using": recipe.options,
+        },
+        progress=lambda current, total, phase: work.tell(
+            phase or "training", current, total or None, "steps", begin
+        ),
     )
     keywords: dict[str, Any] = {}
     if base is not None:
@@ -292,7 +308,9 @@ def _call_engine(
     def call() -> tuple[dict[str, bytes], Summary]:
         with border(recipe.engine, recipe.name):
             engine = recipe.cls(
-                model_storage=storage, engine_storage=queries.engine_storage(session, recipe.engine), **keywords
+                model_storage=storage,
+                engine_storage=queries.engine_storage(session, recipe.engine),
+                **keywords,
             )
             if base is None:
                 engine.create(recipe.target, frame, args)
@@ -327,7 +345,9 @@ def _call_engine(
     }
 
 
-def _plain_summary(engine: Engine, recipe: Recipe, frame: Any, args: dict[str, Any], storage: Storage) -> Summary:
+def _plain_summary(
+    engine: Engine, recipe: Recipe, frame: Any, args: dict[str, Any], storage: Storage
+) -> Summary:
     """For an engine that says nothing of itself: inputs from the rows, outputs from a trial prediction."""
     target = recipe.schema.find(recipe.target) or Column(recipe.target, "VARCHAR")
     if frame is None:
@@ -335,12 +355,14 @@ def _plain_summary(engine: Engine, recipe: Recipe, frame: Any, args: dict[str, A
         if not columns:
             raise EngineError(
                 f'the engine "{recipe.engine}" does not say which inputs its model takes',
-                hint="an engine that needs no rows implements summary(), or calls model_storage.columns_set({name: type})",
+                hint="an engine that needs no rows implements summary(), or calls model_storage.columns_set",
             )
         return Summary(Schema.of(columns.items()).without(recipe.target), Schema([target]))
     inputs = recipe.schema.without(recipe.target)
     trial = frame[inputs.names].head(_TRIAL_ROWS)
-    outputs = trial_outputs(engine, target, trial, {**args, "predict_params": {}}, (recipe.engine, recipe.name))
+    outputs = trial_outputs(
+        engine, target, trial, {**args, "predict_params": {}}, (recipe.engine, recipe.name)
+    )
     return Summary(inputs, outputs, rows=len(frame))
 
 

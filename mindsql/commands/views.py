@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
-
 from mindsql import queries
 from mindsql.catalog import View
 from mindsql.commands import names

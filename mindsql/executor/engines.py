@@ -174,7 +174,8 @@ class LoadedModel:
             return array.cast(target)
         except pa.ArrowException as error:
             raise DataError(
-                f'a value does not fit the input "{item.name}" {item.type} of the model "{self.version.model}": {error}',
+                f'a value does not fit the input "{item.name}" {item.type} of the model '
+                f'"{self.version.model}": {error}',
                 hint=f'ON {self.version.model}.{item.name} = TRY_CAST(… AS {item.type})',
             ) from error
 

@@ -1,6 +1,6 @@
 """Owns the run: the sides of each case in turn (A B A B …), and the table of ratios.
 
-    python -m tests.benchmarks [--rows 1000000] [--runs 5] [--only join]
+python -m tests.benchmarks [--rows 1000000] [--runs 5] [--only join]
 """
 
 from __future__ import annotations
@@ -77,17 +77,26 @@ def main() -> None:
         for what, ours, hand, case, goal, memory_goal in CASES:
             if args.only not in what:
                 continue
-            pairs = [(side(ours, case, table, folder), side(hand, case, table, folder)) for _ in range(args.runs)]
-            note = f"{statistics.median(a['seconds'] for a, _ in pairs) * 1e3:.2f} ms, {statistics.median(b['seconds'] for _, b in pairs) * 1e3:.2f} ms"  # fmt: skip
+            pairs = [
+                (side(ours, case, table, folder), side(hand, case, table, folder)) for _ in range(args.runs)
+            ]
+            ours_ms, hand_ms = (
+                1e3 * statistics.median(pair[index]["seconds"] for pair in pairs) for index in (0, 1)
+            )
+            note = f"{ours_ms:.2f} ms, {hand_ms:.2f} ms"
             show(f"{what}: time", [a["seconds"] / b["seconds"] for a, b in pairs], goal, note)
             if memory_goal is not None:
                 note = f"{pairs[0][0]['peak_mb']:.0f} MB, {pairs[0][1]['peak_mb']:.0f} MB"
-                show(f"{what}: peak memory", [a["peak_mb"] / b["peak_mb"] for a, b in pairs], memory_goal, note)
+                show(
+                    f"{what}: peak memory", [a["peak_mb"] / b["peak_mb"] for a, b in pairs], memory_goal, note
+                )
         if args.only in "memory, ten times the rows":
             large = folder / "large.duckdb"
             make_table(large, 10 * args.rows)
             few, many = side("join_ours", "linear", table, folder), side("join_ours", "linear", large, folder)
-            note = f"{many['peak_mb']:.0f} MB at {10 * args.rows} rows, {few['peak_mb']:.0f} MB at {args.rows}"
+            note = (
+                f"{many['peak_mb']:.0f} MB at {10 * args.rows} rows, {few['peak_mb']:.0f} MB at {args.rows}"
+            )
             show("memory, ten times the rows", [many["peak_mb"] / few["peak_mb"]], 1.3, note)
         if args.only in "start of the command line":
             raw = [sys.executable, "-c", "import duckdb; duckdb.sql('select 1').fetchall()"]

@@ -55,9 +55,7 @@ def fit_pipelines(table: Path, folder: Path, rows: int = 20_000) -> None:
 
     models = {
         "linear": make_pipeline(linear(), Ridge()),
-        "forest": make_pipeline(
-            ordinal(), RandomForestRegressor(50, max_depth=10, random_state=0, n_jobs=2)
-        ),
+        "forest": make_pipeline(ordinal(), RandomForestRegressor(50, max_depth=10, random_state=0, n_jobs=2)),
         "boosting": make_pipeline(ordinal(), HistGradientBoostingRegressor(max_iter=100, random_state=0)),
     }
     for name, model in models.items():

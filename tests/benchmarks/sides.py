@@ -1,6 +1,6 @@
 """Owns the two sides of each comparison, each run in a process of its own: it prints seconds and peak memory as JSON.
 
-    python -m tests.benchmarks.sides SIDE CASE TABLE FOLDER
+python -m tests.benchmarks.sides SIDE CASE TABLE FOLDER
 """
 
 from __future__ import annotations
@@ -15,7 +15,18 @@ from pathlib import Path
 from tests.benchmarks.data import FEATURES
 
 QUERY = "SELECT c2, avg(m.y) AS y FROM t JOIN m GROUP BY c2 ORDER BY c2"
-ROW = {"n0": 0.5, "n1": 500.0, "n2": 5000, "n3": 500.0, "n4": 8.0, "n5": 10, "c0": "g1", "c1": "city 7", "c2": "low", "c3": "k3"}  # fmt: skip
+ROW = {
+    "n0": 0.5,
+    "n1": 500.0,
+    "n2": 5000,
+    "n3": 500.0,
+    "n4": 8.0,
+    "n5": 10,
+    "c0": "g1",
+    "c1": "city 7",
+    "c2": "low",
+    "c3": "k3",
+}
 
 
 def timed(call: Callable[[], object], repeat: int = 1) -> float:
@@ -127,9 +138,7 @@ def _registered(case: str, table: Path, folder: Path):  # type: ignore[no-untype
     con = mindsql.connect()
     con.execute(f"ATTACH '{table}' AS d (READ_ONLY)")
     con.execute("USE d")
-    con.execute(
-        f"CREATE MODEL m PREDICT y USING path = '{folder / (case + '.joblib')}', trusted = true"
-    )
+    con.execute(f"CREATE MODEL m PREDICT y USING path = '{folder / (case + '.joblib')}', trusted = true")
     con.execute("SELECT y FROM m WHERE n0 = 1 AND n1 = 1 AND n2 = 1 AND n3 = 1 AND n4 = 1 AND n5 = 1 "
                 "AND c0 = 'g1' AND c1 = 'city 1' AND c2 = 'low' AND c3 = 'k1'").fetchall()  # fmt: skip
     return con

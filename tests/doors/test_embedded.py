@@ -87,7 +87,7 @@ def test_pandas_read_sql(con):
 def test_local_frames_by_name(con):
     train(con)
     frame = pd.DataFrame({"x": [5, 6]})
-    arrow = pa.table({"x": [7]})
+    arrow = pa.table({"x": [7]})  # noqa: F841 - the statement below names it
     assert con.execute("SELECT f.x, m.y FROM frame AS f JOIN m").fetchall() == [(5, 9.0), (6, 9.0)]
     assert con.execute("SELECT count(*) FROM arrow JOIN m WHERE m.y > 1").fetchall() == [(1,)]
     frame = pd.DataFrame({"x": [1]})
