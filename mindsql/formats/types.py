@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 _NESTED = frozenset({"STRUCT", "MAP", "UNION", "TUPLE"})
 _ARRAY = re.compile(r"\[\d*\]$")
@@ -13,8 +13,7 @@ _INTEGERS = {f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMAL
 _NUMBERS = _INTEGERS | {"INTEGER", "UINTEGER", "BIGNUM", "FLOAT", "DOUBLE", "DECIMAL"}
 
 
-@dataclass(frozen=True)
-class Type:
+class Type(NamedTuple):
     """A type: its name without arguments (`LIST` for both `T[]` and `T[3]`), and the types inside it.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,21 @@ from mindsql.formats.values import text_writer
 GOLDEN = Path(__file__).parent / "golden"
 
 
+CONNECTION = duckdb.connect()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def closed() -> Iterator[None]:
+    """DuckDB complains about connections that are open when the process ends."""
+    yield
+    CONNECTION.close()
+
+
 class Answer:
     """A DuckDB result with the face that the formats need."""
 
     def __init__(self, sql: str) -> None:
-        self._relation = duckdb.connect().sql(sql)
+        self._relation = CONNECTION.sql(sql)
         self.columns: list[str] = self._relation.columns
         self.types = [str(kind) for kind in self._relation.types]
         self._rows: Any = None
@@ -68,7 +79,7 @@ MAP {} | union_value(k := 1.5::DOUBLE) | ['x\\x00'::BLOB] | 'v'::VARIANT | ['a']
 def test_text_is_what_duckdb_writes(value: str) -> None:
     answer = Answer(f"SELECT {value} AS x")
     [[row]] = chunks(answer)
-    spelled = duckdb.connect().sql(f"SELECT ({value})::VARCHAR").fetchall()[0][0]
+    spelled = CONNECTION.sql(f"SELECT ({value})::VARCHAR").fetchall()[0][0]
     assert text_writer(types_of(answer)[0])(row[0]) == spelled
 
 
