@@ -13,9 +13,10 @@ from mindsql.binder.binder import name_parameters
 from mindsql.binder.tree import generate
 from mindsql.bound import BoundModel
 from mindsql.engine import Engine, EngineStorage, Storage
-from mindsql.errors import CatalogError, StatementError
+from mindsql.errors import CatalogError, EngineError, StatementError
 from mindsql.executor.engines import LoadedModel, ModelCache, border
 from mindsql.executor.executor import Executor, Run
+from mindsql.libraries import installed_libraries
 from mindsql.options import check
 from mindsql.planner import RULES, Plan, plan
 from mindsql.result import Kind, Result
@@ -164,8 +165,29 @@ def load(session: Session, model: BoundModel) -> LoadedModel:
         if version.id in shared.trusted:
             args["trusted"] = True
         loaded = LoadedModel(version, engine, types, args, sum(map(len, files.values())))
+        _prepare(loaded)
         shared.models.put(version.id, loaded)
     return loaded
+
+
+def _prepare(loaded: LoadedModel) -> None:
+    """Let the engine read its files now. When it cannot, other libraries than those of the training may be why."""
+    version = loaded.version
+    try:
+        loaded.prepare()
+    except EngineError as error:
+        now = installed_libraries()
+        changed = [
+            f"{name} {trained} ({now.get(name, 'none')} is installed)"
+            for name, trained in version.libraries.items()
+            if now.get(name) != trained
+        ]
+        if not changed:
+            raise
+        raise EngineError(
+            f"{version.model}.{version.number} cannot be loaded: {error.message}",
+            hint=f"it was trained with {', '.join(changed)}; install these, or RETRAIN {version.model}",
+        ) from error
 
 
 def engine_storage(session: Session, name: str) -> EngineStorage:

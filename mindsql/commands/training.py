@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -24,6 +22,7 @@ from mindsql.errors import (
 )
 from mindsql.executor.engines import border, trial_outputs
 from mindsql.frames import to_pandas
+from mindsql.libraries import installed_libraries
 from mindsql.options import check
 from mindsql.schema import Column, Schema
 from mindsql.secrets import open_sealed, seal
@@ -42,7 +41,6 @@ _EVERY_MODEL = (
     Option("join_learn_process", "boolean", description="wait for the training; it always does"),
     Option("active", "boolean", description="RETRAIN: whether the new version answers at once"),
 )
-_LIBRARIES = ("mindsql-server", "numpy", "pandas", "scikit-learn", "pyarrow", "duckdb")
 _TRIAL_ROWS = 3
 
 
@@ -231,7 +229,7 @@ def train(
         options=recipe.sealed,
         settings=recipe.settings,
         tag=recipe.tag,
-        libraries=_libraries(),
+        libraries=installed_libraries(),
         created_at=datetime.now(),
         owner=PROCESS,
     )
@@ -376,13 +374,3 @@ def _renamed(outputs: Schema, target: str, alias: str | None) -> Schema:
         else c
         for c in outputs
     )
-
-
-def _libraries() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            found["mindsql" if name == "mindsql-server" else name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

@@ -69,6 +69,11 @@ class LoadedModel:
         """The Arrow type of an output."""
         return self._types[output]
 
+    def prepare(self) -> None:
+        """Let the engine load what it needs to answer. Raises EngineError."""
+        with border(self.version.engine, self.version.model):
+            self._predictor({})
+
     def answer(self, batch: pa.RecordBatch, outputs: Sequence[str], params: Mapping[str, Any]) -> list[pa.Array]:
         """Answer n rows.
 

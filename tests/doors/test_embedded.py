@@ -211,6 +211,22 @@ con.execute("RETRAIN m USING seconds = 600")
         assert con.execute("SELECT y FROM m WHERE x = 1").fetchall() == [(9.0,)]
 
 
+def test_a_model_of_other_libraries_says_which_it_needs(con):
+    class Picky(Mean):
+        def predictor(self, args=None):
+            raise ValueError("this format is too old")
+
+    train(con)
+    con.execute("UPDATE mindsql._versions SET libraries = '{\"scikit-learn\": \"0.24.0\"}'")
+    other = con.cursor()
+    con.register_engine("mean", Picky)
+    con._session.shared.snapshot = None
+    with pytest.raises(mindsql.EngineError, match="cannot be loaded") as error:
+        other.execute("SELECT y FROM m WHERE x = 1")
+    assert "trained with scikit-learn 0.24.0" in error.value.hint and "RETRAIN m" in error.value.hint
+    other.close()
+
+
 def test_two_processes_on_one_file(tmp_path: Path):
     path = tmp_path / "shop.duckdb"
     with mindsql.connect(str(path)):
