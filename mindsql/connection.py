@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from mindsql import database
 from mindsql.database import Database, Parameters
 from mindsql.engine import Engine
-from mindsql.errors import InterfaceError, MindSQLError, StatementError, UnknownNameError
+from mindsql.errors import InterfaceError, MindSQLError, StatementError, UnknownNameError, suggest
+from mindsql.positions import relocated
 from mindsql.progress import Progress
 from mindsql.registry import Registry
 from mindsql.result import Kind, Result
@@ -157,6 +158,7 @@ class Connection:
                 except UnknownNameError as error:
                     self._work.close()
                     if not self._adopt(error, sys._getframe(2)):
+                        self._suggest_relation(error)
                         raise
         except MindSQLError as error:
             self._work.close()
@@ -268,6 +270,22 @@ class Connection:
                     return True
             frame = frame.f_back
         return False
+
+    def _suggest_relation(self, error: UnknownNameError) -> None:
+        """DuckDB knows no models, and proposes its own internal tables: propose what the user has."""
+        found = _NO_TABLE.match(error.message)
+        if found is None:
+            return
+        session = self._session
+        models = {
+            (m.name if m.project == session.project else f"{m.project}.{m.name}"): m.name
+            for m in session.snapshot().models
+        }
+        name = found[1].strip('"')
+        elsewhere = [shown for shown, short in models.items() if short.casefold() == name.casefold()]
+        error.hint = (
+            f"there is a model {elsewhere[0]}" if elsewhere else suggest(name, [*session.tables(), *models])
+        )
 
     # Engines ----------------------------------------------------------------------------------------------
 

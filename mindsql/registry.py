@@ -34,6 +34,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
+        self._loaded: dict[str, type[Engine]] = {}
         for entry in importlib.metadata.entry_points(group=GROUP):
             other = self._handlers.get(entry.name.casefold())
             if other is not None and other.entry is not None and other.entry.value != entry.value:
@@ -48,6 +49,7 @@ class Registry:
         if not (isinstance(cls, type) and issubclass(cls, Engine)):
             raise StatementError(f"{cls!r} is no engine", hint="subclass mindsql.Engine")
         self._handlers[name.casefold()] = Handler(name, cls=cls)
+        self._loaded.pop(name.casefold(), None)
 
     def names(self) -> list[str]:
         """All names; nothing is imported."""
@@ -69,8 +71,9 @@ class Registry:
         handler = self._handlers.get(name.casefold())
         if handler is None:
             raise UnknownNameError.of("handler", name, self.names())
-        if handler.cls is not None:
-            return handler.cls
+        known = handler.cls or self._loaded.get(name.casefold())
+        if known is not None:
+            return known
         assert handler.entry is not None
         try:
             cls = handler.entry.load()
@@ -80,9 +83,10 @@ class Registry:
                 f'the handler "{name}" could not be imported: {error}',
                 hint=f"pip install {error.name or package}",
             ) from error
-        self.register(handler.name, cls)
-        loaded: type[Engine] = cls
-        return loaded
+        if not (isinstance(cls, type) and issubclass(cls, Engine)):
+            raise EngineError(f'the handler "{name}" is no subclass of mindsql.Engine: {handler.entry.value}')
+        self._loaded[name.casefold()] = cls
+        return cls
 
     def attempt(self, name: str) -> tuple[type[Engine] | None, str | None]:
         """The class of one handler, or why it cannot be had."""

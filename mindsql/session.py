@@ -178,6 +178,16 @@ class Session:
         )
         return bool(found)
 
+    def tables(self) -> list[str]:
+        """The names of the user's tables and views in DuckDB."""
+        with database.ignored():
+            found = self.raw.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE NOT internal AND schema_name <> 'mindsql' UNION "
+                "SELECT view_name FROM duckdb_views() WHERE NOT internal"
+            ).fetchall()
+            return [name for (name,) in found]
+        return []
+
     # Sources ----------------------------------------------------------------------------------------------
 
     def source(self, name: str) -> Source:

@@ -358,6 +358,9 @@ class _Resolver:
     def replace(self, node: exp.Column, relation: Relation, name: str, fields: list[str]) -> None:
         resolved: exp.Expr = column(name, relation.alias)
         resolved.meta[SCOPE] = self.scope.key
+        span = span_of(node)
+        if span is not None:
+            resolved.meta["start"], resolved.meta["end"] = span[0], span[1] - 1
         for part in fields:
             resolved = exp.Dot(this=resolved, expression=exp.to_identifier(part, quoted=True))
         parent = node.parent

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
 from sqlglot import expressions as exp
 
 from mindsql.schema import Schema
+
+_BARE = re.compile(r"[A-Za-z_]\w*")
 
 RELATION = "mindsql_relation"
 """Key in `Table.meta`: the model or native query that a table stands for."""
@@ -16,6 +19,14 @@ RELATION = "mindsql_relation"
 def generate(tree: exp.Expr) -> str:
     """A tree as DuckDB's SQL."""
     return tree.sql(dialect="duckdb", comments=False)
+
+
+def shown(tree: exp.Expr) -> str:
+    """A tree as a user would write it: only names that need quotes have them."""
+    copy = tree.copy()
+    for name in copy.find_all(exp.Identifier):
+        name.set("quoted", not _BARE.fullmatch(name.this))
+    return generate(copy)
 
 
 def column(name: str, table: str | None = None) -> exp.Column:

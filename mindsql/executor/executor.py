@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import expressions as exp
 
 from mindsql import database
+from mindsql.batches import Batches
 from mindsql.binder.tree import RELATION, column, generate, table
 from mindsql.bound import BoundModel
 from mindsql.database import Raw
 from mindsql.errors import MindSQLError, StatementError
 from mindsql.executor.engines import LoadedModel
-from mindsql.batches import Batches
 from mindsql.executor.pipeline import BATCH_ROWS, Figures, counted, predict
-from mindsql.work import Work
 from mindsql.planner.operators import (
     Compute,
     Finish,
@@ -29,6 +28,7 @@ from mindsql.planner.operators import (
     Values,
     walk,
 )
+from mindsql.work import Work
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from mindsql.executor.engines import LoadedModel
 from mindsql.batches import Batches
-from mindsql.work import Work
+from mindsql.executor.engines import LoadedModel
 from mindsql.planner.operators import Predict
+from mindsql.work import Work
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,7 +51,9 @@ def counted(batches: Iterator[pa.RecordBatch], figures: Figures) -> Iterator[pa.
         yield batch
 
 
-def predict(operator: Predict, source: Batches, model: LoadedModel, work: Work, figures: Figures | None) -> Batches:
+def predict(
+    operator: Predict, source: Batches, model: LoadedModel, work: Work, figures: Figures | None
+) -> Batches:
     """Append a model's columns to each batch."""
     import pyarrow as pa
 
@@ -76,9 +78,11 @@ def predict(operator: Predict, source: Batches, model: LoadedModel, work: Work, 
             inputs = batch
         if figures is not None:
             figures.calls = (figures.calls or 0) + 1
-        answers = model.answer(inputs, outputs, params) if batch.num_rows else [
-            pa.array([], model.arrow_type(output)) for output in outputs
-        ]
+        answers = (
+            model.answer(inputs, outputs, params)
+            if batch.num_rows
+            else [pa.array([], model.arrow_type(output)) for output in outputs]
+        )
         return pa.RecordBatch.from_arrays([*batch.columns, *answers], schema=schema)
 
     return Batches(schema, _ordered(_sized(source, model), answer, model, work))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from sqlglot import expressions as exp
 
 from mindsql.binder.columns import span_of
-from mindsql.binder.tree import and_terms, or_terms
-from mindsql.bound import Relation, Scope
+from mindsql.binder.tree import and_terms, column, conjunction, or_terms, shown
+from mindsql.bound import SCOPE, Relation, Scope
 from mindsql.errors import StatementError
 from mindsql.planner.frame import frame_column
 from mindsql.planner.inputs import input_of, scope_columns
@@ -21,17 +21,24 @@ _MOST_BRANCHES = 1000
 class Branch:
     """One way of WHERE to be true: the inputs it binds, each to an expression, a list of them or a subquery."""
 
+    terms: list[exp.Expr]
     bound: dict[tuple[str, str], exp.Expr | list[exp.Expr] | exp.Query] = field(default_factory=dict)
     consumed: list[exp.Expr] = field(default_factory=list)
 
 
-def input_rows(scope: Scope, terms: list[exp.Expr], given: set[tuple[str, str]]) -> tuple[exp.Select, list[exp.Expr]]:
-    """The SELECT that gives the input rows, and the terms of WHERE that it makes true.
+def input_rows(
+    scope: Scope, terms: list[exp.Expr], given: set[tuple[str, str]]
+) -> tuple[exp.Select, list[exp.Expr], list[exp.Expr]]:
+    """The rows that WHERE asks for.
 
     Args:
         scope: A scope whose relations are all models.
         terms: The terms of its WHERE.
         given: Inputs that another model's answer sets.
+
+    Returns:
+        The SELECT that gives the input rows, the terms of WHERE that it makes true, and WHERE itself. Several
+        branches give what their queries would give one by one: an input that a branch does not bind is NULL in it.
 
     Raises:
         StatementError: No input is given, or one is given otherwise than by `=`, IN or IS NULL.
@@ -40,7 +47,7 @@ def input_rows(scope: Scope, terms: list[exp.Expr], given: set[tuple[str, str]])
     names = list(dict.fromkeys(key for branch in branches for key in branch.bound))
     selects = [_select(branch, names) for branch in branches]
     if len(selects) == 1:
-        return selects[0], branches[0].consumed
+        return selects[0], branches[0].consumed, terms
     union: exp.Query = selects[0]
     for select in selects[1:]:
         union = exp.Union(this=union, expression=select, distinct=True)
@@ -49,7 +56,23 @@ def input_rows(scope: Scope, terms: list[exp.Expr], given: set[tuple[str, str]])
         for key in names
     ]
     rows = exp.Subquery(this=union, alias=exp.TableAlias(this=exp.to_identifier("rows", quoted=True)))
-    return exp.Select(expressions=columns, from_=exp.From(this=rows)), []
+    return exp.Select(expressions=columns, from_=exp.From(this=rows)), [], [_any_of(scope, branches, names)]
+
+
+def _any_of(scope: Scope, branches: list[Branch], names: list[tuple[str, str]]) -> exp.Expr:
+    """WHERE written out: one of the branches holds for the row that it asked for."""
+    result: exp.Expr | None = None
+    for branch in branches:
+        terms = [term.copy() for term in branch.terms]
+        for alias, name in names:
+            if (alias, name) not in branch.bound:
+                absent = column(name, alias)
+                absent.meta[SCOPE] = scope.key
+                terms.append(exp.Is(this=absent, expression=exp.Null()))
+        term = exp.Paren(this=conjunction(terms))
+        result = term if result is None else exp.Or(this=result, expression=term)
+    assert result is not None
+    return result
 
 
 def _disjuncts(scope: Scope, terms: list[exp.Expr]) -> list[list[exp.Expr]]:
@@ -57,7 +80,7 @@ def _disjuncts(scope: Scope, terms: list[exp.Expr]) -> list[list[exp.Expr]]:
     choices: list[list[list[exp.Expr]]] = []
     for term in terms:
         parts = or_terms(term)
-        if len(parts) > 1 and any(input_of(column, scope) for column in scope_columns(term, scope)):
+        if len(parts) > 1 and any(input_of(part, scope) for part in scope_columns(term, scope)):
             choices.append([branch for part in parts for branch in _disjuncts(scope, and_terms(part))])
         else:
             choices.append([[term]])
@@ -73,7 +96,7 @@ def _disjuncts(scope: Scope, terms: list[exp.Expr]) -> list[list[exp.Expr]]:
 
 
 def _branch(scope: Scope, terms: list[exp.Expr], given: set[tuple[str, str]]) -> Branch:
-    branch = Branch()
+    branch = Branch(terms)
     rest: list[exp.Expr] = []
     for term in terms:
         found = _binding(scope, term)
@@ -83,13 +106,13 @@ def _branch(scope: Scope, terms: list[exp.Expr], given: set[tuple[str, str]]) ->
             branch.bound[found[0]] = found[1]
             branch.consumed.append(term)
     for term in rest:
-        for column in scope_columns(term, scope):
-            owner = input_of(column, scope)
+        for part in scope_columns(term, scope):
+            owner = input_of(part, scope)
             key = (owner[0].alias, owner[1].name) if owner is not None else None
             if owner is not None and key not in branch.bound and key not in given:
                 raise StatementError(
-                    f'{term.sql(dialect="duckdb")} gives no value to the input "{column.name}"',
-                    hint=f"give it by {column.name} = …, IN (…) or IS NULL; {describe_inputs(owner[0])}",
+                    f'{shown(term)} gives no value to the input "{part.name}"',
+                    hint=f"give it by {part.name} = …, IN (…) or IS NULL; {describe_inputs(owner[0])}",
                     span=span_of(term),
                 )
     if not branch.bound and not given:
@@ -147,13 +170,13 @@ def _is_constant(scope: Scope, value: exp.Expr) -> bool:
     """Whether a value depends on no row. A column of an outer query is an error: there is no row of it here."""
     if any(True for _ in scope_columns(value, scope)):
         return False
-    for column in value.find_all(exp.Column):
-        if column.find_ancestor(exp.Query) is scope.select:
+    for part in value.find_all(exp.Column):
+        if part.find_ancestor(exp.Query) is scope.select:
             raise StatementError(
-                f"{column.sql(dialect='duckdb')} is a column of an outer query, and cannot be the input of a model "
+                f"{shown(part)} is a column of an outer query, and cannot be the input of a model "
                 "in a subquery",
                 hint="JOIN the model in the outer query instead",
-                span=span_of(column),
+                span=span_of(part),
             )
     return True
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlglot import expressions as exp
 
 from mindsql.binder.columns import span_of
-from mindsql.binder.tree import and_terms
+from mindsql.binder.tree import and_terms, shown
 from mindsql.bound import SCOPE, Relation, Scope
 from mindsql.errors import StatementError
 from mindsql.schema import Column
@@ -122,7 +122,7 @@ def _not_a_mapping(scope: Scope, relation: Relation, term: exp.Expr) -> Statemen
     inputs = model.model.version.inputs.names
     example = f"{model.alias}.{inputs[0]} = …" if inputs else "…"
     return StatementError(
-        f"ON of a model can only set its inputs, and {term.sql(dialect='duckdb')} does not",
+        f"ON of a model can only set its inputs, and {shown(term)} does not",
         hint=f"write ON {example}, and put conditions in WHERE; inputs: {', '.join(inputs)}",
         span=span_of(term),
     )

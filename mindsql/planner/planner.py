@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlglot import expressions as exp
 
 from mindsql.binder.columns import with_visible_ctes
-from mindsql.binder.tree import and_terms, column, cross_if_bare, table
+from mindsql.binder.tree import and_terms, column, cross_if_bare, set_where, table
 from mindsql.bound import BoundQuery, Relation, Scope
 from mindsql.errors import StatementError
 from mindsql.planner.constants import describe_inputs, input_rows
@@ -82,7 +82,8 @@ def draft_scope(scope: Scope, name: str) -> Draft:
         chained = [term for term in terms if _reads_model(term, scope)]
         map_where(scope, chained, mappings)
         rest = [term for term in terms if not any(term is used for used in mappings.terms.values())]
-        draft.scan, draft.consumed = input_rows(scope, rest, set(mappings.values))
+        draft.scan, draft.consumed, where = input_rows(scope, rest, set(mappings.values))
+        set_where(select, [term for term in terms if not any(term is kept for kept in rest)] + where)
         _add_steps(draft, mappings, [])
     _finish(draft, later)
     return draft
