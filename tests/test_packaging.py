@@ -1,0 +1,105 @@
+"""What is built: the sdist, the wheel from that sdist, and what they hold and declare."""
+
+from __future__ import annotations
+
+import ast
+import email
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PACKAGES = {"mindsql", "mindsql_grammar", "mindsql_engines"}
+
+
+@pytest.fixture(scope="session")
+def built(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The sdist, and the wheel that is built from it."""
+    out = tmp_path_factory.mktemp("dist")
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out)]
+    subprocess.run([*build, "--sdist", str(root)], check=True, capture_output=True, cwd=out)
+    (sdist,) = out.glob("*.tar.gz")
+    with tarfile.open(sdist) as tar:
+        tar.extractall(out / "tree", filter="data")
+    (tree,) = (out / "tree").iterdir()
+    subprocess.run([*build, "--wheel", str(tree)], check=True, capture_output=True, cwd=out)
+    (wheel,) = out.glob("*.whl")
+    return sdist, wheel
+
+
+@pytest.fixture(scope="session")
+def project(root: Path) -> dict[str, Any]:
+    """The table [project] of pyproject.toml."""
+    table: dict[str, Any] = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return table
+
+
+def test_the_wheel_has_the_three_packages_and_no_more(built: tuple[Path, Path], root: Path) -> None:
+    names = zipfile.ZipFile(built[1]).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES
+    assert len(tops) == len(PACKAGES) + 1
+    assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
+    expected = {
+        path.relative_to(root / parent).as_posix()
+        for parent, package in ((".", "mindsql"), ("grammar", "mindsql_grammar"), ("engines", "mindsql_engines"))
+        for path in (root / parent / package).rglob("*.py")
+    }
+    assert {name for name in names if name.endswith(".py")} == expected
+    strange = [name for name in names if not name.endswith((".py", "/py.typed")) and ".dist-info/" not in name]
+    assert strange == []
+
+
+def test_the_sdist_has_what_the_suite_needs(built: tuple[Path, Path]) -> None:
+    with tarfile.open(built[0]) as tar:
+        names = {name.split("/", 1)[1] for name in tar.getnames() if "/" in name}
+    assert {"pyproject.toml", "README.md", "tests/conftest.py", "grammar/mindsql.ebnf"} <= names
+    assert not [name for name in names if re.search(r"__pycache__|\.(duckdb|wal|pyc|whl)$", name)]
+
+
+def test_the_metadata(built: tuple[Path, Path], project: dict[str, Any]) -> None:
+    wheel = zipfile.ZipFile(built[1])
+    (info,) = {name.split("/")[0] for name in wheel.namelist() if ".dist-info/" in name}
+    metadata = email.message_from_bytes(wheel.read(f"{info}/METADATA"))
+    assert (metadata["Name"], metadata["Version"]) == ("mindsql-server", project["version"])
+    entry_points = wheel.read(f"{info}/entry_points.txt").decode()
+    for line in (
+        "mindsql = mindsql.cli:main",
+        "sklearn = mindsql_engines.sklearn:SklearnEngine",
+        "mindsql = mindsql_grammar.dialect:MindSQL",
+    ):
+        assert line in entry_points
+
+
+def test_the_version_is_said_once(project: dict[str, Any]) -> None:
+    import mindsql
+
+    assert mindsql.__version__ == project["version"]
+
+
+IMPORT_NAMES = {"scikit-learn": "sklearn", "pytz": ""}
+"""Distribution → import name where they differ; pytz is what DuckDB itself imports."""
+OPTIONAL = {"pytest", "polars", "numpy", "scipy", "joblib", "IPython"}
+"""Imported late: by `mindsql.testing`, by `Result.pl()`, or brought by scikit-learn."""
+
+
+def test_dependencies_are_those_that_are_imported(root: Path, project: dict[str, Any]) -> None:
+    imported: set[str] = set()
+    for folder in ("mindsql", "grammar/mindsql_grammar", "engines/mindsql_engines"):
+        for path in (root / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    imported |= {alias.name.split(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    imported.add(node.module.split(".")[0])
+    imported -= PACKAGES | set(sys.stdlib_module_names)
+    names = [re.split(r"[<>=~ \[]", text)[0] for text in project["dependencies"]]
+    declared = {IMPORT_NAMES.get(name, name) for name in names} - {""}
+    assert declared - imported == set(), "declared, but imported nowhere"
+    assert imported - declared - OPTIONAL == set(), "imported, but not declared"
