@@ -9,6 +9,7 @@ from prompt_toolkit.history import FileHistory
 
 from mindsql.redaction import redact
 
+
 def path() -> Path:
     """The history file: `$MINDSQL_HISTORY`, or `mindsql/history` in the user's state directory."""
     if given := os.environ.get("MINDSQL_HISTORY"):
