@@ -36,7 +36,7 @@ from mindsql.errors import (
 
 if TYPE_CHECKING:
     from mindsql.connection import Connection, connect
-    from mindsql.engine import BaseMLEngine, Capabilities, Engine, Option, Predictor, Summary
+    from mindsql.engine import BaseMLEngine, Capabilities, Engine, Option, Predictor, Summary, Translation
     from mindsql.result import Result
     from mindsql.schema import Column, Schema
 
@@ -57,6 +57,7 @@ _LAZY = {
     "Option": "mindsql.engine",
     "Predictor": "mindsql.engine",
     "Summary": "mindsql.engine",
+    "Translation": "mindsql.engine",
     "Column": "mindsql.schema",
     "Schema": "mindsql.schema",
 }
@@ -89,6 +90,7 @@ __all__ = [
     "SourceError",
     "StatementError",
     "Summary",
+    "Translation",
     "UnknownNameError",
     "Warning",
     "apilevel",

@@ -110,6 +110,27 @@ class Summary:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Translation:
+    """A model as SQL, which DuckDB computes instead of asking the engine.
+
+    The expressions are in DuckDB's dialect. They name the model's inputs as quoted identifiers, spelt as in
+    `Summary.inputs` (`"sqft"`), whose values come with any type of the input's family, NULLs among them. The answers
+    must be the predictor's: labels equal, numbers within 1e-9. The executor compares both on a sample of rows, edge
+    values included, before it believes it.
+
+    Attributes:
+        steps: Columns to compute first, a mapping of name → expression for each level; a level may name the columns
+            of earlier ones. Names begin with `__`.
+        outputs: Output → expression. Outputs that are left out are asked of the engine.
+        kind: What it is, for EXPLAIN and DESCRIBE: `linear, 72 terms`.
+    """
+
+    outputs: Mapping[str, str]
+    steps: tuple[Mapping[str, str], ...] = ()
+    kind: str = ""
+
+
 @runtime_checkable
 class Predictor(Protocol):
     """A loaded model, from Arrow to Arrow: the fast path that an engine may offer."""
@@ -330,6 +351,10 @@ class Engine:
     def summary(self) -> Summary | None:
         """After `create` or `update`: the version's columns, scores and notes. None leaves it to the executor: all
         columns of `df` but the target are inputs, and a trial prediction tells the outputs."""
+        return None
+
+    def translation(self, args: Args | None = None) -> Translation | None:
+        """After `create` or `update`: the model as SQL. None when it has no such form, or one too long to be fast."""
         return None
 
     def predictor(self, args: Args | None = None) -> Predictor | None:
