@@ -57,6 +57,10 @@ class Option:
     maximum: float | None = None
 
 
+ANY_OPTION = Option("*", "any", description="any other option, handed on as it is given")
+"""Among an engine's options: what is not declared is taken, and hidden when its name looks like that of a secret."""
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What the executor may rely on.
@@ -362,5 +366,18 @@ class Engine:
         return None
 
 
-BaseMLEngine = Engine
-"""The name that MindsDB gives the class."""
+class BaseMLEngine(Engine):
+    """`Engine` by its MindsDB name and with MindsDB's habits: options need not be declared, and are then handed on
+    as they are given; `update` may be called `finetune`."""
+
+    options: ClassVar[tuple[Option, ...]] = (ANY_OPTION,)
+    engine_options: ClassVar[tuple[Option, ...]] = (ANY_OPTION,)
+    predict_options: ClassVar[tuple[Option, ...]] = (ANY_OPTION,)
+
+    def update(self, df: pd.DataFrame | None = None, args: Args | None = None) -> None:
+        """See `Engine.update`."""
+        self.finetune(df, args)
+
+    def finetune(self, df: pd.DataFrame | None = None, args: Args | None = None) -> None:
+        """Optional: the newer name of `update`."""
+        raise NotImplementedError

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import mindsql_grammar as grammar
-from mindsql.engine import Option
+from mindsql.engine import ANY_OPTION, Option
 from mindsql.errors import StatementError, UnknownNameError
+from mindsql.redaction import looks_secret
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -45,7 +46,7 @@ def check(
     known = {name.casefold(): option for option in options for name in (option.name, *option.aliases)}
     result: dict[str, Any] = {}
     for key, value, span in pairs:
-        option = known.get(key.casefold())
+        option = known.get(key.casefold()) or known.get(ANY_OPTION.name)
         if option is None:
             raise UnknownNameError.of(
                 f"option of {what}:",
@@ -54,9 +55,10 @@ def check(
                 span=span,
                 hint=None if options else "it takes none",
             )
-        if option.name in result:
-            raise StatementError(f'the option "{option.name}" is given twice', span=span)
-        result[option.name] = value if isinstance(value, grammar.Env) else typed(option, value, span)
+        name = key if option.name == ANY_OPTION.name else option.name
+        if name in result:
+            raise StatementError(f'the option "{name}" is given twice', span=span)
+        result[name] = value if isinstance(value, grammar.Env) else typed(option, value, span)
     for option in options:
         if option.name in result:
             continue
@@ -69,6 +71,12 @@ def check(
         if option.default is not None:
             result[option.name] = option.default
     return result
+
+
+def secrecy(options: Sequence[Option]) -> Callable[[str], bool]:
+    """Tells by its name whether an option must be hidden: as declared, or by its looks when it is not."""
+    declared = {option.name: option.secret for option in options}
+    return lambda name: declared[name] if name in declared else looks_secret(name)
 
 
 def typed(option: Option, value: Any, span: tuple[int, int] | None = None) -> Any:

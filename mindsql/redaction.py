@@ -18,6 +18,11 @@ _SECRET = re.compile(
 _URL = re.compile(r"(://[^:/@\s'\"]*:)([^@\s'\"]+)@")
 
 
+def looks_secret(name: str) -> bool:
+    """Whether an option of that name holds a secret, for all one can tell."""
+    return re.fullmatch(_KEY, name, re.IGNORECASE) is not None
+
+
 def redact(text: str) -> str | None:
     """The text with `***` for what looks like a secret; None when it is not clear where that ends."""
     if any(match["value"] in ("{", "[", "(") for match in _SECRET.finditer(text)):

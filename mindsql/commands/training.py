@@ -23,7 +23,7 @@ from mindsql.errors import (
 from mindsql.executor.engines import border, trial_outputs
 from mindsql.frames import to_pandas
 from mindsql.libraries import installed_libraries
-from mindsql.options import check
+from mindsql.options import check, secrecy
 from mindsql.schema import Column, Schema
 from mindsql.secrets import open_sealed, seal
 from mindsql.session import PROCESS
@@ -115,20 +115,19 @@ def read_options(
     )
     if checked.get("trusted") and not session.settings.trusted:
         raise StatementError("trusted = true is for the owner of a local connection")
-    secret = {option.name for option in known_options if option.secret}
     stored = {key: value for key, value in checked.items() if key in _given_names(known_options, merged)}
     base_sealed = dict(base.options) if base is not None and base.engine == engine else {}
     fresh = {key: value for key, value in stored.items() if key not in base_sealed or key.casefold() in spans}
     sealed = {
         **{k: v for k, v in base_sealed.items() if k in stored},
-        **seal(fresh, lambda key: key in secret),
+        **seal(fresh, secrecy(known_options)),
     }
     return engine, handler, cls, open_sealed(checked), sealed, every
 
 
 def _given_names(options: Any, given: Mapping[str, Any]) -> set[str]:
     names = {alias.casefold(): o.name for o in options for alias in (o.name, *o.aliases)}
-    return {names[key.casefold()] for key in given if key.casefold() in names}
+    return {names.get(key.casefold(), key) for key in given}
 
 
 def read_rows(

@@ -13,7 +13,7 @@ from mindsql.errors import MindSQLError, StatementError
 from mindsql.frames import to_pandas
 from mindsql.options import check as check_options
 from mindsql.options import typed
-from mindsql.testing.checks import check, implements
+from mindsql.testing.checks import check, declares_options, implements
 from mindsql.testing.subject import Subject, difference, expect
 
 _MARKER = "s3cret-marker"
@@ -56,7 +56,7 @@ def check_declarations(subject: Subject) -> None:
             )
 
 
-@check()
+@check(declares_options)
 def check_unknown_option(subject: Subject) -> None:
     """An option that does not exist is refused, not ignored."""
     given = {**subject.case.options, "no_such_option": 1}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mindsql.engine import Engine
+from mindsql.engine import ANY_OPTION, BaseMLEngine, Engine
 from mindsql.testing.subject import Subject
 
 Applies = Callable[[type[Engine]], bool]
@@ -47,7 +47,12 @@ def check(
 
 def implements(method: str) -> Applies:
     """Engines that have a method of their own."""
-    return lambda cls: getattr(cls, method) is not getattr(Engine, method)
+    return lambda cls: getattr(cls, method) not in (getattr(Engine, method), getattr(BaseMLEngine, method))
+
+
+def declares_options(cls: type[Engine]) -> bool:
+    """Engines that take no other options than they declare."""
+    return ANY_OPTION not in cls.options
 
 
 def repeatable(cls: type[Engine]) -> bool:
