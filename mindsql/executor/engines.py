@@ -291,6 +291,10 @@ def trial_outputs(engine: Engine, target: Column, frame: Any, args: dict[str, An
         raise EngineContractError(
             f"[{label[0]}/{label[1]}] predict was given {len(frame)} rows and returned {len(answer)}"
         )
+    kind = getattr(getattr(answer[name], "dtype", None), "kind", "")
+    if target.family == "number" and (kind == "f" or target.type.startswith("DECIMAL")):
+        # Trained on whole numbers or DECIMALs, it answers floats: they need not fit the type of the rows.
+        target = Column(name, "DOUBLE")
     outputs = [target]
     for suffix, type_name in (("_confidence", "DOUBLE"), ("_explain", "JSON"), ("_error", "VARCHAR")):
         if name + suffix in columns:
