@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from mindsql import database
 from mindsql.database import Database, Parameters
-from mindsql.engine import Engine
 from mindsql.errors import InterfaceError, MindSQLError, StatementError, UnknownNameError, suggest
 from mindsql.positions import relocated
 from mindsql.progress import Progress
-from mindsql.registry import Registry
 from mindsql.result import Kind, Result
 from mindsql.session import PROCESS, Session, Settings, Shared
 from mindsql.statements import (
@@ -33,6 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
+
+    from mindsql.engine import Engine
 
 _NO_TABLE = re.compile(r"^table with name (.+?) does not exist")
 _COUNTING = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
@@ -57,10 +57,10 @@ def connect(
     Raises:
         CatalogError: The file cannot be opened, or another process has it open.
     """
-    shared = Shared(Database(str(path), read_only), Registry())
+    shared = Shared(Database(str(path), read_only))
     session = Session(shared, settings or Settings(), progress)
     connection = Connection(session)
-    if not read_only and path != ":memory:" and session.catalog.installed():
+    if shared.database.has_catalog and not read_only:
         # Trainings that a killed process left behind.
         session.catalog.mark_interrupted(PROCESS)
     return connection
@@ -162,7 +162,7 @@ class Connection:
                         raise
         except MindSQLError as error:
             self._work.close()
-            error.locate(text)
+            relocated(error, text).locate(text)
             raise
         except KeyboardInterrupt:
             self._work.stop()

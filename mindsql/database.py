@@ -37,6 +37,7 @@ class Database:
     Attributes:
         name: What DuckDB calls it, to qualify our catalog's tables.
         generation: Grows with every committed change of MindSQL's catalog.
+        has_catalog: Whether MindSQL's catalog may be in it; without, no name can be ours.
         shape: Grows with every statement that may change tables, so that cached plans can be dropped.
     """
 
@@ -54,6 +55,10 @@ class Database:
             row = self.root.execute("SELECT current_database()").fetchone()
         assert row is not None
         self.name: str = row[0]
+        self.has_catalog = False
+        with suppress(duckdb.CatalogException, duckdb.BinderException):
+            self.root.execute(f"SELECT 1 FROM {quote(self.name)}.mindsql._versions LIMIT 0")
+            self.has_catalog = True
 
     def cursor(self) -> Raw:
         """A new DuckDB connection to the same database."""
@@ -119,6 +124,12 @@ def open_result(raw: Raw, sql: str, parameters: Parameters = None) -> None:
             raw.execute(sql)
     except FAILED as error:
         raise translate_any(error, sql) from error
+
+
+def abandon(raw: Raw) -> None:
+    """Give up the open result of a connection: until then DuckDB lets nothing else be asked of it."""
+    with ignored():
+        raw.abort()
 
 
 def result_reader(raw: Raw, batch_rows: int) -> pa.RecordBatchReader:

@@ -7,14 +7,9 @@ An engine does one thing: rows in, the same rows with answers out. Two methods a
 
 from __future__ import annotations
 
-import io
 import json
-import shutil
-import tarfile
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from mindsql.errors import EngineError
@@ -212,6 +207,10 @@ class Storage:
 
     def folder_get(self, name: str) -> str:
         """A local folder with the content kept under a name, empty at first. Call `folder_sync` to keep it."""
+        import io
+        import tarfile
+        import tempfile
+
         if name not in self._folders:
             path = tempfile.mkdtemp(prefix="mindsql-")
             self._folders[name] = path
@@ -222,6 +221,10 @@ class Storage:
 
     def folder_sync(self, name: str) -> None:
         """Keep what the local folder holds now."""
+        import io
+        import tarfile
+        from pathlib import Path
+
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as tar:
             for path in sorted(Path(self.folder_get(name)).iterdir()):
@@ -252,6 +255,8 @@ class Storage:
 
     def close(self) -> None:
         """Remove local folders."""
+        import shutil
+
         for path in self._folders.values():
             shutil.rmtree(path, ignore_errors=True)
         self._folders.clear()

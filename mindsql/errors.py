@@ -19,7 +19,6 @@ these at three borders only: sqlglot (`mindsql.statements`), DuckDB (`mindsql.da
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -212,6 +211,8 @@ class InternalError(MindSQLError):
 
 def suggest(name: str, known: Iterable[str], *, most: int = 12) -> str | None:
     """A hint: the nearest known name, or the list of what exists; None when nothing exists."""
+    import difflib  # only an error needs it, and a start should not pay for it
+
     names = sorted({str(k) for k in known})
     if not names:
         return None

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import os
-import uuid
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mindsql import database
-from mindsql.catalog import DEFAULT_PROJECT, Catalog, Snapshot
 from mindsql.database import Database, Raw
 from mindsql.errors import CatalogError, UnknownNameError
 from mindsql.progress import NullProgress, Progress
-from mindsql.registry import Registry
 from mindsql.statements import name_pattern
 
 if TYPE_CHECKING:
+    from mindsql.catalog import Catalog, Snapshot
+    from mindsql.registry import Registry
     from mindsql.sources import Source
 
-PROCESS = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+PROCESS = f"{os.getpid()}-{os.urandom(4).hex()}"
 """This process, to tell whose unfinished trainings are in the catalog."""
+
+_NO_NAMES = name_pattern(())
 
 
 @dataclass
@@ -37,12 +40,18 @@ class Shared:
     """
 
     database: Database
-    registry: Registry
     models: Any = None
     trusted: set[str] = field(default_factory=set)
     snapshot: Snapshot | None = None
     generation: int = -1
     sessions: int = 0
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The handlers. Looking for entry points takes milliseconds, which a plain statement need not pay."""
+        from mindsql.registry import Registry
+
+        return Registry()
 
 
 @dataclass
@@ -50,7 +59,7 @@ class Settings:
     """What can be switched for one connection.
 
     Attributes:
-        rules: Names of the optional planner rules to leave out.
+        without_rules: Names of the optional planner rules to leave out.
         stream: Whether frames stream; off, each is kept as a table first.
         trusted: Whether `trusted = true` may load pickles: for the owner of a local connection only.
         replacements: Whether a DataFrame in a local variable can be named in FROM.
@@ -68,20 +77,30 @@ class Session:
     def __init__(self, shared: Shared, settings: Settings, progress: Progress | None = None) -> None:
         self.shared = shared
         self.database = shared.database
-        self.registry = shared.registry
         self.settings = settings
         self.progress: Progress = progress or NullProgress()
         self.raw: Raw = shared.database.cursor()
-        self.catalog = Catalog(shared.database, self.raw)
-        self.project = DEFAULT_PROJECT
+        self.project = "mindsql"
         self.in_transaction = False
         self.said: list[str] = []
         self.plans: OrderedDict[Any, Any] = OrderedDict()
         self._sources: dict[str, tuple[Any, Source]] = {}
         self._own_snapshot: Snapshot | None = None
         self._changed = False
-        self._pattern = (Snapshot(), name_pattern(()))
+        self._pattern: tuple[Snapshot | None, re.Pattern[str]] = (None, _NO_NAMES)
         shared.sessions += 1
+
+    @property
+    def registry(self) -> Registry:
+        """The handlers of the database."""
+        return self.shared.registry
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The catalog's tables, on this session's connection."""
+        from mindsql.catalog import Catalog
+
+        return Catalog(self.database, self.raw)
 
     # Catalog ----------------------------------------------------------------------------------------------
 
@@ -101,6 +120,8 @@ class Session:
 
     def names_ours(self, text: str) -> bool:
         """Whether a text holds a name that may be ours."""
+        if not self.database.has_catalog:
+            return _NO_NAMES.search(text) is not None
         snapshot = self.snapshot()
         if self._pattern[0] is not snapshot:
             self._pattern = (snapshot, name_pattern(snapshot.names()))
@@ -117,6 +138,7 @@ class Session:
         try:
             if not self.catalog.installed():
                 self.catalog.install()
+            self.database.has_catalog = True
             yield self.catalog
         except BaseException:
             if own:

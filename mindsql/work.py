@@ -8,14 +8,15 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mindsql.database import Raw
 from mindsql.errors import Cancelled
 from mindsql.progress import NullProgress, Progress, ProgressEvent
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ class Work:
     def tell(self, phase: str, done: float, total: float | None, unit: str, started: float) -> None:
         """Report progress, at most ten times a second."""
         now = time.monotonic()
-        if now - self._told >= _PROGRESS_SECONDS:
+        if not self.stopped and now - self._told >= _PROGRESS_SECONDS:
             self._told = now
             self.progress.update(ProgressEvent(phase, done, total, unit, started))
 
@@ -90,7 +91,7 @@ class Work:
         while True:
             try:
                 return future.result(_POLL_SECONDS)
-            except NotYet:
+            except TimeoutError:
                 if future.done():
                     raise
                 self.check()
@@ -109,6 +110,8 @@ class _Pool:
         self._promised = 0
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
+        from concurrent.futures import Future
+
         future: Future[T] = Future()
         with self._lock:
             if len(self._idle) > self._promised:
