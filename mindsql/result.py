@@ -200,6 +200,8 @@ class Result:
             self._closed = True
             self._rows = None
             self._batches = None
+            if self._raw is not None:
+                database.abandon(self._raw)
             self._close()
 
     def _check(self) -> None:

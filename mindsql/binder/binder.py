@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import mindsql_grammar as grammar
 from sqlglot import expressions as exp
 
+import mindsql_grammar as grammar
 from mindsql.binder.columns import resolve_scope
 from mindsql.binder.relations import MODEL, Expansion, expand
 from mindsql.binder.tree import direct_tables, generate, twin
@@ -59,7 +59,7 @@ class Binder:
         if not expansion.touched:
             if query.options:
                 raise StatementError(
-                    f'USING {query.options[0].key}: there is no model in this query',
+                    f"USING {query.options[0].key}: there is no model in this query",
                     hint="USING k = v gives options to models in FROM",
                     span=(query.options[0].span.start, query.options[0].span.end),
                 )
@@ -130,9 +130,7 @@ class _Twins:
 
     def __init__(self, binder: Binder, expansion: Expansion) -> None:
         self._binder = binder
-        self._schemas: dict[str, Schema] = {
-            key: model.columns for key, model in expansion.models.items()
-        }
+        self._schemas: dict[str, Schema] = {key: model.columns for key, model in expansion.models.items()}
         for name, (source, text) in expansion.natives.items():
             self._schemas[name] = binder.native_schema(source, text)
         self._known: dict[str, Schema] = {}

@@ -13,7 +13,18 @@ from mindsql.errors import StatementError, UnknownNameError
 from mindsql.schema import Schema
 
 _SEPARATOR = "mindsql separator"
-_CLAUSES = ("expressions", "where", "group", "having", "qualify", "order", "distinct", "windows", "limit", "offset")
+_CLAUSES = (
+    "expressions",
+    "where",
+    "group",
+    "having",
+    "qualify",
+    "order",
+    "distinct",
+    "windows",
+    "limit",
+    "offset",
+)
 
 
 def resolve_scope(
@@ -124,7 +135,8 @@ def _describe(select: exp.Select, relations: list[Relation], describe: Callable[
     for relation in data:
         stars.append(exp.Column(this=exp.Star(), table=exp.to_identifier(relation.alias, quoted=True)))
         stars.append(exp.alias_(exp.Null(), _SEPARATOR, quoted=True))
-    # Join conditions take no part: only the relations' columns are wanted, and names in conditions are not resolved yet.
+    # Join conditions take no part: only the relations' columns are wanted, and names in conditions are not
+    # resolved yet.
     source = select.args["from_"].copy()
     joins = [join.copy() for join in select.args.get("joins") or []]
     for join in joins:
@@ -173,7 +185,9 @@ def with_visible_ctes(query: exp.Select, place: exp.Expr) -> exp.Select:
                 wanted[name] = visible[name]
                 pending.append(visible[name])
     if wanted:
-        recursive = any(cte.parent is not None and cte.parent.args.get("recursive") for cte in wanted.values())
+        recursive = any(
+            cte.parent is not None and cte.parent.args.get("recursive") for cte in wanted.values()
+        )
         ordered = [cte.copy() for name, cte in visible.items() if name in wanted]
         query.set("with_", exp.With(expressions=ordered, recursive=recursive or None))
     return query
@@ -225,7 +239,9 @@ class _Resolver:
                 seen.add(folded)
                 if folded in dropped:
                     continue
-                value: exp.Expr = replaced[folded].copy() if folded in replaced else column(item.name, relation.alias)
+                value: exp.Expr = (
+                    replaced[folded].copy() if folded in replaced else column(item.name, relation.alias)
+                )
                 yield exp.alias_(value, renamed.get(folded, item.name), quoted=True)
         unknown = (dropped | set(replaced) | set(renamed)) - seen
         if unknown:
@@ -343,7 +359,9 @@ class _Resolver:
         if merged is not None:
             return merged
         data = [relation for relation in owners if relation.model is None]
-        outputs = [r for r in owners if r.model is not None and r.model.version.outputs.find(name) is not None]
+        outputs = [
+            r for r in owners if r.model is not None and r.model.version.outputs.find(name) is not None
+        ]
         # An input has the value of the data's column of its name, so it takes nothing from the data's.
         if len(data) == 1 and not outputs:
             return data[0]
@@ -371,7 +389,9 @@ class _Resolver:
     def unknown(self, node: exp.Column, relation: Relation, name: str) -> UnknownNameError:
         if relation.model is not None:
             return unknown_model_column(relation.model, name, span_of(node))
-        return UnknownNameError.of("column", f"{relation.alias}.{name}", relation.columns.names, span=span_of(node))
+        return UnknownNameError.of(
+            "column", f"{relation.alias}.{name}", relation.columns.names, span=span_of(node)
+        )
 
     def refuse(self, node: exp.Column, name: str) -> None:
         """An unknown column in a query from models alone is told with the models' inputs."""
@@ -391,9 +411,10 @@ def unknown_model_column(model: BoundModel, name: str, span: tuple[int, int] | N
     """`the model m has no column x`, with its inputs and outputs."""
     error = UnknownNameError.of("column", name, model.columns.names)
     near = error.hint.split("?")[0] + "? " if error.hint and error.hint.startswith("did") else ""
+    inputs, outputs = (", ".join(schema.names) for schema in (model.version.inputs, model.version.outputs))
     return UnknownNameError(
         f'the model "{model.name}" has no column "{name}"',
-        hint=f"{near}inputs: {', '.join(model.version.inputs.names)}; outputs: {', '.join(model.version.outputs.names)}",
+        hint=f"{near}inputs: {inputs}; outputs: {outputs}",
         span=span,
     )
 
@@ -403,7 +424,9 @@ def _name_projections(select: exp.Select, describe: Callable[[exp.Expr], Schema]
     if all(isinstance(projection, exp.Alias) for projection in select.expressions):
         return
     try:
-        names = describe(with_visible_ctes(select.copy(), select) if select.parent is not None else select).names
+        names = describe(
+            with_visible_ctes(select.copy(), select) if select.parent is not None else select
+        ).names
     except StatementError:
         if select.parent is None:
             raise

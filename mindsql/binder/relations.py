@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import mindsql_grammar as grammar
 from sqlglot import expressions as exp
 
+import mindsql_grammar as grammar
 from mindsql.binder.tree import RELATION
 from mindsql.bound import BoundModel
 from mindsql.catalog import DEFAULT_PROJECT, Model, View
@@ -147,7 +147,10 @@ class _Expander:
         self.expansion.touched = True
 
     def subquery(self, table: exp.Table, query: grammar.Query, depth: int) -> None:
-        inner = _Expander(self.binder, Expansion(query.tree, self.expansion.models, self.expansion.aliases, self.expansion.natives))
+        inner = _Expander(
+            self.binder,
+            Expansion(query.tree, self.expansion.models, self.expansion.aliases, self.expansion.natives),
+        )
         if depth:
             # A view's own text: positions and trailing USING belong to it, not to the statement.
             inner.expansion.aliases = {}
@@ -191,9 +194,12 @@ def _is_cte(table: exp.Table) -> bool:
     parent = node.parent
     while parent is not None:
         with_ = parent.args.get("with_")
-        if isinstance(with_, exp.With) and node is not with_:
-            if any(cte.alias.casefold() == name for cte in with_.expressions):
-                return True
+        if (
+            isinstance(with_, exp.With)
+            and node is not with_
+            and any(cte.alias.casefold() == name for cte in with_.expressions)
+        ):
+            return True
         if isinstance(parent, exp.With):
             # Inside a CTE: the earlier ones are visible, all of them when recursive.
             for cte in parent.expressions:
@@ -207,5 +213,3 @@ def _is_cte(table: exp.Table) -> bool:
             continue
         node, parent = parent, parent.parent
     return False
-
-

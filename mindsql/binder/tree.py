@@ -1,4 +1,4 @@
-"""Owns the small questions asked of sqlglot trees: what stands in a FROM, what belongs to a SELECT, how it is printed."""
+"""Owns the small questions asked of sqlglot trees: what stands in a FROM, what belongs to a SELECT, how it prints."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def shown(tree: exp.Expr) -> str:
 
 def column(name: str, table: str | None = None) -> exp.Column:
     """A quoted column."""
-    return exp.column(exp.to_identifier(name, quoted=True), exp.to_identifier(table, quoted=True) if table else None)
+    return exp.column(
+        exp.to_identifier(name, quoted=True), exp.to_identifier(table, quoted=True) if table else None
+    )
 
 
 def table(name: str) -> exp.Table:
@@ -97,7 +99,8 @@ def set_where(select: exp.Select, terms: Iterable[exp.Expr]) -> None:
 def empty_relation(schema: Schema) -> exp.Select:
     """`SELECT NULL::T AS a, …`: a relation of that shape, for DuckDB to check a query against."""
     projections = [
-        exp.alias_(exp.Cast(this=exp.Null(), to=data_type(item.type)), item.name, quoted=True) for item in schema
+        exp.alias_(exp.Cast(this=exp.Null(), to=data_type(item.type)), item.name, quoted=True)
+        for item in schema
     ]
     return exp.Select(expressions=projections or [exp.alias_(exp.Null(), "no_columns", quoted=True)])
 
@@ -111,7 +114,7 @@ def twin(tree: exp.Expr, schemas: Mapping[str, Schema]) -> exp.Expr:
     """A copy in which every table that stands for a model or a native query is an empty relation."""
     copy = tree.copy()
     for node in list(copy.find_all(exp.Table)):
-        key = node.meta.get(RELATION)
+        key = str(node.meta.get(RELATION))
         if key not in schemas:
             continue
         alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))

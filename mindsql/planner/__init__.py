@@ -5,4 +5,16 @@ from mindsql.planner.operators import Compute, Finish, Operator, Plan, Predict, 
 from mindsql.planner.planner import plan
 from mindsql.planner.rules import RULES, Rule
 
-__all__ = ["RULES", "Compute", "Finish", "Operator", "Plan", "Predict", "Rule", "Scan", "Values", "explain", "plan"]
+__all__ = [
+    "RULES",
+    "Compute",
+    "Finish",
+    "Operator",
+    "Plan",
+    "Predict",
+    "Rule",
+    "Scan",
+    "Values",
+    "explain",
+    "plan",
+]

@@ -52,7 +52,9 @@ def input_rows(
     for select in selects[1:]:
         union = exp.Union(this=union, expression=select, distinct=True)
     columns = [
-        exp.alias_(exp.column(exp.to_identifier(frame_column(*key), quoted=True)), frame_column(*key), quoted=True)
+        exp.alias_(
+            exp.column(exp.to_identifier(frame_column(*key), quoted=True)), frame_column(*key), quoted=True
+        )
         for key in names
     ]
     rows = exp.Subquery(this=union, alias=exp.TableAlias(this=exp.to_identifier("rows", quoted=True)))
@@ -139,7 +141,9 @@ def _example(relation: Relation) -> str:
     return " AND ".join(f"{item.name} = …" for item in inputs[:2]) or "…"
 
 
-def _binding(scope: Scope, term: exp.Expr) -> tuple[tuple[str, str], exp.Expr | list[exp.Expr] | exp.Query] | None:
+def _binding(
+    scope: Scope, term: exp.Expr
+) -> tuple[tuple[str, str], exp.Expr | list[exp.Expr] | exp.Query] | None:
     """The input that a term gives, and its value or values."""
     truth = term.this if isinstance(term, exp.Not) else term
     if (owner := input_of(truth, scope)) is not None and owner[1].family == "boolean":

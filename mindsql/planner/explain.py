@@ -65,18 +65,29 @@ def _title(operator: Operator, plan: Plan) -> str:
 def _details(operator: Operator, plan: Plan) -> list[str]:
     if isinstance(operator, Predict):
         given = [
-            name if source is not None and source.split(".", 1)[-1] == name else f"{name} = {source or 'NULL'}"
+            name
+            if source is not None and source.split(".", 1)[-1] == name
+            else f"{name} = {source or 'NULL'}"
             for name, source in operator.inputs.items()
         ]
         lines = [f"inputs: {', '.join(given)}", f"outputs: {', '.join(operator.outputs) or 'none'}"]
         if operator.model.params:
-            lines.append("using: " + ", ".join(f"{key} = {value!r}" for key, value in operator.model.params.items()))
+            lines.append(
+                "using: " + ", ".join(f"{key} = {value!r}" for key, value in operator.model.params.items())
+            )
         return lines
     if isinstance(operator, Values):
-        cells = (f"${cell.name}" if isinstance(cell, ParameterCell) else repr(cell) for cell in operator.cells)
+        cells = (
+            f"${cell.name}" if isinstance(cell, ParameterCell) else repr(cell) for cell in operator.cells
+        )
         return [", ".join(f"{name} = {cell}" for name, cell in zip(operator.names, cells, strict=True))]
     if isinstance(operator, Compute):
         return [f"{name} = {generate(value)}" for name, value in operator.columns.items()]
     if isinstance(operator, Finish) and plan.direct is not None and operator is plan.root:
-        return [", ".join(name if name == source.split(".", 1)[-1] else f"{source} AS {name}" for name, source in plan.direct)]
+        return [
+            ", ".join(
+                name if name == source.split(".", 1)[-1] else f"{source} AS {name}"
+                for name, source in plan.direct
+            )
+        ]
     return [generate(operator.tree)]

@@ -44,9 +44,9 @@ def input_of(node: exp.Expr, scope: Scope) -> tuple[Relation, Column] | None:
         return None
     for relation in scope.models:
         if relation.alias == node.table and relation.model is not None:
-            if relation.model.version.outputs.find(node.name) is None:
-                found = relation.model.version.inputs.find(node.name)
-                return (relation, found) if found is not None else None
+            version = relation.model.version
+            found = version.inputs.find(node.name) if version.outputs.find(node.name) is None else None
+            return (relation, found) if found is not None else None
     return None
 
 
@@ -105,7 +105,9 @@ def map_joins(scope: Scope) -> Mappings:
 
 def _check_kind(relation: Relation, side: str, kind: str, method: str, after_model: bool) -> None:
     word = " ".join(part for part in (method, side, kind) if part and part not in ("INNER", "OUTER", "CROSS"))
-    allowed = ("",) if after_model else ("", "LEFT", "SEMI", "ANTI") if relation.model is None else ("", "LEFT")
+    allowed = (
+        ("",) if after_model else ("", "LEFT", "SEMI", "ANTI") if relation.model is None else ("", "LEFT")
+    )
     if word in allowed:
         return
     what = "after a model" if relation.model is None else "with a model"

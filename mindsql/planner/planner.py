@@ -91,7 +91,9 @@ def draft_scope(scope: Scope, name: str) -> Draft:
 
 def _is_literal(mappings: Mappings, term: exp.Expr) -> bool:
     value = next(v for key, v in mappings.values.items() if mappings.terms[key] is term)
-    return isinstance(value, exp.Literal) or (isinstance(value, exp.Neg) and isinstance(value.this, exp.Literal))
+    return isinstance(value, exp.Literal) or (
+        isinstance(value, exp.Neg) and isinstance(value.this, exp.Literal)
+    )
 
 
 def _reads_model(term: exp.Expr, scope: Scope) -> bool:
@@ -107,7 +109,9 @@ def _scan_relations(draft: Draft, mappings: Mappings) -> list[Relation]:
     items: list[tuple[Relation, exp.Join | None]] = []
     for relation in scope.data:
         condition = relation.join.args.get("on") if relation.join is not None else None
-        read = {column.table for column in scope_columns(condition, scope)} if condition is not None else set()
+        read = (
+            {column.table for column in scope_columns(condition, scope)} if condition is not None else set()
+        )
         if read & (models | {other.alias for other in later}):
             later.append(relation)
         else:
@@ -173,9 +177,7 @@ def _null(type_name: str) -> exp.Expr:
     return exp.Cast(this=exp.Null(), to=exp.Var(this=type_name))
 
 
-def _explicit(
-    draft: Draft, step: PredictStep, own: str, value: exp.Expr, earlier: list[Relation]
-) -> str:
+def _explicit(draft: Draft, step: PredictStep, own: str, value: exp.Expr, earlier: list[Relation]) -> str:
     """An input that ON or WHERE sets: computed in the scan, or between the models when it reads an answer."""
     read = {column.table for column in scope_columns(value, draft.scope)}
     if read & {relation.alias for relation in earlier}:
@@ -253,5 +255,3 @@ def _operators(draft: Draft, frames: dict[str, Operator], rules: Sequence[Rule])
 def _used(tree: exp.Expr, frames: dict[str, Operator]) -> dict[str, Operator]:
     names = [node.name for node in tree.find_all(exp.Table) if not node.db]
     return {name: frames[name] for name in dict.fromkeys(names) if name in frames}
-
-

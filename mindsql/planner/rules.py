@@ -1,4 +1,4 @@
-"""Owns the optional rules: each makes a plan do less, none changes its rows. An ordered tuple, so that any can be left out."""
+"""Owns the optional rules: each makes a plan do less, none changes its rows, any can be left out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from mindsql.schema import Schema
 class Rule(Protocol):
     """A rule."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in EXPLAIN and in the settings."""
+        ...
 
     def draft(self, draft: Draft) -> bool:
         """Change a scope's draft in place. Returns whether it did."""
@@ -31,7 +34,9 @@ class _ConsumeConstants:
 
     def draft(self, draft: Draft) -> bool:
         terms = _where(draft.finish)
-        rest = [term for term in terms if not any(term is done for done in draft.consumed if _is_certain(done))]
+        rest = [
+            term for term in terms if not any(term is done for done in draft.consumed if _is_certain(done))
+        ]
         if len(rest) == len(terms):
             return False
         set_where(draft.finish, rest)
@@ -44,7 +49,9 @@ class _ConsumeConstants:
                 for side in (term.this, term.expression)
                 if isinstance(side, exp.Placeholder)
             ]
-            given = [exp.Not(this=exp.Is(this=cell, expression=exp.Null())) for cell in parameters]
+            given: list[exp.Expr] = [
+                exp.Not(this=exp.Is(this=cell, expression=exp.Null())) for cell in parameters
+            ]
             set_where(draft.scan, _where(draft.scan) + given)
         return True
 
@@ -122,7 +129,9 @@ class _PushLimit:
             return False
         if limit.args.get("percent") or limit.find(exp.Query):
             return False
-        if any(finish.args.get(key) for key in ("where", "group", "having", "qualify", "distinct", "windows")):
+        if any(
+            finish.args.get(key) for key in ("where", "group", "having", "qualify", "distinct", "windows")
+        ):
             return False
         for projection in finish.expressions:
             if projection.find(exp.AggFunc, exp.Window, exp.Unnest, exp.Explode, exp.Anonymous, exp.Query):
@@ -156,7 +165,9 @@ class _ConstantValues:
             return None
         required: set[str] = set()
         for term in _where(scan):
-            cell = _cell(term.this.this) if isinstance(term, exp.Not) and isinstance(term.this, exp.Is) else None
+            cell = (
+                _cell(term.this.this) if isinstance(term, exp.Not) and isinstance(term.this, exp.Is) else None
+            )
             if not isinstance(cell, ParameterCell):
                 return None
             required.add(cell.name)
@@ -223,7 +234,20 @@ RULES: tuple[Rule, ...] = (
 _NO_CELL = object()
 
 _PLAIN_TYPES = frozenset(
-    "BOOLEAN TINYINT SMALLINT INTEGER BIGINT UTINYINT USMALLINT UINTEGER UBIGINT FLOAT DOUBLE VARCHAR JSON DATE".split()
+    (
+        *(
+            "BOOLEAN",
+            "TINYINT",
+            "SMALLINT",
+            "INTEGER",
+            "BIGINT",
+            "UTINYINT",
+            "USMALLINT",
+            "UINTEGER",
+            "UBIGINT",
+        ),
+        *("FLOAT", "DOUBLE", "VARCHAR", "JSON", "DATE"),
+    )
 )
 """Types whose Arrow values become the same Python values as DuckDB's."""
 
@@ -259,7 +283,7 @@ def _is_certain(term: exp.Expr) -> bool:
     for value in values:
         if isinstance(value, exp.Column):
             continue
-        return isinstance(value, (exp.Literal, exp.Boolean, exp.Placeholder)) or isinstance(value, exp.Neg)
+        return isinstance(value, (exp.Literal, exp.Boolean, exp.Placeholder, exp.Neg))
     return False
 
 
