@@ -188,7 +188,7 @@ def translated(text: str | None = None) -> Iterator[None]:
 
 
 _LINE = re.compile(r"\n+LINE (\d+): (.*)\n( *)\^", re.S)
-_KIND = re.compile(r"^[A-Z][A-Za-z]*(?: [A-Z][a-z]+)* Error: ")
+_KIND = re.compile(r"^[A-Z][A-Za-z]*(?: (?:of|[A-Z][a-z]+))* Error: ")  # "Out of Range Error: "
 
 
 def translate(error: duckdb.Error, text: str | None = None) -> MindSQLError:
@@ -249,7 +249,7 @@ def _span(text: str | None, line: int, shown: str, offset: int) -> tuple[int, in
 
 def translate_text(text: str) -> MindSQLError:
     """A DuckDB error that reached us through an Arrow stream, as its text alone."""
-    message = re.sub(r"^.*?(?=[A-Z][A-Za-z]*(?: [A-Z][a-z]+)* Error: )", "", text, flags=re.S) or text
+    message = re.sub(r"^.*?(?=[A-Z][A-Za-z]*(?: (?:of|[A-Z][a-z]+))* Error: )", "", text, flags=re.S) or text
     if "INTERRUPT" in text or "Interrupted" in text:
         return Cancelled("the statement was stopped")
     kind = DataError if message.startswith(("Conversion", "Out of Range")) else StatementError
