@@ -1,0 +1,64 @@
+"""DuckDB's errors leave as ours: of the right class, without DuckDB's own frame around them, at their place."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mindsql import database
+from mindsql.database import Database
+from mindsql.errors import CatalogError, DataError, MindSQLError, StatementError, UnknownNameError
+
+
+@pytest.fixture
+def raw() -> Iterator[database.Raw]:
+    opened = Database(":memory:", read_only=False)
+    yield opened.cursor()
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "kind", "culprit"),
+    [
+        ("SELEC 1", StatementError, "SELEC"),
+        ("SELECT 1 FROM nowhere", UnknownNameError, "nowhere"),
+        ("SELECT a,\n  abss(b)\nFROM (SELECT 1 AS a, 2 AS b)", UnknownNameError, "abss"),
+        ("SELECT b FROM (SELECT 1 AS a)", StatementError, "b"),
+        ("SELECT 'x'::INTEGER", DataError, None),
+        ("SELECT 9223372036854775807 + 1", DataError, None),
+        ("COPY (SELECT 1) TO '/no/such/folder/file.csv'", CatalogError, None),
+        ("CREATE TABLE t (i INTEGER); CREATE TABLE t (i INTEGER)", CatalogError, None),
+    ],
+)
+def test_translation(raw: database.Raw, sql: str, kind: type[MindSQLError], culprit: str | None) -> None:
+    with pytest.raises(MindSQLError) as caught:
+        database.run(raw, sql)
+    error = caught.value
+    assert type(error) is kind
+    assert " Error: " not in error.message and "LINE 1" not in error.message
+    assert error.__cause__ is not None
+    if culprit is not None:
+        assert error.span is not None and error.text == sql
+        assert sql[slice(*error.span)] == culprit
+
+
+def test_a_file_that_another_process_has_open(tmp_path: Path) -> None:
+    path = tmp_path / "shop.duckdb"
+    opened = Database(str(path), read_only=False)
+    code = f"import mindsql\ntry: mindsql.connect({str(path)!r})\nexcept mindsql.CatalogError as e: print(e.message)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    opened.close()
+    assert done.stdout == (
+        "the database file is open in another process, and only one may have it open for writing\n"
+    )
+
+
+def test_names_and_texts_are_quoted(raw: database.Raw) -> None:
+    name, text = 'a "b"', "it's"
+    sql = f"SELECT {database.literal(text)} AS {database.quote(name)}"
+    assert database.rows(raw, sql) == [(text,)]
+    assert database.describe(raw, sql).names == [name]
