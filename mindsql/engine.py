@@ -186,6 +186,13 @@ class Storage:
             self.files[name] = content
         return self.files[name]
 
+    def _has(self, name: str) -> bool:
+        try:
+            self.file_get(name)
+        except EngineError:
+            return False
+        return True
+
     def file_list(self) -> list[str]:
         """The names of all files."""
         stored = set(self._names()) if self._names is not None else set()
@@ -201,7 +208,7 @@ class Storage:
 
     def json_get(self, name: str) -> Any:
         """The JSON value kept under a name, None when there is none."""
-        if f"{name}.json" not in self.file_list():
+        if not self._has(f"{name}.json"):
             return None
         return json.loads(self.file_get(f"{name}.json"))
 
@@ -214,7 +221,7 @@ class Storage:
         if name not in self._folders:
             path = tempfile.mkdtemp(prefix="mindsql-")
             self._folders[name] = path
-            if f"{name}.tar" in self.file_list():
+            if self._has(f"{name}.tar"):
                 with tarfile.open(fileobj=io.BytesIO(self.file_get(f"{name}.tar"))) as tar:
                     tar.extractall(path, filter="data")
         return self._folders[name]
