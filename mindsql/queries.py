@@ -12,6 +12,7 @@ from mindsql.binder import Binder
 from mindsql.binder.binder import name_parameters
 from mindsql.binder.tree import generate
 from mindsql.bound import BoundModel
+from mindsql.catalog import Version
 from mindsql.engine import Engine, EngineStorage, Storage
 from mindsql.errors import CatalogError, EngineError, StatementError
 from mindsql.executor.engines import LoadedModel, ModelCache, border
@@ -46,7 +47,9 @@ def prepare(
         return None
     rules = [rule for rule in RULES if rule.name not in session.settings.without_rules]
     made = plan(bound, rules)
-    if text is not None and not session.in_transaction:
+    # What USING says is part of the plan; what a parameter in it says is known for this run only.
+    varies = any(isinstance(option.value, grammar.Parameter) for option in query.options)
+    if text is not None and not session.in_transaction and not varies:
         session.plans[_key(session, text, parameters)] = made
         while len(session.plans) > _PLANS:
             session.plans.popitem(last=False)
@@ -144,7 +147,6 @@ def load(session: Session, model: BoundModel) -> LoadedModel:
     version = model.version
     loaded: LoadedModel | None = shared.models.get(version.id)
     if loaded is None:
-        cls = session.registry.load(version.handler)
         files = {}
         for name in session.catalog.artifact_names(version):
             content = session.catalog.artifact(version, name)
@@ -155,19 +157,34 @@ def load(session: Session, model: BoundModel) -> LoadedModel:
                 f"the stored files of {version.model}.{version.number} are missing",
                 hint=f"RETRAIN {version.model}, or restore the database file from a copy",
             )
-        storage = Storage(info={"name": version.model, "version": version.number, "target": version.target})
-        storage.files.update(files)
-        with border(version.engine, version.model):
-            engine = cls(model_storage=storage, engine_storage=engine_storage(session, version.engine))
-        types = {c.name: database.arrow_type(session.raw, c.type) for c in version.outputs}
-        args = engine_args(version.target, open_sealed(version.options), version.settings)
-        # A pickle in a file from elsewhere runs code: only what this process was told to trust is loaded again.
-        if version.id in shared.trusted:
-            args["trusted"] = True
-        loaded = LoadedModel(version, engine, types, args, sum(map(len, files.values())))
+        # A file may come from elsewhere: only what this process was told to trust is unpickled again.
+        loaded = loaded_from(session, version, files, trusted=version.id in shared.trusted)
         _prepare(loaded)
         shared.models.put(version.id, loaded)
     return loaded
+
+
+def loaded_from(
+    session: Session, version: Version, files: Mapping[str, bytes], trusted: bool = False
+) -> LoadedModel:
+    """A model version made of its files. Raises EngineError.
+
+    Args:
+        session: Where.
+        version: The version.
+        files: Its artifacts.
+        trusted: Whether a pickle among them may be loaded: it runs code.
+    """
+    cls = session.registry.load(version.handler)
+    storage = Storage(info={"name": version.model, "version": version.number, "target": version.target})
+    storage.files.update(files)
+    with border(version.engine, version.model):
+        engine = cls(model_storage=storage, engine_storage=engine_storage(session, version.engine))
+    types = {c.name: database.arrow_type(session.raw, c.type) for c in version.outputs}
+    args = engine_args(version.target, open_sealed(version.options), version.settings)
+    if trusted:
+        args["trusted"] = True
+    return LoadedModel(version, engine, types, args, sum(map(len, files.values())))
 
 
 def _prepare(loaded: LoadedModel) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import mindsql_grammar as grammar
 from mindsql import queries
 from mindsql.catalog import Version
+from mindsql.commands.translating import spread, with_translation
 from mindsql.engine import Engine, Option, Storage, Summary
 from mindsql.errors import (
     Cancelled,
@@ -61,6 +62,7 @@ class Recipe:
     query: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     data: pa.Table | None = None
+    sample: pa.Table | None = None
     schema: Schema = field(default_factory=Schema)
 
 
@@ -255,6 +257,7 @@ def train(
         summary=summary,
         seconds=time.perf_counter() - begin,
     )
+    version = work.wait(work.submit(lambda: with_translation(session, version, files, recipe.sample)))
     with session.writing() as catalog:
         version = catalog.add_artifacts(version, files)
         version = finish(catalog, version)
@@ -299,6 +302,8 @@ def _call_engine(
     args["schema"] = recipe.schema
     args["trusted"] = session.settings.trusted and bool(recipe.options.get("trusted"))
     frame = to_pandas(recipe.data) if recipe.data is not None else None
+    if recipe.data is not None:
+        recipe.sample = spread(recipe.data)
     recipe.data = None  # the frame is a copy; two of them need not be held while training
     work.tell("training", 0, None, "steps", begin)
 

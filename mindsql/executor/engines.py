@@ -8,11 +8,12 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mindsql.catalog import Version
-from mindsql.engine import Capabilities, Engine, Predictor
+from mindsql.engine import Capabilities, Engine, Predictor, Translation
 from mindsql.errors import (
     Cancelled,
     DataError,
@@ -40,7 +41,12 @@ class LoadedModel:
     """
 
     def __init__(
-        self, version: Version, engine: Engine, types: Mapping[str, pa.DataType], args: dict[str, Any], size: int
+        self,
+        version: Version,
+        engine: Engine,
+        types: Mapping[str, pa.DataType],
+        args: dict[str, Any],
+        size: int,
     ) -> None:
         self.version = version
         self.engine = engine
@@ -74,7 +80,24 @@ class LoadedModel:
         with border(self.version.engine, self.version.model):
             self._predictor({})
 
-    def answer(self, batch: pa.RecordBatch, outputs: Sequence[str], params: Mapping[str, Any]) -> list[pa.Array]:
+    def translation(self) -> Translation | None:
+        """The model as SQL, outputs named as the query names them. Raises EngineError."""
+        with border(self.version.engine, self.version.model):
+            found = self.engine.translation(self._args)
+        if found is None:
+            return None
+        return replace(
+            found,
+            outputs={
+                output: found.outputs[name]
+                for output, name in self._engine_names.items()
+                if name in found.outputs
+            },
+        )
+
+    def answer(
+        self, batch: pa.RecordBatch, outputs: Sequence[str], params: Mapping[str, Any]
+    ) -> list[pa.Array]:
         """Answer n rows.
 
         Args:
@@ -99,7 +122,8 @@ class LoadedModel:
                 args = {**self._args, "predict_params": dict(params), "columns": names}
                 answer = self._checked_frame(self.engine.predict(to_pandas(batch), args))
         return [
-            self._column(answer, name, output, batch.num_rows) for name, output in zip(names, outputs, strict=True)
+            self._column(answer, name, output, batch.num_rows)
+            for name, output in zip(names, outputs, strict=True)
         ]
 
     def _predictor(self, params: Mapping[str, Any]) -> Predictor | None:
@@ -181,7 +205,7 @@ class LoadedModel:
             raise DataError(
                 f'a value does not fit the input "{item.name}" {item.type} of the model '
                 f'"{self.version.model}": {error}',
-                hint=f'ON {self.version.model}.{item.name} = TRY_CAST(… AS {item.type})',
+                hint=f"ON {self.version.model}.{item.name} = TRY_CAST(… AS {item.type})",
             ) from error
 
 
@@ -269,7 +293,9 @@ def innermost(error: BaseException) -> str:
     return f"{Path(last.filename).name}:{last.lineno} in {last.name}"
 
 
-def trial_outputs(engine: Engine, target: Column, frame: Any, args: dict[str, Any], label: tuple[str, str]) -> Schema:
+def trial_outputs(
+    engine: Engine, target: Column, frame: Any, args: dict[str, Any], label: tuple[str, str]
+) -> Schema:
     """The outputs of an engine that does not declare them, told from a trial prediction on a few rows.
 
     Raises:
@@ -285,7 +311,8 @@ def trial_outputs(engine: Engine, target: Column, frame: Any, args: dict[str, An
     columns = [str(column) for column in answer.columns]
     if name not in columns:
         raise EngineContractError(
-            f'[{label[0]}/{label[1]}] predict returned no column "{name}"', hint=f"it returned: {', '.join(columns)}"
+            f'[{label[0]}/{label[1]}] predict returned no column "{name}"',
+            hint=f"it returned: {', '.join(columns)}",
         )
     if len(answer) != len(frame):
         raise EngineContractError(
@@ -300,5 +327,3 @@ def trial_outputs(engine: Engine, target: Column, frame: Any, args: dict[str, An
         if name + suffix in columns:
             outputs.append(Column(name + suffix, type_name))
     return Schema(outputs)
-
-

@@ -11,7 +11,7 @@ from sqlglot import expressions as exp
 
 from mindsql import database
 from mindsql.batches import Batches
-from mindsql.binder.tree import RELATION, column, generate, table
+from mindsql.binder.tree import RELATION, column, generate, printed, table
 from mindsql.bound import BoundModel
 from mindsql.database import Raw
 from mindsql.errors import MindSQLError, StatementError
@@ -163,7 +163,9 @@ class Run:
         else:
             raise AssertionError(operator)
         if self.figures is not None:
-            result = Batches(result.schema, counted(iter(result), self.figures.setdefault(id(operator), Figures())))
+            result = Batches(
+                result.schema, counted(iter(result), self.figures.setdefault(id(operator), Figures()))
+            )
         return result
 
     def figure(self, operator: Operator) -> Figures | None:
@@ -172,7 +174,7 @@ class Run:
     def scan(self, operator: Scan) -> Batches:
         raw = self.scan_raw() if _needs_tables(operator.tree, operator.inputs) else self.other()
         streams = self.register(raw, operator.inputs, operator.tree)
-        sql = generate(operator.tree)
+        sql = printed(operator.tree)
         reader = database.reader(raw, sql, self.wanted(operator.tree), BATCH_ROWS)
         self.work.raws.append(raw)
         holder = [reader]
@@ -259,7 +261,7 @@ class Run:
             self.work.raws.append(raw)
         begin = time.perf_counter()
         try:
-            database.open_result(raw, generate(operator.tree), self.wanted(operator.tree))
+            database.open_result(raw, printed(operator.tree), self.wanted(operator.tree))
         except MindSQLError as error:
             cause = next((stream.error for stream in streams if stream.error is not None), None)
             if cause is not None:

@@ -17,6 +17,8 @@ from mindsql.planner.operators import (
     inputs_of,
 )
 
+_MOST_TEXT = 4000
+
 
 def explain(plan: Plan, measured: Callable[[Operator], str] = lambda operator: "") -> str:
     """A plan as text.
@@ -48,6 +50,7 @@ def explain(plan: Plan, measured: Callable[[Operator], str] = lambda operator: "
     show(plan.root, 0)
     for name, (source, text) in plan.natives.items():
         lines.append(f"{name} = {source} ({text.strip()})")
+    lines.extend(plan.notes)
     if plan.rules:
         lines.append("rules: " + ", ".join(plan.rules))
     return "\n".join(lines)
@@ -71,6 +74,9 @@ def _details(operator: Operator, plan: Plan) -> list[str]:
             for name, source in operator.inputs.items()
         ]
         lines = [f"inputs: {', '.join(given)}", f"outputs: {', '.join(operator.outputs) or 'none'}"]
+        refused = operator.model.version.summary.get("translation_refused")
+        if refused is not None:
+            lines.append(f"not as SQL: {refused}")
         if operator.model.params:
             lines.append(
                 "using: " + ", ".join(f"{key} = {value!r}" for key, value in operator.model.params.items())
@@ -90,4 +96,7 @@ def _details(operator: Operator, plan: Plan) -> list[str]:
                 for name, source in plan.direct
             )
         ]
-    return [generate(operator.tree)]
+    text = generate(operator.tree)
+    if len(text) > _MOST_TEXT:
+        text = f"{text[:_MOST_TEXT]} … ({len(text)} characters)"
+    return [text]

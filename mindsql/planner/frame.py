@@ -7,7 +7,9 @@ must give the same rows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlglot import expressions as exp
 
@@ -25,6 +27,8 @@ class PredictStep:
     outputs: dict[str, str]
     computed: dict[str, exp.Expr] = field(default_factory=dict)
     """Frame columns that must be computed from earlier models' outputs before this one is asked."""
+    translation: Mapping[str, Any] | None = None
+    """The model as SQL, when DuckDB is to compute it: `steps`, `outputs`, `kind`."""
 
 
 @dataclass

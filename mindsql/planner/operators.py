@@ -98,6 +98,7 @@ class Plan:
         schema: The columns of the answer; empty when the statement gives none.
         rules: The names of the optional rules that changed it.
         parameters: The names of the parameters that must have a value.
+        notes: Which models DuckDB computes itself.
         creates: Whether it makes a table, so that kept plans may be wrong afterwards.
     """
 
@@ -107,6 +108,7 @@ class Plan:
     schema: Schema = field(default_factory=Schema)
     rules: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     creates: bool = False
 
 

@@ -21,7 +21,8 @@ from mindsql.planner.inputs import (
     scope_columns,
 )
 from mindsql.planner.operators import Compute, Finish, Operator, Plan, Predict, Scan
-from mindsql.planner.rules import RULES, Rule, constant_values, direct_projection
+from mindsql.planner.rules import RULES, Rule, constant_values, direct_projection, inline_scans
+from mindsql.planner.translation import inline, with_models
 
 
 def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
@@ -36,6 +37,7 @@ def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
     """
     frames: dict[str, Operator] = {}
     applied: list[str] = []
+    notes: list[str] = []
     parameters = tuple(
         dict.fromkeys(
             str(node.this.name if isinstance(node.this, exp.Expr) else node.this)
@@ -49,7 +51,12 @@ def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
                 draft.applied.append(rule.name)
         applied.extend(name for name in draft.applied if name not in applied)
         frames[draft.name] = _operators(draft, frames, rules)
-    inputs = _used(bound.tree, frames)
+        notes.extend(
+            f"{step.alias}: computed by DuckDB ({step.translation['kind']})"
+            for step in draft.steps
+            if step.translation is not None
+        )
+    inputs = _inputs(bound.tree, frames, rules)
     root = Finish(bound.tree, inputs)
     direct = None
     if any(rule.name == direct_projection.name for rule in rules):
@@ -62,6 +69,7 @@ def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
         bound.schema,
         tuple(applied),
         parameters,
+        tuple(notes),
         creates=isinstance(bound.tree, exp.Create),
     )
 
@@ -243,15 +251,31 @@ def _operators(draft: Draft, frames: dict[str, Operator], rules: Sequence[Rule])
     if any(rule.name == constant_values.name for rule in rules):
         operator = constant_values.values(draft)
     if operator is None:
-        scan = with_visible_ctes(draft.scan, draft.scope.select)
-        operator = Scan(scan, _used(scan, frames))
+        scan = draft.scan
+        for step in draft.steps:
+            if step.translation is not None:
+                scan = with_models(scan, step)
+        scan = with_visible_ctes(scan, draft.scope.select)
+        operator = Scan(scan, _inputs(scan, frames, rules))
     for step in draft.steps:
+        if step.translation is not None:
+            continue
         if step.computed:
             operator = Compute(operator, draft.name, step.computed)
         operator = Predict(operator, step.model, step.inputs, step.outputs)
     return operator
 
 
-def _used(tree: exp.Expr, frames: dict[str, Operator]) -> dict[str, Operator]:
-    names = [node.name for node in tree.find_all(exp.Table) if not node.db]
-    return {name: frames[name] for name in dict.fromkeys(names) if name in frames}
+def _inputs(tree: exp.Expr, frames: dict[str, Operator], rules: Sequence[Rule]) -> dict[str, Operator]:
+    """The frames that a tree reads. A frame that is a mere scan becomes a subquery of the tree, when rules allow."""
+    may_inline = any(rule.name == inline_scans.name for rule in rules)
+    found: dict[str, Operator] = {}
+    for name in dict.fromkeys(node.name for node in tree.find_all(exp.Table) if not node.db):
+        operator = frames.get(name)
+        if operator is None:
+            continue
+        if may_inline and isinstance(operator, Scan) and inline(tree, name, operator.tree):
+            found.update(operator.inputs)
+        else:
+            found[name] = operator
+    return found

@@ -10,6 +10,7 @@ from sqlglot import expressions as exp
 from mindsql.binder.tree import and_terms, set_where
 from mindsql.planner.frame import Draft, frame_columns
 from mindsql.planner.operators import Finish, ParameterCell, Values
+from mindsql.planner.translation import models_as_sql
 from mindsql.schema import Schema
 
 
@@ -213,6 +214,16 @@ class _DirectProjection:
         return picked
 
 
+@dataclass(frozen=True)
+class _InlineScans:
+    """A frame that no engine touches is a subquery of the user's statement: DuckDB does all of it."""
+
+    name: str = "inline_scans"
+
+    def draft(self, draft: Draft) -> bool:
+        return False  # it is about whole plans: the planner asks for it by name
+
+
 consume_constants = _ConsumeConstants()
 push_filters = _PushFilters()
 prune_predictions = _PrunePredictions()
@@ -220,6 +231,7 @@ prune_columns = _PruneColumns()
 push_limit = _PushLimit()
 constant_values = _ConstantValues()
 direct_projection = _DirectProjection()
+inline_scans = _InlineScans()
 
 RULES: tuple[Rule, ...] = (
     consume_constants,
@@ -227,7 +239,9 @@ RULES: tuple[Rule, ...] = (
     push_limit,
     prune_predictions,
     prune_columns,
+    models_as_sql,
     constant_values,
+    inline_scans,
     direct_projection,
 )
 

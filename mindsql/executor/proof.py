@@ -1,0 +1,140 @@
+"""Owns the proof that a model's SQL answers as its engine does, on a sample of its rows and on edge values.
+
+Only a translation that passes is stored with its version; a wrong fast answer is worse than a slow one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from mindsql import database
+from mindsql.database import Raw, quote
+from mindsql.engine import Translation
+from mindsql.errors import MindSQLError
+from mindsql.schema import Column, Schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TOLERANCE = 1e-9
+_SAMPLE_ROWS = 2000
+_EDGE_ROWS = 2
+_VIEW = "__mindsql_sample"
+_EDGES = {
+    "number": (
+        "NULL",
+        "0",
+        "-1",
+        "1",
+        "127",
+        "-128",
+        "2147483647",
+        "1e30",
+        "-1e30",
+        "'nan'",
+        "'inf'",
+        "'-inf'",
+    ),
+    "boolean": ("NULL", "true", "false"),
+    "text": ("NULL", "''", "'never seen before'", "'0'", "' 1.5 '", "'nan'", "'it''s \"quoted\" Ünïcode'"),
+    "time": ("NULL", "'1900-01-01'", "'2262-01-01'", "'2000-02-29'"),
+}
+
+
+def prove(
+    raw: Raw,
+    translation: Translation,
+    inputs: Schema,
+    outputs: Schema,
+    rows: pa.Table,
+    answer: Callable[[pa.RecordBatch, Sequence[str]], Sequence[pa.Array]],
+) -> str | None:
+    """Compare a translation with its engine.
+
+    Args:
+        raw: A connection of DuckDB's that nothing else uses.
+        translation: The model as SQL.
+        inputs, outputs: The version's columns.
+        rows: Rows of the inputs, as the model was trained on them.
+        answer: The engine: a batch of inputs and the names of outputs in, one array for each output out.
+
+    Returns:
+        None when they agree, else what they differ in.
+    """
+    names = [item.name for item in outputs if item.name in translation.outputs]
+    sample = _sample(raw, inputs, rows)
+    raw.register(_VIEW, sample)
+    try:
+        computed = database.table(raw, query(translation, outputs, names, quote(_VIEW)))
+        batch = sample.combine_chunks().to_batches()[0]
+        expected = answer(batch, names)
+    except MindSQLError as error:
+        return f"an edge value fails: {error.message.splitlines()[0]}"
+    finally:
+        with database.ignored():
+            raw.unregister(_VIEW)
+    for name, left in zip(names, expected, strict=True):
+        row = _first_difference(computed.column(name), left)
+        if row is not None:
+            inputs_text = {item.name: batch.column(i)[row].as_py() for i, item in enumerate(inputs)}
+            return (
+                f"{name} is {computed.column(name)[row].as_py()!r} in SQL and {left[row].as_py()!r} "
+                f"by the engine for {inputs_text}"
+            )
+    return None
+
+
+def query(translation: Translation, outputs: Schema, names: Sequence[str], source: str) -> str:
+    """The SELECT that computes outputs of a translation over a relation of its inputs."""
+    text = f"FROM {source}"
+    for level in translation.steps:
+        columns = ", ".join(f"{value} AS {quote(name)}" for name, value in level.items())
+        text = f"FROM (SELECT *, {columns} {text})"
+    types = {item.name: item.type for item in outputs}
+    columns = ", ".join(
+        f"CAST({translation.outputs[name]} AS {types[name]}) AS {quote(name)}" for name in names
+    )
+    return f"SELECT {columns} {text}"
+
+
+def _sample(raw: Raw, inputs: Schema, rows: pa.Table) -> pa.Table:
+    """Rows spread over the table, then each edge value in a few of them, then a row of NULLs."""
+    step = max(1, rows.num_rows // _SAMPLE_ROWS)
+    picked = rows.select(inputs.names).take(list(range(0, rows.num_rows, step))[:_SAMPLE_ROWS])
+    raw.register(_VIEW, picked)
+    plain = ", ".join(f"CAST({quote(c.name)} AS {c.type}) AS {quote(c.name)}" for c in inputs)
+    few = f"(FROM {quote(_VIEW)} LIMIT {_EDGE_ROWS})"
+    parts = [f"SELECT {plain} FROM {quote(_VIEW)}"]
+    for item in inputs:
+        for value in _EDGES.get(item.family, ("NULL",)):
+            edge = _edge(item, value)
+            others = ", ".join(
+                edge if c is item else f"CAST({quote(c.name)} AS {c.type}) AS {quote(c.name)}" for c in inputs
+            )
+            parts.append(f"SELECT {others} FROM {few}")
+    parts.append("SELECT " + ", ".join(f"CAST(NULL AS {c.type}) AS {quote(c.name)}" for c in inputs))
+    try:
+        return database.table(raw, " UNION ALL ".join(parts))
+    finally:
+        raw.unregister(_VIEW)
+
+
+def _edge(item: Column, value: str) -> str:
+    """A value that does not fit the type (infinity in an INTEGER) becomes NULL."""
+    return f"TRY_CAST({value} AS {item.type}) AS {quote(item.name)}"
+
+
+def _first_difference(left: pa.ChunkedArray, right: pa.Array) -> int | None:
+    import math
+
+    for row, (one, other) in enumerate(zip(left.to_pylist(), right.to_pylist(), strict=True)):
+        if one == other:
+            continue
+        if isinstance(one, float) and isinstance(other, float):
+            if math.isnan(one) and math.isnan(other):
+                continue
+            if math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+                continue
+        return row
+    return None
