@@ -54,4 +54,8 @@ def run(
 def run_kept(session: Session, text: str, parameters: Mapping[str, Any], work: Work) -> Result | None:
     """Run a text whose plan was kept; None when there is none."""
     plan = queries.kept_plan(session, text, parameters)
+    if plan is None and not parameters:
+        found = queries.lifted_plan(session, text)
+        if found is not None:
+            plan, parameters = found
     return None if plan is None else queries.answer(session, plan, parameters, work)

@@ -14,12 +14,14 @@ from mindsql.binder.tree import generate
 from mindsql.bound import BoundModel
 from mindsql.catalog import Version
 from mindsql.engine import Engine, EngineStorage, Storage
-from mindsql.errors import CatalogError, EngineError, StatementError
+from mindsql.errors import CatalogError, EngineError, MindSQLError, StatementError
 from mindsql.executor.engines import LoadedModel, ModelCache, border
 from mindsql.executor.executor import Executor, Run
 from mindsql.libraries import installed_libraries
+from mindsql.literals import lift
 from mindsql.options import check
-from mindsql.planner import RULES, Plan, plan
+from mindsql.planner import RULES, Plan, Values, plan
+from mindsql.planner.operators import walk
 from mindsql.result import Kind, Result
 from mindsql.schema import Schema
 from mindsql.secrets import open_sealed
@@ -59,6 +61,43 @@ def prepare(
 def kept_plan(session: Session, text: str, parameters: Mapping[str, Any]) -> Plan | None:
     """The plan kept for a text, before it is even parsed; None when there is none."""
     return None if session.in_transaction else session.plans.get(_key(session, text, parameters))
+
+
+def lifted_plan(session: Session, text: str) -> tuple[Plan, Mapping[str, Any]] | None:
+    """The plan that a statement shares with those that differ in constants only, and its constants.
+
+    None when it has no such plan. Only rows asked of a model by constants qualify: there, planning takes longer than
+    the answer, and every constant is a cell of the one input row.
+    """
+    if session.in_transaction:
+        return None
+    lifted = lift(text)
+    if lifted is None:
+        return None
+    template, values = lifted
+    key = _key(session, template, values)
+    if key not in session.plans:
+        session.plans[key] = _point_plan(session, template, values)
+        while len(session.plans) > _PLANS:
+            session.plans.popitem(last=False)
+    plan: Plan | None = session.plans[key]
+    return None if plan is None else (plan, values)
+
+
+def _point_plan(session: Session, template: str, values: Mapping[str, Any]) -> Plan | None:
+    try:
+        statement = grammar.parse_one(template)
+    except grammar.ParseError:
+        return None  # a constant stood where no parameter may: the statement is read as it is
+    if not isinstance(statement, grammar.Query) or statement.options:
+        return None
+    try:
+        plan = prepare(session, statement, None, values)
+    except MindSQLError:
+        return None  # it will fail again as it was written, with its own words
+    if plan is None or plan.direct is None or not any(isinstance(op, Values) for op in walk(plan.root)):
+        return None
+    return plan
 
 
 def _key(session: Session, text: str, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
