@@ -107,7 +107,8 @@ def public(cls: type[Any]) -> list[str]:
 
 def missing(names: list[str], text: str) -> list[str]:
     """The names that a page has nowhere in back quotes."""
-    quoted = " ".join(re.findall(r"`([^`\n]+)`", text)) + " ".join(block.text for block in blocks(text))
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    quoted = " ".join([*re.findall(r"`([^`]+)`", prose), *(block.text for block in blocks(text))])
     return [name for name in names if not re.search(rf"(?<![\w-]){re.escape(name)}(?!\w)", quoted)]
 
 
