@@ -190,15 +190,7 @@ class Session:
 
     def is_table(self, name: str) -> bool:
         """Whether DuckDB has a table or view of that name on the search path."""
-        found = database.rows(
-            self.raw,
-            "SELECT 1 FROM duckdb_tables() WHERE lower(table_name) = lower($1) AND schema_name IN "
-            "(SELECT unnest(current_schemas(true))) UNION ALL "
-            "SELECT 1 FROM duckdb_views() WHERE lower(view_name) = lower($1) AND schema_name IN "
-            "(SELECT unnest(current_schemas(true)))",
-            [name],
-        )
-        return bool(found)
+        return database.has_relation(self.raw, name)
 
     def tables(self) -> list[str]:
         """The names of the user's tables and views in DuckDB."""

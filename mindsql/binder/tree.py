@@ -6,19 +6,30 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
+from sqlglot import Dialect
 from sqlglot import expressions as exp
 
 from mindsql.schema import Schema
 
+_TEXT = "mindsql_text"
 _BARE = re.compile(r"[A-Za-z_]\w*")
 
+_DUCKDB = Dialect.get_or_raise("duckdb")
 RELATION = "mindsql_relation"
 """Key in `Table.meta`: the model or native query that a table stands for."""
 
 
 def generate(tree: exp.Expr) -> str:
     """A tree as DuckDB's SQL."""
-    return tree.sql(dialect="duckdb", comments=False)
+    return tree.sql(dialect=_DUCKDB, comments=False)
+
+
+def printed(tree: exp.Expr) -> str:
+    """As `generate`, kept with the tree: a plan that is run again is not printed again. The tree may not change."""
+    text = tree.meta.get(_TEXT)
+    if text is None:
+        text = tree.meta[_TEXT] = generate(tree)
+    return str(text)
 
 
 def shown(tree: exp.Expr) -> str:
