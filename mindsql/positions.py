@@ -9,12 +9,22 @@ from mindsql.errors import MindSQLError
 _NAME = r'(?:"(?:[^"]|"")*"|[^\W\d]\w*)'
 _CHAIN = re.compile(rf"{_NAME}(?:\s*\.\s*{_NAME})*")
 _PART = re.compile(_NAME)
+# How DuckDB names the culprit when it says no place.
+_NAMED = (
+    re.compile(r'column(?: named)? "([^"]+)"'),
+    re.compile(r'with name "?([^" ]+)"? does not exist'),
+    re.compile(r"argument types '([^'(]+)\("),
+)
 _SKIPPED = r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/"
 
 
 def relocated(error: MindSQLError, text: str) -> MindSQLError:
     """Move an error's place from another statement into the user's, or forget it. Returns the error."""
-    if error.text is None or error.text == text:
+    if error.text == text or (error.text is None and error.span is not None):
+        return error
+    if error.text is None:
+        named = next(filter(None, (pattern.search(error.message) for pattern in _NAMED)), None)
+        error.span = _find([named[1]], text) if named is not None else None
         return error
     found: tuple[int, int] | None = None
     culprit = _CHAIN.match(error.text, error.span[0]) if error.span is not None else None

@@ -10,11 +10,11 @@ from sqlglot import expressions as exp
 
 import mindsql_grammar as grammar
 from mindsql.binder.columns import resolve_scope
-from mindsql.binder.relations import MODEL, Expansion, expand
+from mindsql.binder.relations import MODEL, Expansion, expand, give_params
 from mindsql.binder.tree import direct_tables, generate, twin
 from mindsql.bound import BoundModel, BoundQuery, Scope
 from mindsql.catalog import Snapshot
-from mindsql.errors import StatementError, UnknownNameError
+from mindsql.errors import StatementError
 from mindsql.schema import Schema
 
 Describe: TypeAlias = Callable[[str], Schema]
@@ -64,7 +64,10 @@ class Binder:
                     span=(query.options[0].span.start, query.options[0].span.end),
                 )
             return None
-        self._give_params(expansion, query)
+        give_params(expansion, query.options, self._value, expansion.models)
+        for key, params in expansion.params.items():
+            model = expansion.models[key]
+            expansion.models[key] = BoundModel(model.version, self.check_params(model, params))
         describe = _Twins(self, expansion)
         scopes: list[Scope] = []
         selects = [
@@ -83,29 +86,6 @@ class Binder:
             if isinstance(inner, exp.Query):
                 describe(inner.unnest() if isinstance(inner, exp.Subquery) else inner)
         return BoundQuery(tree, scopes, expansion.natives, schema)
-
-    def _give_params(self, expansion: Expansion, query: grammar.Query) -> None:
-        """Hand the trailing USING to the models: `k` to every one, `alias.k` to one."""
-        aliases = {alias.casefold(): key for key, alias in expansion.aliases.items()}
-        given: dict[str, dict[str, Any]] = {key: {} for key in expansion.models}
-        for option in query.options:
-            value = self._value(option.value)
-            span = (option.span.start, option.span.end)
-            owner = aliases.get(option.path[0].casefold()) if len(option.path) > 1 else None
-            if owner is not None:
-                given[owner][".".join(option.path[1:]).casefold()] = value
-                continue
-            if not given:
-                raise UnknownNameError(
-                    f"USING {option.key}: there is no model in this query",
-                    hint="USING k = v gives options to models in FROM",
-                    span=span,
-                )
-            for params in given.values():
-                params.setdefault(option.key.casefold(), value)
-        for key, params in given.items():
-            model = expansion.models[key]
-            expansion.models[key] = BoundModel(model.version, self.check_params(model, params))
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, grammar.Parameter):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from sqlglot import expressions as exp
 
-from mindsql.binder.relations import MODEL
+from mindsql.binder.relations import MODEL, called
 from mindsql.binder.tree import column, cross_if_bare, from_items
 from mindsql.bound import SCOPE, BoundModel, Relation, Scope
 from mindsql.errors import StatementError, UnknownNameError
@@ -110,7 +110,7 @@ def _relations(select: exp.Select, models: Mapping[str, BoundModel]) -> Iterator
             alias = alias or item.this.sql_name().lower()
         if not alias:
             alias = f"_{number}"
-        if "." in alias or "/" in alias:
+        if ("." in alias or "/" in alias) and MODEL not in item.meta:
             alias = alias.rsplit("/", 1)[-1].split(".", 1)[0] or f"_{number}"
         if not item.alias:
             item.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
@@ -197,11 +197,10 @@ class _Resolver:
     def __init__(self, scope: Scope, describe: Callable[[exp.Expr], Schema]) -> None:
         self.scope = scope
         self.describe = describe
-        self.relations = {relation.alias.casefold(): relation for relation in scope.relations}
         self.aliases = {
             projection.alias.casefold() for projection in scope.select.expressions if projection.alias
         }
-        self.nested = scope.select.parent is not None
+        self.nested = _sees_outer(scope.select)
 
     # Stars ------------------------------------------------------------------------------------------------------
 
@@ -211,7 +210,8 @@ class _Resolver:
             if isinstance(projection, exp.Star):
                 projections.extend(self.star(projection, None))
             elif isinstance(projection, exp.Column) and isinstance(projection.this, exp.Star):
-                projections.extend(self.star(projection.this, projection.table))
+                names = [part.name for part in projection.parts[:-1]]
+                projections.extend(self.star(projection.this, self.named(names, projection)))
             elif projection.find(exp.Columns):
                 raise StatementError(
                     "COLUMNS() cannot stand in a SELECT with a model",
@@ -221,16 +221,36 @@ class _Resolver:
                 projections.append(projection)
         self.scope.select.set("expressions", projections)
 
-    def star(self, star: exp.Star, alias: str | None) -> Iterator[exp.Expr]:
-        if alias is not None and alias.casefold() not in self.relations:
-            raise UnknownNameError.of("relation", alias, [r.alias for r in self.scope.relations])
+    def named(self, parts: list[str], node: exp.Expr) -> Relation:
+        """The relation of that name; the last parts decide."""
+        relation = self.relation(parts, node)
+        if relation is None:
+            known = [relation.alias for relation in self.scope.relations]
+            raise UnknownNameError.of("relation", ".".join(parts), known, span=span_of(node))
+        return relation
+
+    def relation(self, parts: list[str], node: exp.Expr) -> Relation | None:
+        """The relation that a qualifier means: its alias, or `model.3`, or the model's name alone when it is one."""
+        for name in (".".join(parts[-2:]), parts[-1]):
+            found = [r for r in self.scope.relations if r.alias.casefold() == name.casefold()]
+            found = found or [
+                r for r in self.scope.relations if r.model is not None and called(r.alias, name)
+            ]
+            if len(found) > 1:
+                names = " or ".join(relation.alias for relation in found)
+                raise StatementError(f'"{name}" is ambiguous', hint=f"write {names}", span=span_of(node))
+            if found:
+                return found[0]
+        return None
+
+    def star(self, star: exp.Star, only: Relation | None) -> Iterator[exp.Expr]:
         dropped = {node.name.casefold() for node in star.args.get("except_") or []}
         replaced = {node.alias.casefold(): node.this for node in star.args.get("replace") or []}
         renamed = {node.this.name.casefold(): node.alias for node in star.args.get("rename") or []}
         seen: set[str] = set()
-        merged = self.merged() if alias is None else {}
+        merged = self.merged() if only is None else {}
         for relation in self.scope.relations:
-            if alias is not None and relation.alias.casefold() != alias.casefold():
+            if only is not None and relation is not only:
                 continue
             for item in relation.columns:
                 folded = item.name.casefold()
@@ -325,9 +345,10 @@ class _Resolver:
             return
         # `a.b.c` is a relation's column, or a field of a column: as DuckDB, the relation goes first.
         for index in range(min(len(parts), 4) - 1, 0, -1):
-            alias = parts[index - 1]
-            relation = self.relations.get(alias.casefold())
-            if relation is None or alias.casefold() in hidden:
+            if parts[index - 1].casefold() in hidden:
+                continue
+            relation = self.relation(parts[:index], node)
+            if relation is None:
                 continue
             found = relation.find(parts[index])
             if found is not None:
@@ -343,8 +364,8 @@ class _Resolver:
             return None
         owners = self.owners(name)
         if not owners:
-            if top and len(parts) == 1 and name.casefold() not in self.aliases:
-                self.refuse(node, name)
+            if top:
+                self.other(node, parts)
             return None
         relation = self.owner(node, name, owners)
         found = relation.find(name)
@@ -393,18 +414,51 @@ class _Resolver:
             "column", f"{relation.alias}.{name}", relation.columns.names, span=span_of(node)
         )
 
-    def refuse(self, node: exp.Column, name: str) -> None:
-        """An unknown column in a query from models alone is told with the models' inputs."""
-        if not self.nested and not self.scope.data and name.casefold() not in self.relations:
-            model = self.scope.relations[0].model
-            assert model is not None
-            raise unknown_model_column(model, name, span_of(node))
-        if name.casefold() in self.relations:
-            raise StatementError(
-                f'"{name}" is a relation, not a column, and cannot be a value in a query with a model',
-                hint=f"name its columns: {name}.{next(iter(self.relations[name.casefold()].columns.names), '*')}",
+    def other(self, node: exp.Column, parts: list[str]) -> None:
+        """A name that is no column: a relation stands for its row, an alias of SELECT for its expression, and what
+        an outer query may know is left alone. Raises UnknownNameError for the rest."""
+        name = parts[0]
+        relation = self.relation([name], node) if len(parts) == 1 else None
+        if relation is not None:
+            fields = []
+            for item in relation.columns:
+                value = column(item.name, relation.alias)
+                value.meta[SCOPE] = self.scope.key
+                fields.append(
+                    exp.PropertyEQ(this=exp.to_identifier(item.name, quoted=True), expression=value)
+                )
+            row: exp.Expr = exp.Struct(expressions=fields)
+            if isinstance(node.parent, exp.Select) and node.arg_key == "expressions":
+                row = exp.alias_(row, name, quoted=True)
+            node.replace(row)
+            return
+        keyword = not node.this.quoted and name.upper() in ("ALL", "DEFAULT")
+        if self.nested or keyword or name.casefold() in self.aliases:
+            return
+        relations = self.scope.relations
+        if len(parts) > 1:
+            raise UnknownNameError.of(
+                "relation",
+                ".".join(parts[:-1]),
+                [relation.alias for relation in relations],
                 span=span_of(node),
             )
+        if not self.scope.data:
+            assert relations[0].model is not None
+            raise unknown_model_column(relations[0].model, name, span_of(node))
+        known = [item.name for relation in relations for item in relation.columns]
+        raise UnknownNameError.of("column", name, known, span=span_of(node))
+
+
+def _sees_outer(select: exp.Select) -> bool:
+    """Whether the columns of an outer query may be named in a SELECT: it is a subquery in an expression, or a
+    later item of a FROM."""
+    node: exp.Expr = select
+    while node.parent is not None:
+        if isinstance(node.parent, exp.Select) and node.arg_key not in ("from_", "with_"):
+            return True
+        node = node.parent
+    return False
 
 
 def unknown_model_column(model: BoundModel, name: str, span: tuple[int, int] | None) -> UnknownNameError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlglot import expressions as exp
 
@@ -25,10 +27,19 @@ _MODEL_TABLES = frozenset({"models", "models_versions", "predictors"})
 
 @dataclass
 class Expansion:
-    """A tree with its views and system tables written out, and what its marked tables stand for."""
+    """A tree with its views and system tables written out, and what its marked tables stand for.
+
+    Attributes:
+        models: What each marked table is, by its mark.
+        params: What USING gives each of them.
+        aliases: What those are called that the statement itself names; a view's own names are not known outside.
+        natives: Native queries by the name of the table that stands for them.
+        touched: Whether anything in it is ours.
+    """
 
     tree: exp.Expr
     models: dict[str, BoundModel] = field(default_factory=dict)
+    params: dict[str, dict[str, Any]] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     natives: dict[str, tuple[str, str]] = field(default_factory=dict)
     touched: bool = False
@@ -39,6 +50,44 @@ def expand(binder: Binder, tree: exp.Expr, natives: tuple[grammar.Native, ...]) 
     expansion = Expansion(tree)
     _Expander(binder, expansion).walk(natives, 0)
     return expansion
+
+
+def give_params(
+    expansion: Expansion,
+    options: tuple[grammar.Option, ...],
+    value: Callable[[Any], Any],
+    keys: Iterable[str],
+) -> None:
+    """Hand a trailing USING to models: `k` to every one of `keys`, `alias.k` to one. Raises UnknownNameError."""
+    keys = list(keys)
+    common: dict[str, Any] = {}
+    own: dict[str, dict[str, Any]] = {key: {} for key in keys}
+    for option in options:
+        if not keys:
+            raise UnknownNameError(
+                f"USING {option.key}: there is no model in this query",
+                hint="USING k = v gives options to models in FROM",
+                span=(option.span.start, option.span.end),
+            )
+        path = [part.casefold() for part in option.path]
+        for size in (2, 1):
+            alias = ".".join(path[:size])
+            owners = [
+                key for key in keys if len(path) > size and called(expansion.aliases.get(key, ""), alias)
+            ]
+            if owners:
+                for key in owners:
+                    own[key][".".join(path[size:])] = value(option.value)
+                break
+        else:
+            common[option.key.casefold()] = value(option.value)
+    for key in keys:
+        expansion.params.setdefault(key, {}).update({**common, **own[key]})
+
+
+def called(alias: str, name: str) -> bool:
+    """Whether a relation answers to a name: its alias, or the model's name for `model.3` without an alias."""
+    return alias.casefold() == name.casefold() or re.sub(r"\.\d+$", "", alias).casefold() == name.casefold()
 
 
 class _Expander:
@@ -120,7 +169,7 @@ class _Expander:
         key = f"m{len(self.expansion.models)}"
         table.meta[MODEL] = key
         table.meta[RELATION] = key
-        alias = table.alias or (model.name if version is not None else table.name)
+        alias = table.alias or (f"{model.name}.{version}" if version is not None else table.name)
         if table.args.get("alias") is None:
             table.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
         if table.args["alias"].args.get("columns"):
@@ -147,14 +196,15 @@ class _Expander:
         self.expansion.touched = True
 
     def subquery(self, table: exp.Table, query: grammar.Query, depth: int) -> None:
-        inner = _Expander(
-            self.binder,
-            Expansion(query.tree, self.expansion.models, self.expansion.aliases, self.expansion.natives),
-        )
-        if depth:
-            # A view's own text: positions and trailing USING belong to it, not to the statement.
-            inner.expansion.aliases = {}
+        before = set(self.expansion.models)
+        outer = self.expansion
+        expansion = Expansion(query.tree, outer.models, outer.params, {}, outer.natives)
+        inner = _Expander(self.binder, expansion)
         inner.walk(query.natives, depth)
+        # A view's trailing USING is its own; the statement's, which is given later, goes before it.
+        give_params(
+            expansion, query.options, lambda value: value, [k for k in outer.models if k not in before]
+        )
         self.expansion.touched = True
         self.replace(table, exp.Subquery(this=inner.expansion.tree))
 
