@@ -6,6 +6,7 @@ import copy
 import threading
 from typing import Any
 
+from mindsql.database import Database, quote, table
 from mindsql.frames import to_pandas
 from mindsql.testing.checks import check, implements, repeatable
 from mindsql.testing.subject import Answers, Subject, difference, expect
@@ -152,6 +153,36 @@ def check_predictor(subject: Subject) -> None:
     slow = {name: frame[name].tolist() for name in subject.outputs}
     found = difference(fast, slow)
     expect(not found or not repeatable(subject.cls), f"the two differ: {found}")
+
+
+@check(implements("translation"))
+def check_translation(subject: Subject) -> None:
+    """The model as SQL answers as the predictor does, NULLs included."""
+    import pyarrow as pa
+
+    translated = subject.engine().translation(subject.args([]))
+    if translated is None:  # this model has no such form
+        return
+    rows = pa.Table.from_batches([subject.batch])
+    if subject.cls.capabilities.accepts_missing:
+        rows = pa.concat_tables(
+            [rows, pa.table([pa.nulls(1, field.type) for field in rows.schema], rows.schema)]
+        )
+    batch = rows.combine_chunks().to_batches()[0]
+    sql = "SELECT * FROM inputs"
+    for number, level in enumerate((*translated.steps, translated.outputs)):
+        star = "*, " if number < len(translated.steps) else ""
+        sql = f"SELECT {star}{', '.join(f'{expr} AS {quote(name)}' for name, expr in level.items())} FROM ({sql})"
+    memory = Database(":memory:", read_only=False)
+    raw = memory.cursor()
+    try:
+        raw.register("inputs", rows)
+        computed = table(raw, sql).to_pydict()
+    finally:
+        raw.close()
+        memory.close()
+    found = difference(computed, subject.answer(batch, list(translated.outputs)))
+    expect(not found, f"SQL and predictor differ: {found}")
 
 
 # Input ----------------------------------------------------------------------------------------------------

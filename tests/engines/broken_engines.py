@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from mindsql.engine import Args, Capabilities, Engine, Option, Summary
+from mindsql.engine import Args, Capabilities, Engine, Option, Summary, Translation
 from mindsql.errors import EngineError, StatementError
 from mindsql.frames import to_pandas
 from mindsql.schema import Schema
@@ -41,6 +41,13 @@ class Thorough(ToyEngine):
 
     def predictor(self, args: Args | None = None) -> Any:
         return ToyPredictor(self, args or {})
+
+    def translation(self, args: Args | None = None) -> Translation:
+        weights = {"number": '"{}"', "boolean": '"{}"::INTEGER', "text": 'length("{}")'}
+        inputs = self.summary().inputs
+        steps = {f"__{c.name}": f"coalesce({weights[c.family].format(c.name)}, 0)::DOUBLE" for c in inputs}
+        model = self.model_storage.json_get("model")
+        return Translation({model["target"]: f"{model['factor']} * ({' + '.join(steps)})"}, (steps,))
 
 
 class ToyPredictor:
@@ -239,6 +246,13 @@ class check_predictor(Thorough):
                 return {name: pa.array([None] * len(array), array.type) for name, array in answers.items()}
 
         return Off(self, args or {})
+
+
+@breaks
+class check_translation(Thorough):
+    def translation(self, args: Args | None = None) -> Translation:
+        plain = super().translation(args)
+        return Translation({name: f"nullif({sql}, 0)" for name, sql in plain.outputs.items()}, plain.steps)
 
 
 @breaks
