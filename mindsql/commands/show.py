@@ -69,7 +69,7 @@ def _tables(session: Session, snapshot: Snapshot, place: str | None) -> str:
             return values(columns, rows)
     if place is not None and snapshot.source(place) is not None:
         return values(columns, [(name, "BASE TABLE") for name in session.source(place).tables()])
-    where = "table_schema IN (SELECT unnest(current_schemas(false)))"
+    where = "table_schema IN (SELECT unnest(current_schemas(true)))"
     if place is not None:
         parts = place.split(".")
         known = database.rows(
