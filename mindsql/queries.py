@@ -10,6 +10,7 @@ from mindsql import database
 from mindsql.batches import Batches
 from mindsql.binder import Binder
 from mindsql.binder.binder import name_parameters
+from mindsql.binder.relations import Given
 from mindsql.binder.tree import generate
 from mindsql.bound import BoundModel
 from mindsql.catalog import Version
@@ -272,14 +273,12 @@ def engine_args(target: str, using: Mapping[str, Any], settings: Mapping[str, An
     }
 
 
-def _predict_params(session: Session, model: BoundModel, given: Mapping[str, Any]) -> Mapping[str, Any]:
+def _predict_params(session: Session, model: BoundModel, given: Mapping[str, Given]) -> Mapping[str, Any]:
+    if not given:
+        return {}
     cls: type[Engine] = session.registry.load(model.version.handler)
-    checked = (
-        check(given, cls.predict_options, f'SELECT … USING for the model "{model.name}"') if given else {}
-    )
-    if checked.get("trusted") and not session.settings.trusted:
-        raise StatementError("trusted = true is for the owner of a local connection")
-    return open_sealed(checked)
+    triples = [(name, value, span) for name, (value, span) in given.items()]
+    return open_sealed(check(triples, cls.predict_options, f'SELECT … USING for the model "{model.name}"'))
 
 
 def _native(session: Session, source: str, text: str) -> Batches:

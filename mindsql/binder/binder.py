@@ -10,7 +10,7 @@ from sqlglot import expressions as exp
 
 import mindsql_grammar as grammar
 from mindsql.binder.columns import resolve_scope
-from mindsql.binder.relations import MODEL, Expansion, expand, give_params
+from mindsql.binder.relations import MODEL, Expansion, Given, expand, give_params
 from mindsql.binder.tree import direct_tables, generate, twin
 from mindsql.bound import BoundModel, BoundQuery, Scope
 from mindsql.catalog import Snapshot
@@ -42,7 +42,9 @@ class Binder:
     native_schema: Callable[[str, str], Schema]
     source_relation: Callable[[str, tuple[str, ...]], exp.Expr | None]
     system: Callable[[str, str], str | None]
-    check_params: Callable[[BoundModel, Mapping[str, Any]], Mapping[str, Any]] = lambda _, given: given
+    check_params: Callable[[BoundModel, Mapping[str, Given]], Mapping[str, Any]] = lambda _, given: {
+        name: value for name, (value, _) in given.items()
+    }
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def bind(self, query: grammar.Query) -> BoundQuery | None:

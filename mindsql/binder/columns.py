@@ -56,11 +56,11 @@ def resolve_scope(
 
 
 def span_of(node: exp.Expr) -> tuple[int, int] | None:
-    """Where a name stands in the statement, when the parser has noted it."""
-    for part in (node, *node.find_all(exp.Identifier)):
-        if "start" in part.meta and "end" in part.meta:
-            return part.meta["start"], part.meta["end"] + 1
-    return None
+    """Where an expression stands in the statement: from its first name to its last, as the parser noted them."""
+    marked = [part.meta for part in node.find_all(exp.Identifier, exp.Column) if "start" in part.meta]
+    if not marked:
+        return None
+    return min(meta["start"] for meta in marked), max(meta["end"] for meta in marked) + 1
 
 
 def _nodes(value: object) -> list[exp.Expr]:
@@ -107,7 +107,9 @@ def _relations(select: exp.Select, models: Mapping[str, BoundModel]) -> Iterator
         alias = item.alias_or_name
         if not alias and isinstance(item, exp.Table):
             alias = item.this.name if hasattr(item.this, "name") else ""
-            alias = alias or item.this.sql_name().lower()
+            alias = alias or (
+                "range" if item.this.args.get("is_end_exclusive") else item.this.sql_name().lower()
+            )
         if not alias:
             alias = f"_{number}"
         if ("." in alias or "/" in alias) and MODEL not in item.meta:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlglot import expressions as exp
 
@@ -25,13 +25,17 @@ _VIEW_DEPTH = 32
 _MODEL_TABLES = frozenset({"models", "models_versions", "predictors"})
 
 
+Given: TypeAlias = "tuple[Any, tuple[int, int] | None]"
+"""An option's value, and where it stands in the statement."""
+
+
 @dataclass
 class Expansion:
     """A tree with its views and system tables written out, and what its marked tables stand for.
 
     Attributes:
         models: What each marked table is, by its mark.
-        params: What USING gives each of them.
+        params: What USING gives each of them, and where it stands.
         aliases: What those are called that the statement itself names; a view's own names are not known outside.
         natives: Native queries by the name of the table that stands for them.
         touched: Whether anything in it is ours.
@@ -39,7 +43,7 @@ class Expansion:
 
     tree: exp.Expr
     models: dict[str, BoundModel] = field(default_factory=dict)
-    params: dict[str, dict[str, Any]] = field(default_factory=dict)
+    params: dict[str, dict[str, Given]] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     natives: dict[str, tuple[str, str]] = field(default_factory=dict)
     touched: bool = False
@@ -60,8 +64,8 @@ def give_params(
 ) -> None:
     """Hand a trailing USING to models: `k` to every one of `keys`, `alias.k` to one. Raises UnknownNameError."""
     keys = list(keys)
-    common: dict[str, Any] = {}
-    own: dict[str, dict[str, Any]] = {key: {} for key in keys}
+    common: dict[str, Given] = {}
+    own: dict[str, dict[str, Given]] = {key: {} for key in keys}
     for option in options:
         if not keys:
             raise UnknownNameError(
@@ -69,6 +73,7 @@ def give_params(
                 hint="USING k = v gives options to models in FROM",
                 span=(option.span.start, option.span.end),
             )
+        given = (value(option.value), (option.span.start, option.span.end))
         path = [part.casefold() for part in option.path]
         for size in (2, 1):
             alias = ".".join(path[:size])
@@ -77,10 +82,10 @@ def give_params(
             ]
             if owners:
                 for key in owners:
-                    own[key][".".join(path[size:])] = value(option.value)
+                    own[key][".".join(path[size:])] = given
                 break
         else:
-            common[option.key.casefold()] = value(option.value)
+            common[option.key.casefold()] = given
     for key in keys:
         expansion.params.setdefault(key, {}).update({**common, **own[key]})
 
@@ -202,9 +207,10 @@ class _Expander:
         inner = _Expander(self.binder, expansion)
         inner.walk(query.natives, depth)
         # A view's trailing USING is its own; the statement's, which is given later, goes before it.
-        give_params(
-            expansion, query.options, lambda value: value, [k for k in outer.models if k not in before]
-        )
+        fresh = [key for key in outer.models if key not in before]
+        give_params(expansion, query.options, lambda value: value, fresh)
+        for key in fresh:
+            outer.params[key] = {name: (value, None) for name, (value, _) in outer.params[key].items()}
         self.expansion.touched = True
         self.replace(table, exp.Subquery(this=inner.expansion.tree))
 

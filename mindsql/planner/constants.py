@@ -43,7 +43,8 @@ def input_rows(
     Raises:
         StatementError: No input is given, or one is given otherwise than by `=`, IN or IS NULL.
     """
-    branches = [_branch(scope, branch, given) for branch in _disjuncts(scope, terms)]
+    ways = _disjuncts(scope, terms)
+    branches = [_branch(scope, way, given, len(ways) > 1) for way in ways]
     names = list(dict.fromkeys(key for branch in branches for key in branch.bound))
     selects = [_select(branch, names) for branch in branches]
     if len(selects) == 1:
@@ -97,7 +98,7 @@ def _disjuncts(scope: Scope, terms: list[exp.Expr]) -> list[list[exp.Expr]]:
     return [list(itertools.chain.from_iterable(picked)) for picked in itertools.product(*choices)]
 
 
-def _branch(scope: Scope, terms: list[exp.Expr], given: set[tuple[str, str]]) -> Branch:
+def _branch(scope: Scope, terms: list[exp.Expr], given: set[tuple[str, str]], one_of_many: bool) -> Branch:
     branch = Branch(terms)
     rest: list[exp.Expr] = []
     for term in terms:
@@ -121,7 +122,7 @@ def _branch(scope: Scope, terms: list[exp.Expr], given: set[tuple[str, str]]) ->
         relation = scope.models[0]
         raise StatementError(
             f'no input of the model "{relation.alias}" is given'
-            + ("" if len(terms) == 0 else " in a branch of WHERE" if terms else ""),
+            + (f" where {shown(terms[0])}" if one_of_many and terms else ""),
             hint=f"write WHERE {_example(relation)}, or JOIN a table; {describe_inputs(relation)}",
             span=span_of(terms[0]) if terms else None,
         )

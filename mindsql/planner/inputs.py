@@ -145,6 +145,7 @@ def missing_input(relation: Relation, name: str, available: list[str]) -> Statem
     return StatementError(
         f'the model "{relation.alias}" needs the input "{name}", and no relation in FROM has such a column',
         hint=f"map it: ON {relation.alias}.{name} = <expression>; columns there are: {', '.join(available)}",
+        span=span_of(relation.item),
     )
 
 
@@ -154,4 +155,5 @@ def ambiguous_input(relation: Relation, name: str, owners: list[str]) -> Stateme
         f'the input "{name}" of the model "{relation.alias}" could come from '
         + " or ".join(f"{owner}.{name}" for owner in owners),
         hint=f"say which: ON {relation.alias}.{name} = {owners[0]}.{name}",
+        span=span_of(relation.item),
     )
