@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from mindsql.catalog import Version
@@ -16,7 +16,7 @@ from mindsql.executor.engines import LoadedModel, trial_outputs
 from mindsql.frames import to_pandas
 from mindsql.options import check as check_options
 from mindsql.queries import engine_args
-from mindsql.schema import Column
+from mindsql.schema import Column, Schema
 from mindsql.testing.data import TrainingData, training_data
 
 if TYPE_CHECKING:
@@ -167,13 +167,7 @@ class Subject:
         version = Version(
             "0", "mindsql", "checked", 1, "complete", self.case.label, "", self.target, summary=described
         )
-        memory = Database(":memory:", read_only=False)
-        raw = memory.cursor()
-        try:
-            types = {column.name: arrow_type(raw, column.type) for column in summary.outputs}
-        finally:
-            raw.close()
-            memory.close()
+        types = _arrow_types(summary.outputs)
         return LoadedModel(version, self.engine(files), types, self.args([]), 0)
 
     @property
@@ -206,6 +200,18 @@ class Subject:
     def predict(self, frame: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Ask the method `predict` of a fresh instance itself."""
         return self.engine().predict(frame, self.args(columns or [self.target]))
+
+
+@cache
+def _arrow_types(schema: Schema) -> dict[str, pa.DataType]:
+    """The Arrow types in which DuckDB hands out the columns."""
+    memory = Database(":memory:", read_only=False)
+    raw = memory.cursor()
+    try:
+        return {column.name: arrow_type(raw, column.type) for column in schema}
+    finally:
+        raw.close()
+        memory.close()
 
 
 def same(one: Any, other: Any) -> bool:
