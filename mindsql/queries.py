@@ -152,9 +152,10 @@ def answer(session: Session, plan: Plan, parameters: Mapping[str, Any], work: Wo
     kind: Kind = "rows"
     if not plan.schema:
         names = [item[0] for item in given.raw.description or []]
-        kind = "count" if names == ["Count"] else "done"
-        if kind == "count" and plan.creates:
-            kind = "done"
+        if names != ["Count"]:
+            kind = "rows" if names else "done"
+        else:
+            kind = "done" if plan.creates else "count"
         session.database.shape += plan.creates
     return Result(raw=given.raw, kind=kind, streams=given.streams, close=work.close)
 

@@ -82,6 +82,12 @@ def read_query(cursor: Cursor, end: int | None = None, *, reads_only: bool = Fal
             hint = "write CREATE TABLE name AS SELECT …" if isinstance(node, exp.Into) else None
             what = "SELECT INTO" if isinstance(node, exp.Into) else "a part of this query"
             raise inner.error(f"{what} cannot be read", cursor.tokens[start], hint=hint)
+    if cursor.source.base:
+        # Places are told in the whole text, not in the statement's own.
+        for name in tree.find_all(exp.Identifier):
+            for key in ("start", "end"):
+                if key in name.meta:
+                    name.meta[key] += cursor.source.base
     cursor.index = end
     return Query(tree, tuple(found), options, span=cursor.span(start, end))
 

@@ -91,6 +91,11 @@ class Binder:
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, grammar.Parameter):
+            if parameter_name(value.name) not in self.parameters:
+                raise StatementError(
+                    f"the parameter ${value.name} has no value",
+                    hint="give it: execute(sql, [value, …]) or {name: value}",
+                )
             return self.parameters[parameter_name(value.name)]
         return value
 

@@ -360,7 +360,8 @@ def _reads(tree: exp.Expr, name: str) -> int:
         count += 1
         ancestor = node.parent
         while ancestor is not None:
-            if isinstance(ancestor, exp.CTE):
+            if isinstance(ancestor, (exp.CTE, exp.Pivot)):
+                # PIVOT reads first which columns there are.
                 count += 1
             if isinstance(ancestor, (exp.Exists, exp.In)):
                 count += 1

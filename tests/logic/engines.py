@@ -80,7 +80,7 @@ class Toy(Engine):
     def update(self, df: pd.DataFrame | None = None, args: Args | None = None) -> None:
         assert self.base_model_storage is not None and args is not None
         self.create(args["target"], df, args)
-        self.model_storage.json_set("offset", self.base_model_storage.json_get("offset") + len(df or []))
+        self.model_storage.json_set("offset", self.base_model_storage.json_get("offset") + self.rows)
 
     def summary(self) -> Summary:
         outputs = [Column(self.target, self.target_type)]

@@ -9,7 +9,7 @@ A file is a list of records with empty lines between. `#` begins a comment. Ever
     query [types] [names] [rowsort]   its rows follow `----`, cells apart by tabs: NULL is NULL, an empty text is
                                       (empty). Types are a letter a column: I whole, R real, B boolean, T all others.
                                       `names`: the first line holds the columns' names. `rowsort`: the order is free
-    explain                           the text of its plan follows `----`; only run with all rules on
+    explain [analyze]                 the text of its plan follows `----`; only run with all rules on
     parameters JSON                   the parameters of the next record
 
 `<ignore>` stands for any text. `python -m tests.logic.runner --complete FILE …` writes what comes out into the file:
@@ -57,7 +57,7 @@ class Record:
 
     def text(self) -> str:
         """The record as it stands in its file."""
-        lines = [*self.head, self.sql]
+        lines = [*self.head, self.sql.removeprefix(f"EXPLAIN {' '.join(self.words).upper()} ")]
         if self.kind != "statement" or self.expected:
             lines += ["----", *self.expected]
         return "\n".join(lines)
@@ -88,6 +88,8 @@ def read(path: Path) -> Iterator[Record | str]:
             number += 1
         cut = body.index("----") if "----" in body else len(body)
         record.sql = "\n".join(body[:cut])
+        if record.kind == "explain":
+            record.sql = f"EXPLAIN {' '.join(record.words).upper()} {record.sql}"
         record.expected = body[cut + 1 :]
         yield record
 
