@@ -24,6 +24,12 @@ def test_the_three_packages_come_from_one_place(root: Path) -> None:
     assert places == tree or len({place.parent for place in places} | {root}) == 2
 
 
+def test_the_public_names_exist() -> None:
+    assert sorted(set(mindsql.__all__)) == sorted(mindsql.__all__)
+    assert [name for name in mindsql.__all__ if getattr(mindsql, name, None) is None] == []
+    assert set(mindsql._LAZY) <= set(mindsql.__all__)
+
+
 def test_the_contracts_hold(root: Path, tmp_path: Path) -> None:
     # From an empty folder: it looks for the packages in its working directory first, but the installed are meant.
     done = subprocess.run(
