@@ -25,6 +25,7 @@ SMALL = 16
 """Up to so many rows, Python is faster than calling Arrow and numpy."""
 
 _DAY = 86_400_000_000
+_MOST_MICROS = 2**63 - 2
 _UNITS = {"s": 1_000_000, "ms": 1000, "us": 1}
 
 _ARROW = {
@@ -113,13 +114,36 @@ def numbers(array: pa.Array, name: str = "") -> Numbers:
         try:
             if pa.types.is_dictionary(array.type):
                 array = array.dictionary_decode()
-            if not pa.types.is_float64(array.type):
-                array = pc.cast(array, pa.float64(), safe=False)
+            if pa.types.is_decimal(array.type) and array.type.scale:
+                few = _decimals(array)
+            else:
+                if not pa.types.is_float64(array.type):
+                    array = pc.cast(array, pa.float64(), safe=False)
+                few = array.to_numpy(zero_copy_only=False)
         except pa.ArrowInvalid as error:
             raise DataError(f'column "{name}" takes numbers, not {array.type}') from error
-        few = array.to_numpy(zero_copy_only=False)
     fits = np.abs(few) <= LARGEST
     return few if fits.all() else np.where(fits, few, np.nan)
+
+
+def _decimals(array: pa.Array) -> Numbers:
+    """Decimals as the nearest doubles. Arrow's own cast can be one bit off, which trees would notice."""
+    kind = array.type
+    data = array.buffers()[1]
+    if kind.bit_width != 128 or kind.precision > 18 or kind.scale < 0 or data is None:
+        texts_of = pc.cast(array, pa.string())
+        exact: Numbers = pc.cast(texts_of, pa.float64()).to_numpy(zero_copy_only=False)
+        return exact
+    low = np.frombuffer(data, dtype="<i8")[2 * array.offset : 2 * (array.offset + len(array)) : 2]
+    unit = 10**kind.scale
+    found: Numbers = low / unit
+    large = np.abs(low) > 1 << 53
+    if large.any():  # in two parts that are exact, as DuckDB does
+        whole = np.where(low < 0, -(-low // unit), low // unit)
+        found = np.where(large, whole + (low - whole * unit) / unit, found)
+    if array.null_count:
+        found[array.is_null().to_numpy(zero_copy_only=False)] = np.nan
+    return found
 
 
 def parsed(array: pa.Array) -> Numbers:
@@ -135,8 +159,10 @@ def parsed(array: pa.Array) -> Numbers:
 
 
 def _parse(value: str | None) -> float:
+    if not value or not value.isascii():  # Python would read digits of other scripts, too
+        return np.nan
     try:
-        number = float(value or "nan")
+        number = float(value)
     except ValueError:
         return np.nan
     return number if abs(number) <= LARGEST else np.nan
@@ -172,7 +198,12 @@ def moments(array: pa.Array, name: str = "") -> tuple[Codes, NDArray[np.bool_]]:
     else:
         raise DataError(f'column "{name}" takes dates or times, not {kind}')
     values = whole.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-    return (values * factor if factor else values // 1000), missing
+    # DuckDB keeps infinite dates at both ends; these, and dates that no timestamp can hold, are missing.
+    outside = np.abs(values) > _MOST_MICROS // (factor or 1)
+    if outside.any():
+        missing = missing | outside
+        values = np.where(outside, 0, values)
+    return (values * factor if factor else (np.abs(values) + 500) // 1000 * np.sign(values)), missing
 
 
 PARTS = ("year", "month", "day", "weekday", "hour", "days")

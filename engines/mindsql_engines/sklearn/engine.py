@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mindsql.engine import Args, Capabilities, Engine, Option, Predictor, Summary
+from mindsql.engine import Args, Capabilities, Engine, Option, Predictor, Summary, Translation
 from mindsql.errors import EngineError, StatementError
 from mindsql.schema import Schema
 
@@ -127,6 +127,12 @@ class SklearnEngine(Engine):
         from mindsql_engines.sklearn import models
 
         return models.load(self.model_storage, _trusted(args))
+
+    def translation(self, args: Args | None = None) -> Translation | None:
+        """See `Engine.translation`."""
+        from mindsql_engines.sklearn import models
+
+        return models.translation(self.model_storage, _trusted(args))
 
     def predict(self, df: pd.DataFrame, args: Args | None = None) -> pd.DataFrame:
         """See `Engine.predict`; the same answers as the predictor's."""

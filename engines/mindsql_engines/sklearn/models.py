@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from mindsql.engine import Storage, Summary
+from mindsql.engine import Storage, Summary, Translation
 from mindsql.errors import CatalogError, UnknownNameError
 from mindsql.schema import Schema
 from mindsql_engines.sklearn import artifacts, columns
@@ -127,6 +127,15 @@ def load_parts(storage: Storage, trusted: bool) -> tuple[dict[str, Any], Any, En
 def load(storage: Storage, trusted: bool) -> SklearnPredictor:
     """A stored model, ready to predict."""
     return SklearnPredictor(*load_parts(storage, trusted))
+
+
+def translation(storage: Storage, trusted: bool) -> Translation | None:
+    """A stored model as SQL, None when it has no such form."""
+    from mindsql_engines.sklearn import sql
+
+    if read(storage)["file"] == PICKLE:  # a stranger's pipeline, which may not even be loaded
+        return None
+    return sql.translate(*load_parts(storage, trusted))
 
 
 def summary(storage: Storage) -> Summary:

@@ -1,0 +1,39 @@
+"""Owns the choice of a model's SQL form, and the bounds beyond which the predictor is faster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mindsql.engine import Translation
+from mindsql_engines.sklearn.encoding import Encoder
+from mindsql_engines.sklearn.sql import bayes, linear, trees
+from mindsql_engines.sklearn.sql.inputs import Inputs, Steps
+from mindsql_engines.sklearn.sql.text import NotTranslatable
+
+MOST_TEXT = 60_000
+"""The longest SQL text, in characters."""
+
+
+def translate(meta: Mapping[str, Any], estimator: Any, encoder: Encoder | None) -> Translation | None:
+    """The SQL form of a fitted model, None when it has none or one too long to be fast.
+
+    Args:
+        meta: What training stored beside the estimator.
+        estimator: The fitted estimator.
+        encoder: Makes its matrix; a ready-made pipeline has none, and no SQL form.
+    """
+    if encoder is None or meta["task"] not in ("classification", "regression"):
+        return None
+    kind = type(estimator).__name__
+    form = next((form for form in (linear, bayes, trees) if kind in form.NAMES), None)
+    if form is None:
+        return None
+    steps = Steps()
+    try:
+        outputs, kind = form.outputs(meta, estimator, Inputs(encoder, steps), steps)
+    except NotTranslatable:
+        return None
+    if steps.size() + sum(map(len, outputs.values())) > MOST_TEXT:
+        return None
+    return Translation(outputs, tuple(level for level in steps.levels if level), kind)
