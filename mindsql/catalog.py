@@ -34,6 +34,7 @@ _TABLES = {
         "error VARCHAR, libraries JSON, digest VARCHAR, created_at TIMESTAMP, seconds DOUBLE, owner VARCHAR"
     ),
     "_artifacts": "version VARCHAR, name VARCHAR, content BLOB, digest VARCHAR",
+    "_answers": "version VARCHAR, key BLOB, answer VARCHAR",
     "_views": "project VARCHAR, name VARCHAR, query VARCHAR, created_at TIMESTAMP",
     "_sources": "name VARCHAR, engine VARCHAR, parameters JSON, created_at TIMESTAMP",
 }
@@ -216,18 +217,26 @@ class Catalog:
 
     def installed(self) -> bool:
         """Whether the schema is there."""
+        return self.has("_versions")
+
+    def has(self, name: str) -> bool:
+        """Whether one of our tables is there."""
         found = rows(
             self._raw,
             "SELECT 1 FROM duckdb_tables() WHERE database_name = "
-            f"{literal(self._database.name)} AND schema_name = {literal(SCHEMA)} AND table_name = '_versions'",
+            f"{literal(self._database.name)} AND schema_name = {literal(SCHEMA)} AND table_name = {literal(name)}",
         )
         return bool(found)
+
+    def make(self, name: str) -> None:
+        """Make one of our tables, unless it is there."""
+        run(self._raw, f"CREATE TABLE IF NOT EXISTS {self.table(name)} ({_TABLES[name]})")
 
     def install(self) -> None:
         """Make the schema and its tables, unless they are there."""
         run(self._raw, f"CREATE SCHEMA IF NOT EXISTS {self._prefix[:-1]}")
-        for name, columns in _TABLES.items():
-            run(self._raw, f"CREATE TABLE IF NOT EXISTS {self.table(name)} ({columns})")
+        for name in _TABLES:
+            self.make(name)
         run(
             self._raw,
             f"INSERT INTO {self.table('_projects')} SELECT {literal(DEFAULT_PROJECT)} "
@@ -428,8 +437,11 @@ class Catalog:
         )
 
     def drop_versions(self, versions: Iterable[Version]) -> None:
-        """Drop versions and their artifacts."""
+        """Drop versions, their artifacts and the answers kept of them."""
+        keeps = self.has("_answers")  # files of an older release have no such table until they need it
         for version in versions:
+            if keeps:
+                self._delete("_answers", version=version.id)
             self._delete("_artifacts", version=version.id)
             self._delete("_versions", id=version.id)
 

@@ -127,7 +127,9 @@ class Connection:
                     self._session.raw.unregister(name)
             self._adopted.clear()
         # An old stop must not end the new statement.
-        self._work = Work(self._session.progress, [self._session.raw])
+        self._work = Work(
+            self._session.progress, [self._session.raw], network=self._session.settings.network
+        )
 
     def _several(self, sql: str, parameters: Parameters) -> Result:
         import mindsql_grammar as grammar

@@ -8,7 +8,10 @@ An engine does one thing: rows in, the same rows with answers out. Two methods a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -67,6 +70,7 @@ class Capabilities:
         needs_training_data: `create` cannot do without `df`.
         accepts_missing: An input may be NULL; otherwise a NULL or a missing input is an error.
         supports_time_series: ORDER BY, GROUP BY, WINDOW and HORIZON are understood.
+        ask_once: An answer is dear: equal rows of one statement are asked once.
         batch_rows: The most rows of one `predict` call; None leaves it to the executor.
         max_concurrency: The most `predict` calls at once; None leaves it to the executor.
     """
@@ -77,8 +81,59 @@ class Capabilities:
     needs_training_data: bool = True
     accepts_missing: bool = True
     supports_time_series: bool = False
+    ask_once: bool = False
     batch_rows: int | None = None
     max_concurrency: int | None = None
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where engines may connect to.
+
+    Attributes:
+        allowed_hosts: Names of hosts, `*.example.com` for those below one; None for any.
+        private: Whether loopback, private and link-local addresses may be asked; a server says no.
+    """
+
+    allowed_hosts: tuple[str, ...] | None = None
+    private: bool = True
+
+
+@dataclass
+class Context:
+    """The statement that an engine works for; `context()` gives it inside `create`, `update` and `predict`.
+
+    Attributes:
+        network: Where it may connect to.
+        started: `time.monotonic()` when the statement's asking began, for a limit on the whole.
+        counts: What EXPLAIN ANALYZE shows beside the rows: `requests`, `retries`, …; engines add to it.
+        tell: Is told the rows done within this call, and what else there is to say of it, for the progress.
+        stopped: Whether the user stopped the statement.
+    """
+
+    network: Network = Network()
+    started: float = field(default_factory=time.monotonic)
+    counts: dict[str, int] = field(default_factory=dict)
+    tell: Callable[[int, str], None] = lambda done, text: None
+    stopped: Callable[[], bool] = lambda: False
+
+
+_CONTEXT: ContextVar[Context | None] = ContextVar("mindsql_context", default=None)
+
+
+def context() -> Context:
+    """The statement that this thread works for; outside of any, one that allows everything."""
+    return _CONTEXT.get() or Context()
+
+
+@contextmanager
+def working_for(statement: Context) -> Iterator[None]:
+    """Code of an engine inside works for a statement."""
+    token = _CONTEXT.set(statement)
+    try:
+        yield
+    finally:
+        _CONTEXT.reset(token)
 
 
 @dataclass(frozen=True)

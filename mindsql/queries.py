@@ -18,6 +18,7 @@ from mindsql.engine import Engine, EngineStorage, Storage
 from mindsql.errors import CatalogError, EngineError, MindSQLError, StatementError
 from mindsql.executor.engines import LoadedModel, ModelCache, border
 from mindsql.executor.executor import Executor, Run
+from mindsql.executor.kept import Store
 from mindsql.libraries import installed_libraries
 from mindsql.literals import lift
 from mindsql.options import check
@@ -144,6 +145,9 @@ def start(
 
 
 def answer(session: Session, plan: Plan, parameters: Mapping[str, Any], work: Work) -> Result:
+        store=lambda model: (
+            Store(session.database, model.version) if model.version.settings.get("cache") else None
+        ),
     """The result of a plan."""
     run = start(session, plan, parameters, work)
     given = run.answer

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mindsql import database
 from mindsql.database import Database, Raw
+from mindsql.engine import Network
 from mindsql.errors import CatalogError, UnknownNameError
 from mindsql.progress import NullProgress, Progress
 from mindsql.statements import name_pattern
@@ -63,12 +64,21 @@ class Settings:
         stream: Whether frames stream; off, each is kept as a table first.
         trusted: Whether `trusted = true` may load pickles: for the owner of a local connection only.
         replacements: Whether a DataFrame in a local variable can be named in FROM.
+        allowed_hosts: The hosts that engines may connect to, `*.example.com` for those below one; None for any.
+        private_hosts: Whether engines may connect to loopback, private and link-local addresses.
     """
 
     without_rules: frozenset[str] = frozenset()
     stream: bool = True
     trusted: bool = True
     replacements: bool = True
+    allowed_hosts: tuple[str, ...] | None = None
+    private_hosts: bool = True
+
+    @property
+    def network(self) -> Network:
+        """Where engines may connect to."""
+        return Network(self.allowed_hosts, self.private_hosts)
 
 
 class Session:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mindsql.database import Raw
+from mindsql.engine import Context, Network
 from mindsql.errors import Cancelled
 from mindsql.progress import NullProgress, Progress, ProgressEvent
 
@@ -32,11 +33,13 @@ class Work:
         progress: Who is told how far it is.
         raws: The DuckDB connections at work for it, to interrupt.
         stopped: Whether the user wants it to end.
+        network: Where engines may connect to for it.
     """
 
     progress: Progress = field(default_factory=NullProgress)
     raws: list[Raw] = field(default_factory=list)
     stopped: bool = False
+    network: Network = field(default_factory=Network)
     _closers: list[Callable[[], None]] = field(default_factory=list)
     _threads: set[int] = field(default_factory=set)
     _told: float = 0.0
@@ -49,6 +52,10 @@ class Work:
         for thread in list(self._threads):
             # Python code of an engine ends at its next step; code that never returns to Python is left behind.
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Cancelled))
+
+    def context(self, tell: Callable[[int, str], None] = lambda done, text: None) -> Context:
+        """What its engines may know of it."""
+        return Context(self.network, tell=tell, stopped=lambda: self.stopped)
 
     def check(self) -> None:
         """Raise Cancelled if it was stopped."""

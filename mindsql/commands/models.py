@@ -74,6 +74,7 @@ def create(
                 "group_by": list(statement.group_by) or None,
                 "window": statement.window,
                 "horizon": statement.horizon,
+                "cache": every.get("cache") or None,
             }.items()
             if value is not None
         },
@@ -133,7 +134,10 @@ def _new_version(
         sealed=sealed,
         tag=every.get("tag", base.tag),
         activate=every.get("active", True),
-        settings={key: value for key, value in base.settings.items() if key != "source"},
+        settings={
+            **{key: value for key, value in base.settings.items() if key != "source"},
+            **({"cache": every["cache"]} if "cache" in every else {}),
+        },
     )
     if rows is None:
         rows = stored_rows(base)

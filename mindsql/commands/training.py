@@ -13,7 +13,7 @@ import mindsql_grammar as grammar
 from mindsql import queries
 from mindsql.catalog import Version
 from mindsql.commands.translating import spread, with_translation
-from mindsql.engine import Engine, Option, Storage, Summary
+from mindsql.engine import Engine, Option, Storage, Summary, working_for
 from mindsql.errors import (
     Cancelled,
     EngineError,
@@ -40,6 +40,7 @@ _EVERY_MODEL = (
     Option("engine", "string", description="the engine or handler that trains it"),
     Option("tag", "string", description="a word of your own, shown in models"),
     Option("join_learn_process", "boolean", description="wait for the training; it always does"),
+    Option("cache", "boolean", description="keep its answers in the database, and ask equal rows but once"),
     Option("active", "boolean", description="RETRAIN: whether the new version answers at once"),
 )
 _TRIAL_ROWS = 3
@@ -95,7 +96,7 @@ def read_options(
             "training in the background needs the server",
             hint="leave join_learn_process out, or set it to true",
         )
-    engine = every.get("engine") or (base.engine if base is not None else DEFAULT_ENGINE)
+    engine = every.get("engine") or (base.engine if base is not None else _engine_of(session, own))
     entry_ = session.snapshot().engine(engine)
     handler = entry_.handler if entry_ is not None else engine
     if entry_ is None and handler not in session.registry:
@@ -115,6 +116,11 @@ def read_options(
         known_options,
         f'the engine "{engine}"',
     )
+    if every.get("cache") and not cls.capabilities.deterministic:
+        raise StatementError(
+            f'the engine "{engine}" does not answer alike each time, so cache = true would change its answers',
+            hint="leave cache out",
+        )
     if checked.get("trusted") and not session.settings.trusted:
         raise StatementError("trusted = true is for the owner of a local connection")
     stored = {key: value for key, value in checked.items() if key in _given_names(known_options, merged)}
@@ -125,6 +131,22 @@ def read_options(
         **seal(fresh, secrecy(known_options)),
     }
     return engine, handler, cls, open_sealed(checked), sealed, every
+
+
+def _engine_of(session: Session, own: list[tuple[str, Any, tuple[int, int] | None]]) -> str:
+    """The engine when none is named: the handler that `format` names, else the default."""
+    given = {key.casefold(): (value, span) for key, value, span in own}
+    name, span = given.get("format", (None, None))
+    if isinstance(name, str):
+        if name not in session.registry:
+            raise UnknownNameError.of("format", name, session.registry.names(), span=span)
+        return name
+    url = next((span for key, (_, span) in given.items() if key.startswith("url.")), None)
+    if url is not None:
+        raise StatementError(
+            "a model behind a URL needs a format", hint="USING format = 'ray_serve', or 'mlflow'", span=url
+        )
+    return DEFAULT_ENGINE
 
 
 def _given_names(options: Any, given: Mapping[str, Any]) -> set[str]:
@@ -307,8 +329,10 @@ def _call_engine(
     recipe.data = None  # the frame is a copy; two of them need not be held while training
     work.tell("training", 0, None, "steps", begin)
 
+    asked = work.context()
+
     def call() -> tuple[dict[str, bytes], Summary]:
-        with border(recipe.engine, recipe.name):
+        with border(recipe.engine, recipe.name), working_for(asked):
             engine = recipe.cls(
                 model_storage=storage,
                 engine_storage=queries.engine_storage(session, recipe.engine),

@@ -58,6 +58,8 @@ class LoadedModel:
         alias = version.settings.get("alias")
         # PREDICT y AS z: the engine says y, y_explain; the query says z, z_explain.
         self._engine_names = {
+        allowed = 1 if not self.capabilities.thread_safe else self.capabilities.max_concurrency
+        self._turns = threading.BoundedSemaphore(allowed) if allowed else None
             item.name: (
                 version.target + item.name[len(alias) :]
                 if alias and (item.name == alias or item.name.startswith(alias + "_"))
@@ -79,6 +81,18 @@ class LoadedModel:
         """Let the engine load what it needs to answer. Raises EngineError."""
         with border(self.version.engine, self.version.model):
             self._predictor({})
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Inside, no more threads ask the model than its engine allows, of whatever session."""
+        # A waiting thread must see that its statement was stopped, so it wakes up now and then.
+        while self._turns is not None and not self._turns.acquire(timeout=0.05):
+            pass
+        try:
+            yield
+        finally:
+            if self._turns is not None:
+                self._turns.release()
+
 
     def translation(self) -> Translation | None:
         """The model as SQL, outputs named as the query names them. Raises EngineError."""

@@ -16,6 +16,7 @@ from mindsql.bound import BoundModel
 from mindsql.database import Raw
 from mindsql.errors import MindSQLError, StatementError
 from mindsql.executor.engines import LoadedModel
+from mindsql.executor.kept import Store
 from mindsql.executor.pipeline import BATCH_ROWS, Figures, counted, predict
 from mindsql.planner.operators import (
     Compute,
@@ -55,6 +56,7 @@ class Executor:
         load: Loads a model version.
         read_native: Opens a source's native query.
         stream: Whether to stream at all; off, every frame is kept as a table first.
+        store: Where a model's answers are kept, if they are.
     """
 
     raw: Raw
@@ -63,6 +65,7 @@ class Executor:
     load: Callable[[BoundModel], LoadedModel]
     read_native: Callable[[str, str], Batches]
     stream: bool = True
+    store: Callable[[BoundModel], Store | None] | None = None
 
     def run(self, plan: Plan, parameters: Mapping[str, Any], work: Work, measure: bool = False) -> Run:
         """Start a plan. Its answer streams; `work.close()` releases what it holds."""
@@ -157,7 +160,8 @@ class Run:
             if not operator.outputs:
                 return source
             model = self.models[operator.model.version.id]
-            result = predict(operator, source, model, self.work, self.figure(operator))
+            store = self.executor.store(operator.model) if self.executor.store is not None else None
+            result = predict(operator, source, model, self.work, self.figure(operator), store)
         elif isinstance(operator, Compute):
             result = self.compute(operator)
         else:

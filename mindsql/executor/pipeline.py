@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from mindsql.batches import Batches
 from mindsql.executor.engines import LoadedModel
+from mindsql.executor.kept import Asker, Store
 from mindsql.planner.operators import Predict
 from mindsql.work import Work
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_ROWS = 65536
+_JSON = {"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""}
 _SPLIT_ROWS = 16384
 """Batches shorter than this are not worth a second thread."""
 
@@ -32,10 +34,13 @@ class Figures:
     batches: int = 0
     seconds: float = 0.0
     calls: int | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         text = f"{self.rows} rows, {self.batches} batches, {self.seconds:.3f} s"
-        return text if self.calls is None else f"{text}, {self.calls} engine calls"
+        if self.calls is not None:
+            text += f", {self.calls} engine calls"
+        return text + "".join(f", {count} {name}" for name, count in self.counts.items())
 
 
 def counted(batches: Iterator[pa.RecordBatch], figures: Figures) -> Iterator[pa.RecordBatch]:
@@ -52,16 +57,36 @@ def counted(batches: Iterator[pa.RecordBatch], figures: Figures) -> Iterator[pa.
 
 
 def predict(
-    operator: Predict, source: Batches, model: LoadedModel, work: Work, figures: Figures | None
+    operator: Predict,
+    source: Batches,
+    model: LoadedModel,
+    work: Work,
+    figures: Figures | None,
+    store: Store | None = None,
 ) -> Batches:
-    """Append a model's columns to each batch."""
+    """Append a model's columns to each batch; `store` keeps its answers from statement to statement."""
     import pyarrow as pa
 
     schema = source.schema
     for output, name in operator.outputs.items():
-        schema = schema.append(pa.field(name, model.arrow_type(output)))
+        found = model.version.outputs.find(output)
+        # Arrow has no JSON of its own: the mark makes it JSON again in DuckDB.
+        mark = _JSON if found is not None and found.type == "JSON" else None
+        schema = schema.append(pa.field(name, model.arrow_type(output), metadata=mark))
     outputs = list(operator.outputs)
-    params = operator.model.params
+    begin = time.monotonic()
+    done = [0]
+    asker = Asker(
+        model,
+        outputs,
+        operator.model.params,
+        work.context(
+            lambda rows, text: work.tell(f"predicting ({text})", done[0] + rows, None, "rows", begin)
+        ),
+        store,
+    )
+    if figures is not None:
+        figures.counts = asker.context.counts
     picks: list[tuple[str, int | None]] = [
         (name, source.schema.get_field_index(column) if column is not None else None)
         for name, column in operator.inputs.items()
@@ -79,10 +104,11 @@ def predict(
         if figures is not None:
             figures.calls = (figures.calls or 0) + 1
         answers = (
-            model.answer(inputs, outputs, params)
+            asker.answer(inputs)
             if batch.num_rows
             else [pa.array([], model.arrow_type(output)) for output in outputs]
         )
+        done[0] += batch.num_rows
         return pa.RecordBatch.from_arrays([*batch.columns, *answers], schema=schema)
 
     return Batches(schema, _ordered(_sized(source, model), answer, model, work))
