@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+_FAMILY_TYPES = {"number": "float64", "text": "string", "boolean": "bool", "time": "timestamp[us]"}
+"""The Arrow type that stands for a family."""
+
+
 class LoadedModel:
     """A model version ready to answer.
 
@@ -54,12 +58,12 @@ class LoadedModel:
         self._types = types
         self._args = args
         self._lock = threading.Lock()
+        allowed = 1 if not self.capabilities.thread_safe else self.capabilities.max_concurrency
+        self._turns = threading.BoundedSemaphore(allowed) if allowed else None
         self._predictors: dict[str, Predictor | None] = {}
         alias = version.settings.get("alias")
         # PREDICT y AS z: the engine says y, y_explain; the query says z, z_explain.
         self._engine_names = {
-        allowed = 1 if not self.capabilities.thread_safe else self.capabilities.max_concurrency
-        self._turns = threading.BoundedSemaphore(allowed) if allowed else None
             item.name: (
                 version.target + item.name[len(alias) :]
                 if alias and (item.name == alias or item.name.startswith(alias + "_"))
@@ -77,10 +81,6 @@ class LoadedModel:
         """The Arrow type of an output."""
         return self._types[output]
 
-    def prepare(self) -> None:
-        """Let the engine load what it needs to answer. Raises EngineError."""
-        with border(self.version.engine, self.version.model):
-            self._predictor({})
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Inside, no more threads ask the model than its engine allows, of whatever session."""
@@ -93,6 +93,10 @@ class LoadedModel:
             if self._turns is not None:
                 self._turns.release()
 
+    def prepare(self) -> None:
+        """Let the engine load what it needs to answer. Raises EngineError."""
+        with border(self.version.engine, self.version.model):
+            self._predictor({})
 
     def translation(self) -> Translation | None:
         """The model as SQL, outputs named as the query names them. Raises EngineError."""
@@ -193,7 +197,10 @@ class LoadedModel:
                     hint=f"WHERE {item.name} IS NOT NULL, or give it a value: coalesce({item.name}, …)",
                 )
             given = arrow_family(array.type)
-            if given is not None and given != item.family and item.family != "other":
+            untyped = (
+                given is None and item.family in _FAMILY_TYPES
+            )  # all NULL: the engine still gets its type
+            if untyped or (given not in (None, item.family) and item.family != "other"):
                 array = self._cast(array, item)
                 changed = True
             arrays.append(array)
@@ -202,13 +209,8 @@ class LoadedModel:
     def _cast(self, array: pa.Array, item: Column) -> pa.Array:
         import pyarrow as pa
 
-        targets: dict[str, pa.DataType] = {
-            "number": pa.float64(),
-            "text": pa.string(),
-            "boolean": pa.bool_(),
-            "time": pa.timestamp("us"),
-        }
-        target = targets.get(item.family)
+        name = _FAMILY_TYPES.get(item.family)
+        target = pa.type_for_alias(name) if name is not None else None
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
         try:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import pandas as pd
 import pytest
 from broken_engines import BROKEN, Shy, Thorough
 
 import mindsql
-from mindsql.engine import Engine
+from mindsql.engine import Engine, Summary
 from mindsql.errors import DataError
 from mindsql.registry import Registry
+from mindsql.schema import Schema
 from mindsql.testing import (
     CHECKS,
     BoundCheck,
@@ -97,6 +99,27 @@ def test_an_engine_that_takes_no_null_is_given_none() -> None:
     con.execute("CREATE MODEL rents FROM (FROM flats) PREDICT rent USING engine = 'shy'")
     with pytest.raises(DataError, match='the input "rooms" of the model "rents" is NULL in a row'):
         con.execute("SELECT m.rent FROM (SELECT NULL::INTEGER AS rooms) AS f JOIN rents AS m").fetchall()
+    con.close()
+
+
+def test_a_null_has_the_type_of_its_input() -> None:
+    class Types(ToyEngine):
+        def predict(self, df: Any, args: Any = None) -> Any:
+            target = self.model_storage.json_get("model")["target"]
+            kinds = " ".join(f"{name}:{df[name].dtype}" for name in sorted(df.columns))
+            return pd.DataFrame({target: [kinds] * len(df)})
+
+        def summary(self) -> Any:
+            plain = super().summary()
+            return Summary(plain.inputs, Schema.of([(plain.outputs.names[0], "VARCHAR")]))
+
+    con = mindsql.connect().register_engine("types", Types)
+    con.execute(
+        "CREATE TABLE flats AS SELECT 2 AS rooms, DATE '1999-01-01' AS built, 'x' AS place, 1.0 AS rent"
+    )
+    con.execute("CREATE MODEL rents FROM (FROM flats) PREDICT rent USING engine = 'types'")
+    asked = con.execute("SELECT rent FROM rents WHERE rooms IS NULL AND built IS NULL AND place IS NULL")
+    assert asked.fetchall() == [("built:datetime64[us] place:str rooms:float64",)]
     con.close()
 
 
