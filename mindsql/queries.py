@@ -9,7 +9,7 @@ import mindsql_grammar as grammar
 from mindsql import database
 from mindsql.batches import Batches
 from mindsql.binder import Binder
-from mindsql.binder.binder import name_parameters
+from mindsql.binder.binder import name_parameters, shown_parameter, used_parameters
 from mindsql.binder.relations import Given
 from mindsql.binder.tree import generate
 from mindsql.bound import BoundModel
@@ -49,6 +49,11 @@ def prepare(
     bound = binder(session, parameters).bind(query)
     if bound is None:
         return None
+    surplus = [name for name in parameters if name not in used_parameters(query)] if text is not None else []
+    if surplus:
+        raise StatementError(
+            f"the statement has no parameter ${shown_parameter(surplus[0])}, and a value is given"
+        )
     rules = [rule for rule in RULES if rule.name not in session.settings.without_rules]
     made = plan(bound, rules)
     # What USING says is part of the plan; what a parameter in it says is known for this run only.
@@ -140,14 +145,14 @@ def start(
         load=lambda model: load(session, model),
         read_native=lambda source, text: _native(session, source, text),
         stream=session.settings.stream,
+        store=lambda model: (
+            Store(session.database, model.version) if model.version.settings.get("cache") else None
+        ),
     )
     return executor.run(plan, parameters, work, measure)
 
 
 def answer(session: Session, plan: Plan, parameters: Mapping[str, Any], work: Work) -> Result:
-        store=lambda model: (
-            Store(session.database, model.version) if model.version.settings.get("cache") else None
-        ),
     """The result of a plan."""
     run = start(session, plan, parameters, work)
     given = run.answer
@@ -156,10 +161,8 @@ def answer(session: Session, plan: Plan, parameters: Mapping[str, Any], work: Wo
     kind: Kind = "rows"
     if not plan.schema:
         names = [item[0] for item in given.raw.description or []]
-        if names != ["Count"]:
-            kind = "rows" if names else "done"
-        else:
-            kind = "done" if plan.creates else "count"
+        counts = names == ["Count"]
+        kind = "rows" if names and not counts else "count" if counts and not plan.creates else "done"
         session.database.shape += plan.creates
     return Result(raw=given.raw, kind=kind, streams=given.streams, close=work.close)
 

@@ -66,6 +66,8 @@ class Binder:
                     span=(query.options[0].span.start, query.options[0].span.end),
                 )
             return None
+        for node in tree.find_all(exp.Placeholder, exp.Parameter):
+            self._value(grammar.Parameter(_name(node)))
         give_params(expansion, query.options, self._value, expansion.models)
         for key, params in expansion.params.items():
             model = expansion.models[key]
@@ -93,7 +95,7 @@ class Binder:
         if isinstance(value, grammar.Parameter):
             if parameter_name(value.name) not in self.parameters:
                 raise StatementError(
-                    f"the parameter ${value.name} has no value",
+                    f"the parameter ${shown_parameter(value.name)} has no value",
                     hint="give it: execute(sql, [value, …]) or {name: value}",
                 )
             return self.parameters[parameter_name(value.name)]
@@ -105,11 +107,26 @@ def parameter_name(name: str) -> str:
     return f"p{name}" if name.isdigit() else name
 
 
+def shown_parameter(name: str) -> str:
+    """A parameter's name as the user wrote it: `1` for `p1`."""
+    return name[1:] if name[1:].isdigit() else name
+
+
 def name_parameters(tree: exp.Expr) -> None:
     """Give positional parameters names, so that pieces of the statement can be run apart."""
     for node in tree.find_all(exp.Placeholder, exp.Parameter):
-        this = node.this
-        node.set("this", parameter_name(this.name if isinstance(this, exp.Expr) else str(this)))
+        node.set("this", parameter_name(_name(node)))
+
+
+def used_parameters(query: grammar.Query) -> set[str]:
+    """The names under which a query's parameters are kept."""
+    names = {parameter_name(_name(node)) for node in query.tree.find_all(exp.Placeholder, exp.Parameter)}
+    given = (option.value for option in query.options)
+    return names | {parameter_name(value.name) for value in given if isinstance(value, grammar.Parameter)}
+
+
+def _name(node: exp.Expr) -> str:
+    return str(node.this.name if isinstance(node.this, exp.Expr) else node.this)
 
 
 class _Twins:

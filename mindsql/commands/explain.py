@@ -9,6 +9,7 @@ import mindsql_grammar as grammar
 from mindsql import queries
 from mindsql.commands.answers import table
 from mindsql.errors import StatementError
+from mindsql.executor.pipeline import BATCH_ROWS
 from mindsql.planner import explain as explain_plan
 from mindsql.result import Result
 from mindsql.work import Work
@@ -41,6 +42,9 @@ def explain(
         raw=run.answer.raw, batches=run.answer.batches, schema=plan.schema or None, streams=run.answer.streams
     )
     rows = sum(batch.num_rows for batch in answer.reader()) if plan.schema else len(answer.fetchall())
+    finish = (run.figures or {}).get(id(plan.root))
+    if finish is not None:
+        finish.rows, finish.batches = rows, -(-rows // BATCH_ROWS)
     text = explain_plan(plan, lambda operator: str((run.figures or {}).get(id(operator), "")))
     work.close()
     return table(_COLUMNS, [("plan", f"{text}\nrows: {rows}")])

@@ -12,7 +12,7 @@ from mindsql.binder.tree import and_terms, column, conjunction, or_terms, shown
 from mindsql.bound import SCOPE, Relation, Scope
 from mindsql.errors import StatementError
 from mindsql.planner.frame import frame_column
-from mindsql.planner.inputs import input_of, scope_columns
+from mindsql.planner.inputs import input_of, scope_columns, typed_null
 
 _MOST_BRANCHES = 1000
 
@@ -153,11 +153,11 @@ def _binding(
         for side, value in ((term.this, term.expression), (term.expression, term.this)):
             owner = input_of(side, scope)
             if owner is not None and _is_constant(scope, value):
-                return (owner[0].alias, owner[1].name), value
+                return (owner[0].alias, owner[1].name), typed_null(value, owner[1])
     elif isinstance(term, exp.Is) and isinstance(term.expression, exp.Null):
         owner = input_of(term.this, scope)
         if owner is not None:
-            return (owner[0].alias, owner[1].name), exp.Null()
+            return (owner[0].alias, owner[1].name), typed_null(exp.Null(), owner[1])
     elif isinstance(term, exp.In):
         owner = input_of(term.this, scope)
         if owner is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlglot import expressions as exp
 
 from mindsql.binder.columns import span_of
-from mindsql.binder.tree import and_terms, shown
+from mindsql.binder.tree import and_terms, data_type, shown
 from mindsql.bound import SCOPE, Relation, Scope
 from mindsql.errors import StatementError
 from mindsql.schema import Column
@@ -50,6 +50,11 @@ def input_of(node: exp.Expr, scope: Scope) -> tuple[Relation, Column] | None:
     return None
 
 
+def typed_null(value: exp.Expr, item: Column) -> exp.Expr:
+    """A value for an input: a bare NULL gets the input's type, which nothing else would tell."""
+    return exp.Cast(this=exp.Null(), to=data_type(item.type)) if isinstance(value, exp.Null) else value
+
+
 def assignment(term: exp.Expr, scope: Scope) -> tuple[Relation, Column, exp.Expr] | None:
     """`m.input = value` (either way round), the value not reading `m` itself."""
     if not isinstance(term, (exp.EQ, exp.NullSafeEQ)):
@@ -57,7 +62,7 @@ def assignment(term: exp.Expr, scope: Scope) -> tuple[Relation, Column, exp.Expr
     for side, value in ((term.this, term.expression), (term.expression, term.this)):
         found = input_of(side, scope)
         if found is not None and all(c.table != found[0].alias for c in scope_columns(value, scope)):
-            return found[0], found[1], value
+            return found[0], found[1], typed_null(value, found[1])
     return None
 
 

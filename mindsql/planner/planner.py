@@ -56,6 +56,7 @@ def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
             for step in draft.steps
             if step.translation is not None
         )
+    _drop_unread_ctes(bound.tree)
     inputs = _inputs(bound.tree, frames, rules)
     root = Finish(bound.tree, inputs)
     direct = None
@@ -279,3 +280,20 @@ def _inputs(tree: exp.Expr, frames: dict[str, Operator], rules: Sequence[Rule]) 
         else:
             found[name] = operator
     return found
+
+
+def _drop_unread_ctes(tree: exp.Expr) -> None:
+    """Take out common table expressions that nobody reads now: scans have copies of what they read."""
+    changed = True
+    while changed:
+        changed = False
+        read = {node.name.casefold() for node in tree.find_all(exp.Table) if not node.db}
+        for with_ in list(tree.find_all(exp.With)):
+            kept = [cte for cte in with_.expressions if cte.alias.casefold() in read]
+            if len(kept) == len(with_.expressions):
+                continue
+            changed = True
+            if kept:
+                with_.set("expressions", kept)
+            else:
+                with_.pop()

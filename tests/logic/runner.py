@@ -143,6 +143,7 @@ class Embedded:
 
     def state(self) -> Any:
         """All tables and views with their rows; None in a transaction, which an error may have ended."""
+        self.connection._begin()  # close the last result: what it registered is no part of the database
         session = self.connection._session
         if session.in_transaction:
             return None
