@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any
 
 _MOST_CHARACTERS = 4096
@@ -34,7 +35,9 @@ def lift(text: str) -> tuple[str, dict[str, Any]] | None:
             values[name] = match["text"][1:-1].replace("''", "'")
         else:
             number = match["number"]
-            values[name] = int(number) if number.lstrip("-").isdigit() else float(number)
+            whole, exact = number.lstrip("-").isdigit(), "e" not in number.lower()
+            # As DuckDB reads them: 2.50 is a DECIMAL, 25e-1 a DOUBLE.
+            values[name] = int(number) if whole else Decimal(number) if exact else float(number)
         return f"${name}"
 
     lifted = _TOKEN.sub(replace, text)

@@ -246,6 +246,13 @@ class _Resolver:
         return None
 
     def star(self, star: exp.Star, only: Relation | None) -> Iterator[exp.Expr]:
+        written = {
+            node.name.casefold(): node.name
+            for key in ("except_", "replace", "rename")
+            for part in star.args.get(key) or []
+            for node in [part.this if key == "rename" else part]
+        }
+        written |= {node.alias.casefold(): node.alias for node in star.args.get("replace") or []}
         dropped = {node.name.casefold() for node in star.args.get("except_") or []}
         replaced = {node.alias.casefold(): node.this for node in star.args.get("replace") or []}
         renamed = {node.this.name.casefold(): node.alias for node in star.args.get("rename") or []}
@@ -267,8 +274,9 @@ class _Resolver:
                 yield exp.alias_(value, renamed.get(folded, item.name), quoted=True)
         unknown = (dropped | set(replaced) | set(renamed)) - seen
         if unknown:
-            name = sorted(unknown)[0]
-            raise UnknownNameError.of("column", name, seen)
+            name = written.get(sorted(unknown)[0], sorted(unknown)[0])
+            known = [item.name for r in self.scope.relations if only in (None, r) for item in r.columns]
+            raise UnknownNameError.of("column", name, known)
 
     def merged(self) -> dict[str, Relation]:
         """Columns that JOIN … USING makes one, each with the relation it is taken from."""

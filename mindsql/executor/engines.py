@@ -234,6 +234,8 @@ def arrow_family(type_: pa.DataType) -> str | None:
         return None
     if check.is_dictionary(type_):
         return arrow_family(type_.value_type)
+    if check.is_nested(type_):
+        return "nested"
     if check.is_boolean(type_):
         return "boolean"
     if check.is_integer(type_) or check.is_floating(type_) or check.is_decimal(type_):
@@ -242,8 +244,6 @@ def arrow_family(type_: pa.DataType) -> str | None:
         return "text"
     if check.is_temporal(type_):
         return "time"
-    if check.is_nested(type_):
-        return "nested"
     if check.is_binary(type_) or check.is_large_binary(type_):
         return "binary"
     return "other"

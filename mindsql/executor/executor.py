@@ -222,8 +222,11 @@ class Run:
                 rows = 0
             cells.append(value)
         try:
-            arrays = [pa.array([cell] * rows) for cell in cells]
-        except pa.ArrowException as error:
+            # A whole number that is small is an INTEGER in DuckDB, too.
+            small = [type(cell) is int and -(2**31) <= cell < 2**31 for cell in cells]
+            kinds = [pa.int32() if is_small else None for is_small in small]
+            arrays = [pa.array([cell] * rows, kind) for cell, kind in zip(cells, kinds, strict=True)]
+        except (pa.ArrowException, OverflowError) as error:
             raise StatementError(f"a parameter has a type that no column can hold: {error}") from error
         batch = pa.RecordBatch.from_arrays(arrays, names=operator.names)
         return Batches(batch.schema, iter([batch] if rows else []))

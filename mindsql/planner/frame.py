@@ -8,12 +8,13 @@ must give the same rows.
 from __future__ import annotations
 
 from collections.abc import Mapping
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlglot import expressions as exp
 
-from mindsql.binder.tree import column
+from mindsql.binder.tree import column, data_type
 from mindsql.bound import SCOPE, BoundModel, Scope
 
 
@@ -52,6 +53,8 @@ class Draft:
     finish: exp.Select
     shared: dict[tuple[str, str], str] = field(default_factory=dict)
     """A model's `(alias, input)` → the frame column that it has in common with the data."""
+    types: dict[str, str] = field(default_factory=dict)
+    """Frame column → its type in DuckDB, where Arrow has none for it."""
     consumed: list[exp.Expr] = field(default_factory=list)
     applied: list[str] = field(default_factory=list)
 
@@ -70,6 +73,14 @@ class Draft:
         return True
 
 
+_NOT_ARROW = re.compile(r"\b(?:ENUM\(|UUID|U?HUGEINT|JSON|BIT|BIGNUM|UNION\(|TIME WITH TIME ZONE)")
+
+
+def survives(type_name: str) -> bool:
+    """Whether a type comes back from Arrow as it went in: an ENUM would come back as text, and sort as text."""
+    return _NOT_ARROW.search(type_name) is None
+
+
 def frame_column(alias: str, name: str) -> str:
     """What a relation's column is called in the frame. Relations have different aliases, so names are unique."""
     return f"{alias}.{name}"
@@ -80,7 +91,9 @@ def to_frame(node: exp.Expr, draft: Draft) -> exp.Expr:
     for part in list(node.find_all(exp.Column)):
         if part.meta.get(SCOPE) == draft.scope.key:
             name = draft.shared.get((part.table, part.name)) or frame_column(part.table, part.name)
-            replacement = column(name, draft.name)
+            replacement: exp.Expr = column(name, draft.name)
+            if name in draft.types:
+                replacement = exp.Cast(this=replacement, to=data_type(draft.types[name]))
             if part is node:
                 node = replacement
             else:

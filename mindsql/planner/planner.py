@@ -11,7 +11,7 @@ from mindsql.binder.tree import and_terms, column, cross_if_bare, set_where, tab
 from mindsql.bound import BoundQuery, Relation, Scope
 from mindsql.errors import StatementError
 from mindsql.planner.constants import describe_inputs, input_rows
-from mindsql.planner.frame import Draft, PredictStep, frame_column, to_frame
+from mindsql.planner.frame import Draft, PredictStep, frame_column, survives, to_frame
 from mindsql.planner.inputs import (
     Mappings,
     ambiguous_input,
@@ -130,6 +130,10 @@ def _scan_relations(draft: Draft, mappings: Mappings) -> list[Relation]:
         raise StatementError(
             f'the model "{scope.models[0].alias}" has no rows to answer: the join of "{first.alias}" needs its answer'
         )
+    for relation, _ in items:
+        for item in relation.columns:
+            if not survives(item.type):
+                draft.types[frame_column(relation.alias, item.name)] = item.type
     joins = []
     for relation, join in items[1:]:
         copy = join.copy() if join is not None else exp.Join(this=relation.item.copy())

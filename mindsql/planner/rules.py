@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Protocol
 
 from sqlglot import expressions as exp
@@ -280,7 +281,9 @@ def _cell(value: exp.Expr) -> Any:
     if isinstance(value, exp.Literal):
         if value.is_string:
             return value.this
-        return int(value.this) if value.this.isdigit() else float(value.this)
+        if value.this.isdigit():
+            return int(value.this) if len(value.this) < 19 else _NO_CELL
+        return float(value.this) if "e" in value.this.lower() else Decimal(value.this)
     return _NO_CELL
 
 
