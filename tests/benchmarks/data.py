@@ -1,14 +1,16 @@
-"""Owns the fixed recipe of the data and of the fitted pipelines that both sides share."""
+"""Owns the fixed recipe of the data, and the estimators that both sides fit on the same rows."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 NUMERIC = [f"n{index}" for index in range(6)]
 CATEGORICAL = [f"c{index}" for index in range(4)]
 FEATURES = [*NUMERIC, *CATEGORICAL]
+FIT_ROWS = 20_000
 
 _COLUMNS = """
     i AS id,
@@ -19,9 +21,29 @@ _COLUMNS = """
     ['low', 'middle', 'high'][1 + (hash(i * 11 + 3) % 3)::INTEGER] AS c2, 'k' || (hash(i * 11 + 4) % 20) AS c3
 """
 
+# Case → estimator, its parameters, its target, and how a good engineer would encode categories for it.
+MODELS: dict[str, tuple[str, dict[str, Any], str, str]] = {
+    "linear": ("Ridge", {}, "y", "onehot"),
+    "logistic": ("LogisticRegression", {"max_iter": 300}, "label", "onehot"),
+    "tree": ("DecisionTreeRegressor", {"max_depth": 5, "random_state": 0}, "y", "ordinal"),
+    "few trees": (
+        "GradientBoostingRegressor",
+        {"n_estimators": 20, "max_depth": 3, "random_state": 0},
+        "y",
+        "ordinal",
+    ),
+    "forest": (
+        "RandomForestRegressor",
+        {"n_estimators": 50, "max_depth": 10, "random_state": 0},
+        "y",
+        "ordinal",
+    ),
+    "boosting": ("HistGradientBoostingRegressor", {"max_iter": 100, "random_state": 0}, "y", "ordinal"),
+}
+
 
 def make_table(path: Path, rows: int) -> None:
-    """Write a DuckDB file with the table `t`: an id, 6 numeric, 4 categorical columns and two targets."""
+    """Write a DuckDB file with the table `t`: an id, 6 numeric and 4 categorical columns, two targets."""
     con = duckdb.connect(str(path))
     con.execute(f"""
         CREATE TABLE t AS SELECT *,
@@ -31,32 +53,48 @@ def make_table(path: Path, rows: int) -> None:
     con.close()
 
 
-def fit_pipelines(table: Path, folder: Path, rows: int = 20_000) -> None:
-    """Fit the pipelines on the first rows and store each as `<name>.joblib`."""
-    import joblib
+def pipeline(case: str) -> Any:
+    """The unfitted pipeline that one would write by hand."""
     from sklearn.compose import make_column_transformer
-    from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
-    from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+    from sklearn.utils import all_estimators
 
-    con = duckdb.connect(str(table), read_only=True)
-    frame = con.execute(f"SELECT * FROM t WHERE id < {rows}").df()
-    con.close()
-
-    def linear() -> object:
-        return make_column_transformer(
+    name, parameters, _, encoding = MODELS[case]
+    estimator = dict(all_estimators())[name](**parameters)
+    if name == "RandomForestRegressor":
+        estimator.set_params(n_jobs=2)
+    if encoding == "onehot":
+        encoder = make_column_transformer(
             (StandardScaler(), NUMERIC), (OneHotEncoder(handle_unknown="ignore"), CATEGORICAL)
         )
-
-    def ordinal() -> object:
+    else:
         codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
-        return make_column_transformer(("passthrough", NUMERIC), (codes, CATEGORICAL))
+        encoder = make_column_transformer(("passthrough", NUMERIC), (codes, CATEGORICAL))
+    return make_pipeline(encoder, estimator)
 
-    models = {
-        "linear": make_pipeline(linear(), Ridge()),
-        "forest": make_pipeline(ordinal(), RandomForestRegressor(50, max_depth=10, random_state=0, n_jobs=2)),
-        "boosting": make_pipeline(ordinal(), HistGradientBoostingRegressor(max_iter=100, random_state=0)),
-    }
-    for name, model in models.items():
-        joblib.dump(model.fit(frame[FEATURES], frame["y"]), folder / f"{name}.joblib")
+
+def fit(table: Path, folder: Path) -> None:
+    """Fit each case on the first rows: by hand as `<case>.joblib`, by CREATE MODEL in `<case>.duckdb`."""
+    import joblib
+
+    import mindsql
+
+    con = duckdb.connect(str(table), read_only=True)
+    frame = con.execute(f"SELECT * FROM t WHERE id < {FIT_ROWS}").df()
+    con.close()
+    for case, (_, _, target, _) in MODELS.items():
+        joblib.dump(pipeline(case).fit(frame[FEATURES], frame[target]), folder / f"{case}.joblib")
+        with mindsql.connect(str(folder / f"{case}.duckdb")) as own:
+            own.execute(f"ATTACH '{table}' AS d (READ_ONLY); USE d; {create_model(case)}")
+
+
+def create_model(case: str, rows: int = FIT_ROWS) -> str:
+    """The CREATE MODEL that trains the same estimator on the same rows."""
+    name, parameters, target, _ = MODELS[case]
+    using = "".join(f", {key} = {value!r}" for key, value in parameters.items())
+    task = "regression" if target == "y" else "classification"
+    return (
+        f"CREATE MODEL m FROM (SELECT {', '.join(FEATURES)}, {target} FROM t WHERE id < {rows}) "
+        f"PREDICT {target} USING estimator = '{name}', task = '{task}'{using}"
+    )

@@ -1,4 +1,4 @@
-"""Owns the two sides of each comparison, each run in a process of its own: it prints seconds and peak memory as JSON.
+"""Owns the sides of each comparison, each run in a process of its own: it prints seconds, rows and peak memory as JSON.
 
 python -m tests.benchmarks.sides SIDE CASE TABLE FOLDER
 """
@@ -11,10 +11,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from tests.benchmarks.data import FEATURES
+from tests.benchmarks.data import FEATURES, MODELS, create_model, pipeline
 
-QUERY = "SELECT c2, avg(m.y) AS y FROM t JOIN m GROUP BY c2 ORDER BY c2"
 ROW = {
     "n0": 0.5,
     "n1": 500.0,
@@ -37,66 +37,125 @@ def timed(call: Callable[[], object], repeat: int = 1) -> float:
     return (time.perf_counter() - begin) / repeat
 
 
+# A JOIN of the whole table, with an aggregate ---------------------------------------------------------------
+
+
 def join_hand(case: str, table: Path, folder: Path) -> float:
     """duckdb → pandas → pipeline.predict → duckdb."""
     import duckdb
     import joblib
 
     con = duckdb.connect(str(table), read_only=True)
-    pipeline = joblib.load(folder / f"{case}.joblib")
+    fitted = joblib.load(folder / f"{case}.joblib")
 
     def work() -> object:
         frame = con.execute(f"SELECT {', '.join(FEATURES)} FROM t").df()
-        frame["y"] = pipeline.predict(frame[FEATURES])
-        return con.execute("SELECT c2, avg(y) AS y FROM frame GROUP BY c2 ORDER BY c2").fetchall()
+        frame["answer"] = fitted.predict(frame[FEATURES])
+        return con.execute("SELECT c2, avg(answer) FROM frame GROUP BY c2 ORDER BY c2").fetchall()
 
     return timed(work)
 
 
-def join_ours(case: str, table: Path, folder: Path) -> float:
-    """The same pipeline, registered by its file; one statement."""
-    con = _registered(case, table, folder)
-    return timed(lambda: con.execute(QUERY).fetchall())
+def join_bare(case: str, table: Path, folder: Path) -> float:
+    """Nothing but the estimator's predict, on a matrix that is ready."""
+    import duckdb
+    import joblib
+
+    con = duckdb.connect(str(table), read_only=True)
+    fitted = joblib.load(folder / f"{case}.joblib")
+    matrix = fitted[:-1].transform(con.execute(f"SELECT {', '.join(FEATURES)} FROM t").df())
+    return timed(lambda: fitted[-1].predict(matrix))
 
 
-def join_native(case: str, table: Path, folder: Path) -> float:
-    """The same estimator, trained by CREATE MODEL on the same rows."""
-    import mindsql
-
-    using = {
-        "linear": "estimator = 'Ridge'",
-        "forest": "estimator = 'RandomForestRegressor', n_estimators = 50, max_depth = 10, random_state = 0",
-        "boosting": "estimator = 'HistGradientBoostingRegressor', max_iter = 100, random_state = 0",
-    }[case]
-    con = mindsql.connect()
-    con.execute(f"ATTACH '{table}' AS d (READ_ONLY)")
-    con.execute("USE d")
+def join_path(case: str, table: Path, folder: Path) -> float:
+    """One statement of ours, on the very pipeline of the hand-written side, registered by its file."""
+    con = _open(table)
+    target = MODELS[case][2]
     con.execute(
-        f"CREATE MODEL m FROM (SELECT {', '.join(FEATURES)}, y FROM t WHERE id < 20000) PREDICT y USING {using}"
+        f"CREATE MODEL m PREDICT {target} USING path = '{folder / (case + '.joblib')}', trusted = true"
     )
-    con.execute("SELECT y FROM m WHERE n0 = 1").fetchall()
-    return timed(lambda: con.execute(QUERY).fetchall())
+    return _join(con, target)
+
+
+def join_ours(case: str, table: Path, folder: Path) -> float:
+    """One statement of ours, on the same estimator trained by CREATE MODEL on the same rows."""
+    return _join(_open(table, folder / f"{case}.duckdb"), MODELS[case][2])
+
+
+def _join(con: Any, target: str) -> float:
+    con.execute(f"SELECT m.{target} FROM t JOIN m LIMIT 1").fetchall()
+    text = f"SELECT c2, avg(m.{target}) FROM t JOIN m GROUP BY c2 ORDER BY c2"
+    return timed(lambda: con.execute(text).fetchall())
+
+
+# One row ----------------------------------------------------------------------------------------------------
 
 
 def row_hand(case: str, table: Path, folder: Path) -> float:
-    """`pipeline.predict` of one row."""
+    """`pipeline.predict(DataFrame([row]))`, each time with other values."""
     import joblib
     import pandas as pd
 
-    pipeline = joblib.load(folder / f"{case}.joblib")
-    row = pd.DataFrame([ROW])
-    pipeline.predict(row)
-    return timed(lambda: pipeline.predict(row), 200)
+    fitted = joblib.load(folder / f"{case}.joblib")
+    rows = iter(range(10**9))
+    work = lambda: fitted.predict(pd.DataFrame([{**ROW, "n2": next(rows)}]))  # noqa: E731
+    work()
+    return timed(work, 300)
 
 
 def row_ours(case: str, table: Path, folder: Path) -> float:
-    """The same row by WHERE."""
-    con = _registered(case, table, folder)
-    terms = " AND ".join(f"{name} = {value!r}" for name, value in ROW.items())
-    text = f"SELECT y FROM m WHERE {terms}"
-    con.execute(text).fetchall()
-    return timed(lambda: con.execute(text).fetchall(), 200)
+    """The same by WHERE, each time with other constants."""
+    con = _open(table, folder / f"{case}.duckdb")
+    rows = iter(range(10**9))
+    target = MODELS[case][2]
 
+    def work() -> object:
+        terms = " AND ".join(f"{name} = {value!r}" for name, value in {**ROW, "n2": next(rows)}.items())
+        return con.execute(f"SELECT {target} FROM m WHERE {terms}").fetchall()
+
+    work()
+    return timed(work, 300)
+
+
+def row_prepared(case: str, table: Path, folder: Path) -> float:
+    """The same through parameters."""
+    con = _open(table, folder / f"{case}.duckdb")
+    rows = iter(range(10**9))
+    terms = " AND ".join(f"{name} = ${name}" for name in ROW)
+    text = f"SELECT {MODELS[case][2]} FROM m WHERE {terms}"
+    work = lambda: con.execute(text, {**ROW, "n2": next(rows)}).fetchall()  # noqa: E731
+    work()
+    return timed(work, 300)
+
+
+# Training ---------------------------------------------------------------------------------------------------
+
+
+def train_hand(case: str, table: Path, folder: Path) -> float:
+    """duckdb → pandas → a score on held-out rows → a fit on all rows."""
+    import duckdb
+    from sklearn.model_selection import train_test_split
+
+    con = duckdb.connect(str(table), read_only=True)
+    target = MODELS[case][2]
+
+    def work() -> object:
+        frame = con.execute(f"SELECT {', '.join(FEATURES)}, {target} FROM t").df()
+        train, test = train_test_split(frame, test_size=0.2, random_state=0)
+        score = pipeline(case).fit(train[FEATURES], train[target]).score(test[FEATURES], test[target])
+        return pipeline(case).fit(frame[FEATURES], frame[target]), score
+
+    return timed(work)
+
+
+def train_ours(case: str, table: Path, folder: Path) -> float:
+    """CREATE MODEL, which scores held-out rows and fits all rows."""
+    con = _open(table)
+    text = create_model(case, 10**12)
+    return timed(lambda: con.execute(text))
+
+
+# Plain statements -------------------------------------------------------------------------------------------
 
 _SMALL = [f"SELECT {number} + 1, 'x' || {number}" for number in range(100)]
 _LARGE = [
@@ -110,8 +169,7 @@ def plain_hand(case: str, table: Path, folder: Path) -> float:
     """Plain statements on raw duckdb."""
     import duckdb
 
-    con = duckdb.connect(str(table), read_only=True)
-    return _plain(con.execute, case)
+    return _plain(duckdb.connect(str(table), read_only=True).execute, case)
 
 
 def plain_ours(case: str, table: Path, folder: Path) -> float:
@@ -121,26 +179,23 @@ def plain_ours(case: str, table: Path, folder: Path) -> float:
     return _plain(mindsql.connect(str(table), read_only=True).execute, case)
 
 
-def _plain(execute: Callable[[str], object], case: str) -> float:
-    statements, repeat = (_SMALL, 20) if case == "small" else (_LARGE, 3)
+def _plain(execute: Callable[[str], Any], case: str) -> float:
+    statements, repeat = (_SMALL, 40) if case == "small" else (_LARGE, 5)
 
     def work() -> None:
         for text in statements:
-            execute(text).fetchall()  # type: ignore[attr-defined]
+            execute(text).fetchall()
 
     work()
     return timed(work, repeat)
 
 
-def _registered(case: str, table: Path, folder: Path):  # type: ignore[no-untyped-def]
+def _open(table: Path, models: Path | str = ":memory:") -> Any:
     import mindsql
 
-    con = mindsql.connect()
+    con = mindsql.connect(str(models))
     con.execute(f"ATTACH '{table}' AS d (READ_ONLY)")
     con.execute("USE d")
-    con.execute(f"CREATE MODEL m PREDICT y USING path = '{folder / (case + '.joblib')}', trusted = true")
-    con.execute("SELECT y FROM m WHERE n0 = 1 AND n1 = 1 AND n2 = 1 AND n3 = 1 AND n4 = 1 AND n5 = 1 "
-                "AND c0 = 'g1' AND c1 = 'city 1' AND c2 = 'low' AND c3 = 'k1'").fetchall()  # fmt: skip
     return con
 
 
