@@ -85,8 +85,8 @@ def test_the_version_is_said_once(project: dict[str, Any]) -> None:
 
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pytz": ""}
 """Distribution → import name where they differ; pytz is what DuckDB itself imports."""
-OPTIONAL = {"pytest", "polars", "numpy", "scipy", "joblib", "IPython"}
-"""Imported late: by `mindsql.testing`, by `Result.pl()`, or brought by scikit-learn."""
+OPTIONAL = {"pytest", "polars", "numpy", "scipy", "joblib", "IPython", "urllib3"}
+"""Imported late: by `mindsql.testing`, by `Result.pl()`, or brought by scikit-learn or requests."""
 
 
 def test_dependencies_are_those_that_are_imported(root: Path, project: dict[str, Any]) -> None:
