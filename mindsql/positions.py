@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mindsql.errors import MindSQLError
+from mindsql.errors import MindSQLError, StatementError
 
 _NAME = r'(?:"(?:[^"]|"")*"|[^\W\d]\w*)'
 _CHAIN = re.compile(rf"{_NAME}(?:\s*\.\s*{_NAME})*")
@@ -21,6 +21,8 @@ _SKIPPED = r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/"
 def relocated(error: MindSQLError, text: str) -> MindSQLError:
     """Move an error's place from another statement into the user's, or forget it. Returns the error."""
     if error.text == text or (error.text is None and error.span is not None):
+        return error
+    if error.text is None and not isinstance(error, StatementError):
         return error
     if error.text is None:
         named = next(filter(None, (pattern.search(error.message) for pattern in _NAMED)), None)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from sqlglot import expressions as exp
 
 from mindsql.binder.relations import MODEL, called
-from mindsql.binder.tree import column, cross_if_bare, from_items
+from mindsql.binder.tree import column, cross_if_bare, from_items, span_of
 from mindsql.bound import SCOPE, BoundModel, Relation, Scope
 from mindsql.errors import StatementError, UnknownNameError
 from mindsql.schema import Schema
@@ -53,14 +53,6 @@ def resolve_scope(
             resolver.visit(join.args["on"], "on")
     _name_projections(select, describe)
     return scope
-
-
-def span_of(node: exp.Expr) -> tuple[int, int] | None:
-    """Where an expression stands in the statement: from its first name to its last, as the parser noted them."""
-    marked = [part.meta for part in node.find_all(exp.Identifier, exp.Column) if "start" in part.meta]
-    if not marked:
-        return None
-    return min(meta["start"] for meta in marked), max(meta["end"] for meta in marked) + 1
 
 
 def _nodes(value: object) -> list[exp.Expr]:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlglot import expressions as exp
 
 import mindsql_grammar as grammar
-from mindsql.binder.tree import RELATION
+from mindsql.binder.tree import RELATION, span_of
 from mindsql.bound import BoundModel
 from mindsql.catalog import DEFAULT_PROJECT, Model, View
-from mindsql.errors import StatementError, UnknownNameError
+from mindsql.errors import MindSQLError, StatementError, UnknownNameError
 
 if TYPE_CHECKING:
     from mindsql.binder.binder import Binder
@@ -139,7 +139,9 @@ class _Expander:
             known = [m.name for m in snapshot.models if m.project == project]
             known += [v.name for v in snapshot.views if v.project == project]
             if project != DEFAULT_PROJECT or not parts[1].startswith("_"):
-                raise UnknownNameError.of("model", ".".join(parts), known, hint=None if known else _NO_MODELS)
+                raise UnknownNameError.of(
+                    "model", ".".join(parts), known, span=span_of(table), hint=None if known else _NO_MODELS
+                )
         return None
 
     def model_or_view(self, parts: tuple[str, ...]) -> tuple[Model, int | None] | View | None:
@@ -182,7 +184,11 @@ class _Expander:
                 f'the columns of the model "{model.name}" cannot be renamed in FROM',
                 hint="rename them in SELECT: m.y AS other",
             )
-        self.expansion.models[key] = BoundModel(model.version(version))
+        try:
+            self.expansion.models[key] = BoundModel(model.version(version))
+        except MindSQLError as error:
+            error.span = error.span or span_of(table)
+            raise
         self.expansion.aliases[key] = alias
         self.expansion.touched = True
 
@@ -201,6 +207,9 @@ class _Expander:
         self.expansion.touched = True
 
     def subquery(self, table: exp.Table, query: grammar.Query, depth: int) -> None:
+        for name in query.tree.find_all(exp.Identifier):
+            # Places in this text are none in the statement's.
+            name.meta.pop("start", None)
         before = set(self.expansion.models)
         outer = self.expansion
         expansion = Expansion(query.tree, outer.models, outer.params, {}, outer.natives)

@@ -52,6 +52,14 @@ def table(name: str) -> exp.Table:
     return exp.Table(this=exp.to_identifier(name, quoted=True))
 
 
+def span_of(node: exp.Expr) -> tuple[int, int] | None:
+    """Where an expression stands in the statement: from its first name to its last, as the parser noted them."""
+    marked = [part.meta for part in node.find_all(exp.Identifier, exp.Column) if "start" in part.meta]
+    if not marked:
+        return None
+    return min(meta["start"] for meta in marked), max(meta["end"] for meta in marked) + 1
+
+
 def from_items(select: exp.Select) -> Iterator[tuple[exp.Expr, exp.Join | None]]:
     """The items of a SELECT's FROM in order, each with the join that brings it in."""
     source = select.args.get("from_")

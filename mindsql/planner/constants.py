@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import expressions as exp
 
-from mindsql.binder.columns import span_of
-from mindsql.binder.tree import and_terms, column, conjunction, or_terms, shown
+from mindsql.binder.tree import and_terms, column, conjunction, or_terms, shown, span_of
 from mindsql.bound import SCOPE, Relation, Scope
 from mindsql.errors import StatementError
 from mindsql.planner.frame import frame_column

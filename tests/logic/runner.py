@@ -12,8 +12,8 @@ A file is a list of records with empty lines between. `#` begins a comment. Ever
     explain [analyze]                 the text of its plan follows `----`; only run with all rules on
     parameters JSON                   the parameters of the next record
 
-`<ignore>` stands for any text. `python -m tests.logic.runner --complete FILE …` writes what comes out into the file:
-read the difference before you keep it.
+`<ignore>` stands for any text, `{dir}` for a folder of the file's own. `python -m tests.logic.runner --complete
+FILE …` writes what comes out into the file: read the difference before you keep it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,16 +131,17 @@ class Embedded:
     def __init__(self, settings: Settings | None = None) -> None:
         self.explains = settings is None
         self.connection = connected(settings)
+        self.folder = tempfile.TemporaryDirectory()
 
     def run(self, record: Record) -> Outcome:
+        sql = record.sql.replace("{dir}", self.folder.name)
         try:
-            result = self.connection.execute(record.sql, record.parameters)
-            rows = (
-                [[cell(value) for value in row] for row in result.fetchall()] if result.kind != "done" else []
-            )
+            result = self.connection.execute(sql, record.parameters)
+            found = result.fetchall() if result.kind != "done" else []
+            rows = [[cell(value).replace(self.folder.name, "{dir}") for value in row] for row in found]
             return Outcome(rows, result.columns, result.types)
         except MindSQLError as error:
-            return Outcome(error=str(error), code=error.code)
+            return Outcome(error=str(error).replace(self.folder.name, "{dir}"), code=error.code)
 
     def state(self) -> Any:
         """All tables and views with their rows; None in a transaction, which an error may have ended."""
@@ -162,6 +164,7 @@ class Embedded:
 
     def close(self) -> None:
         self.connection.close()
+        self.folder.cleanup()
 
 
 def connected(settings: Settings | None = None, path: str = ":memory:") -> mindsql.Connection:
