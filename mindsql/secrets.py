@@ -35,6 +35,22 @@ def open_sealed(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _open(value) for key, value in options.items()}
 
 
+def hidden(text: str) -> str:
+    """A text of foreign origin without the secrets that were ever handed out: an exception may quote them."""
+    for secret in sorted(_handed_out, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return text
+
+
+def _hand_out(secret: str) -> str:
+    if len(secret) > 3:  # a shorter one would be found everywhere
+        _handed_out.add(secret)
+    return secret
+
+
+_handed_out: set[str] = set()
+
+
 def masked(value: Any) -> Any:
     """A stored value as it may be shown."""
     if isinstance(value, Mapping):
@@ -63,12 +79,12 @@ def _seal(value: Any, secret: bool) -> Any:
 
 def _open(value: Any) -> Any:
     if isinstance(value, grammar.Env):
-        return _environment(value.name)
+        return _hand_out(_environment(value.name))
     if isinstance(value, Mapping):
         if _ENV in value:
-            return _environment(value[_ENV])
+            return _hand_out(_environment(value[_ENV]))
         if _SECRET in value:
-            return _decrypt(value[_SECRET])
+            return _hand_out(_decrypt(value[_SECRET]))
         return {key: _open(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_open(item) for item in value]

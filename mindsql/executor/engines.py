@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from mindsql.errors import (
 )
 from mindsql.frames import to_arrow, to_pandas
 from mindsql.schema import Column, Schema
+from mindsql.secrets import hidden
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,11 +83,11 @@ class LoadedModel:
         return self._types[output]
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Inside, no more threads ask the model than its engine allows, of whatever session."""
-        # A waiting thread must see that its statement was stopped, so it wakes up now and then.
+    def turn(self, stopped: Callable[[], bool]) -> Iterator[None]:
+        """Inside, no more threads ask the model than its engine allows, of whatever session. Raises Cancelled."""
         while self._turns is not None and not self._turns.acquire(timeout=0.05):
-            pass
+            if stopped():
+                raise Cancelled
         try:
             yield
         finally:
@@ -296,7 +297,8 @@ def border(engine: str, model: str) -> Iterator[None]:
         ) from error
     except Exception as error:  # the border: an engine may raise anything
         raise EngineError(
-            f"[{engine}/{model}] {type(error).__name__}: {error}", hint=f"raised at {innermost(error)}"
+            f"[{engine}/{model}] {type(error).__name__}: {hidden(str(error))}",
+            hint=f"raised at {innermost(error)}",
         ) from error
 
 
