@@ -8,6 +8,7 @@ An engine does one thing: rows in, the same rows with answers out. Two methods a
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -109,6 +110,8 @@ class Context:
         counts: What EXPLAIN ANALYZE shows beside the rows: `requests`, `retries`, …; engines add to it.
         tell: Is told the rows done within this call, and what else there is to say of it, for the progress.
         stopped: Whether the user stopped the statement.
+        polls: Set by an engine that looks at `stopped` often. Others are ended by an exception in their thread.
+        threads: The threads at work for it.
     """
 
     network: Network = Network()
@@ -116,6 +119,8 @@ class Context:
     counts: dict[str, int] = field(default_factory=dict)
     tell: Callable[[int, str], None] = lambda done, text: None
     stopped: Callable[[], bool] = lambda: False
+    polls: bool = False
+    threads: set[int] = field(default_factory=set)
 
 
 _CONTEXT: ContextVar[Context | None] = ContextVar("mindsql_context", default=None)
@@ -130,9 +135,11 @@ def context() -> Context:
 def working_for(statement: Context) -> Iterator[None]:
     """Code of an engine inside works for a statement."""
     token = _CONTEXT.set(statement)
+    statement.threads.add(threading.get_ident())
     try:
         yield
     finally:
+        statement.threads.discard(threading.get_ident())
         _CONTEXT.reset(token)
 
 

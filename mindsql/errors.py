@@ -204,10 +204,6 @@ class Cancelled(MindSQLError, OperationalError):
         # Python itself makes one, without arguments, when a thread of an engine is stopped.
         super().__init__(message, hint=hint)
 
-    def __init__(self, message: str = "the statement was stopped", *, hint: str | None = None) -> None:
-        # Raised in another thread, where Python makes it without arguments.
-        super().__init__(message, hint=hint)
-
 
 class InternalError(MindSQLError):
     """A bug in MindSQL."""

@@ -42,6 +42,7 @@ class Work:
     network: Network = field(default_factory=Network)
     _closers: list[Callable[[], None]] = field(default_factory=list)
     _threads: set[int] = field(default_factory=set)
+    _contexts: list[Context] = field(default_factory=list)
     _told: float = 0.0
 
     def stop(self) -> None:
@@ -49,13 +50,16 @@ class Work:
         self.stopped = True
         for raw in list(self.raws):
             raw.interrupt()
-        for thread in list(self._threads):
+        polling = set[int]().union(*(context.threads for context in self._contexts if context.polls))
+        for thread in self._threads - polling:
             # Python code of an engine ends at its next step; code that never returns to Python is left behind.
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Cancelled))
 
     def context(self, tell: Callable[[int, str], None] = lambda done, text: None) -> Context:
         """What its engines may know of it."""
-        return Context(self.network, tell=tell, stopped=lambda: self.stopped)
+        made = Context(self.network, tell=tell, stopped=lambda: self.stopped)
+        self._contexts.append(made)
+        return made
 
     def check(self) -> None:
         """Raise Cancelled if it was stopped."""

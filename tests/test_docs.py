@@ -122,7 +122,7 @@ def test_hooks_are_documented() -> None:
 def test_options_of_handlers_are_documented() -> None:
     for handler in Registry():
         cls = Registry().load(handler.name)
-        section = re.search(rf"^## `{handler.name}`$(.*?)(?=^## |\Z)", ENGINES, re.DOTALL | re.MULTILINE)
+        section = re.search(rf"^## [^\n]*`{handler.name}`[^\n]*$(.*?)(?=^## |\Z)", ENGINES, re.DOTALL | re.MULTILINE)
         assert section is not None, f"engines/README.md has no section on {handler.name}"
         names = [option.name for option in (*cls.options, *cls.engine_options, *cls.predict_options)]
         assert missing(names, section[1]) == [], handler.name

@@ -112,7 +112,7 @@ class Asker:
 
     def answer(self, batch: pa.RecordBatch) -> list[pa.Array]:
         """One array for each output. Raises what `LoadedModel.answer` raises."""
-        with self._model.turn(), working_for(self.context):
+        with self._model.turn(self.context.stopped), working_for(self.context):
             if self._store is None and not self._model.capabilities.ask_once:
                 return self._model.answer(batch, self._outputs, self._params)
             return self._once(batch)

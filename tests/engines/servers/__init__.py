@@ -1,0 +1,1 @@
+"""Servers on loopback that remote engines are tried against."""

@@ -1,0 +1,45 @@
+"""Owns what the scripted servers answer, and the cases that the conformance suite asks them with."""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import cache
+from typing import Any
+
+from mindsql.testing import Case
+from mindsql_engines.ray_serve import RayServeEngine
+from servers.scripted import Request, Server
+
+
+def sums(request: Request) -> Any:
+    """A model that needs no training: the sum of the numbers of a row."""
+    if request.path == "/train":
+        return {"status": "ok"}
+    df = json.loads(request.json()["df"])
+    rows = [
+        dict(zip(df, values, strict=True)) for values in zip(*(v.values() for v in df.values()), strict=True)
+    ]
+    numbers = [[v for v in row.values() if isinstance(v, (int, float))] for row in rows]
+    time.sleep(0.01)
+    return {
+        "prediction": [sum(row) for row in numbers],
+        "confidence": [1 / (1 + len(row)) for row in numbers],
+        "lower": [sum(row) - 1 for row in numbers],
+        "upper": [sum(row) + 1 for row in numbers],
+        "note": [str(len(row)) for row in numbers],
+        "version": 7,
+    }
+
+
+@cache
+def summing_server() -> Server:
+    """One for all tests that only need answers."""
+    return Server(sums)
+
+
+def conformance() -> list[Case]:
+    """What the remote handlers are checked with."""
+    url = summing_server().url
+    urls = {"url.predict": f"{url}/predict", "url.train": f"{url}/train"}
+    return [Case(RayServeEngine, urls)]
