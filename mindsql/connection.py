@@ -75,7 +75,8 @@ class Connection:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._result: Result | None = None
-        self._work = Work(session.progress)
+        self._plain_work = Work(session.progress, [session.raw])
+        self._work = self._plain_work
         self._adopted: list[str] = []
         self._closed = False
         _OPEN.add(self)
@@ -92,6 +93,8 @@ class Connection:
         Raises:
             MindSQLError: What is wrong, where, and what to do.
         """
+        if self._session.is_plain(sql) and not self._adopted and not self._closed:
+            return self._plain(sql, parameters)
         self._begin()
         if ";" in sql.rstrip().rstrip(";"):
             return self._several(sql, parameters)
@@ -99,9 +102,29 @@ class Connection:
 
     sql = execute
 
+    def _plain(self, text: str, parameters: Parameters) -> Result:
+        """A query that names nothing of ours, on the shortest way: its time should be DuckDB's."""
+        if self._result is not None:
+            self._result.close()
+            self._result = None
+        self._work = self._plain_work
+        self._work.stopped = False
+        raw = self._session.raw
+        try:
+            database.open_result(raw, text, parameters)
+        except UnknownNameError:
+            # A local variable, or a better hint: nothing has run, so it may be asked again.
+            self._begin()
+            return self._one(text, parameters)
+        except MindSQLError as error:
+            error.locate(text)
+            raise
+        self._result = Result(raw)
+        return self._result
+
     def executemany(self, sql: str, parameters: Sequence[Parameters]) -> Result:
         """Run a statement once for each set of parameters; the result of the last."""
-        result = self.execute(sql, parameters[0]) if parameters else Result(kind="done")
+        result = self.execute(sql, parameters[0]) if parameters else Result.of(kind="done")
         for row in parameters[1:]:
             result = self.execute(sql, row)
         return result
@@ -135,7 +158,7 @@ class Connection:
         import mindsql_grammar as grammar
 
         pieces = grammar.split(sql)
-        result = Result(kind="done")
+        result = Result.of(kind="done")
         for number, piece in enumerate(pieces):
             if number:
                 self._begin()
@@ -192,7 +215,7 @@ class Connection:
             except MindSQLError:
                 raise error from None
         if not statements:
-            return Result(kind="done")
+            return Result.of(kind="done")
         result = interpreter.run(session, statements[0], text, named, self._work)
         if result is not None:
             return result
@@ -224,7 +247,7 @@ class Connection:
         elif word in _COUNTING:
             names = [item[0] for item in session.raw.description or []]
             kind = "count" if names == ["Count"] else "rows"
-        return Result(raw=session.raw, kind=kind, close=self._work.close)
+        return Result.of(raw=session.raw, kind=kind, close=self._work.close)
 
     def _misspelt(self, text: str) -> StatementError | None:
         """A misspelt verb of ours gets our error: DuckDB only says that it does not know it."""

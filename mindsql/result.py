@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
@@ -33,26 +33,50 @@ class Result:
         message: What a `done` statement has to say.
     """
 
-    def __init__(
-        self,
+    # The class holds what most results have in common: one is made for every statement, however small.
+    kind: Kind = "rows"
+    message = ""
+    _batches: Batches | None = None
+    _schema: Schema | None = None
+    _streams: Sequence[Batches] = ()
+    _close: Callable[[], None] | None = None
+    _closed = False
+    _drained = False
+    _rows: Iterator[tuple[Any, ...]] | None = None
+
+    def __init__(self, raw: Raw | None = None) -> None:
+        self._raw = raw
+
+    @classmethod
+    def of(
+        cls,
         *,
         raw: Raw | None = None,
         batches: Batches | None = None,
         schema: Schema | None = None,
         kind: Kind = "rows",
         message: str = "",
-        streams: list[Batches] | None = None,
-        close: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.kind: Kind = kind
-        self.message = message
-        self._raw = raw
-        self._batches = batches
-        self._schema = schema
-        self._streams = streams or []
-        self._close = close
-        self._closed = False
-        self._rows: Iterator[tuple[Any, ...]] | None = None
+        streams: Sequence[Batches] = (),
+        close: Callable[[], None] | None = None,
+    ) -> Result:
+        """A result of anything but a plain query.
+
+        Args:
+            raw: The DuckDB connection whose open result it is.
+            batches: The rows, when they do not come from DuckDB.
+            schema: The columns, when they are known.
+            kind, message: See the class.
+            streams: What DuckDB reads while the rows are fetched, to ask what went wrong below it.
+            close: Lets go of what the statement holds open.
+        """
+        result = cls(raw)
+        result.kind = kind
+        result.message = message
+        result._batches = batches
+        result._schema = schema
+        result._streams = streams
+        result._close = close
+        return result
 
     # What it is -------------------------------------------------------------------------------------------
 
@@ -116,6 +140,7 @@ class Result:
             self._check()
             try:
                 found: list[tuple[Any, ...]] = self._raw.fetchall()
+                self._drained = True
                 return found
             except database.FAILED as error:
                 raise self._cause(error) from error
@@ -200,9 +225,10 @@ class Result:
             self._closed = True
             self._rows = None
             self._batches = None
-            if self._raw is not None:
+            if self._raw is not None and not self._drained:
                 database.abandon(self._raw)
-            self._close()
+            if self._close is not None:
+                self._close()
 
     def _check(self) -> None:
         if self._closed:

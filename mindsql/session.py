@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from mindsql.database import Database, Raw
 from mindsql.engine import Network
 from mindsql.errors import CatalogError, UnknownNameError
 from mindsql.progress import NullProgress, Progress
-from mindsql.statements import name_pattern
+from mindsql.statements import Patterns
 
 if TYPE_CHECKING:
     from mindsql.catalog import Catalog, Snapshot
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
 PROCESS = f"{os.getpid()}-{os.urandom(4).hex()}"
 """This process, to tell whose unfinished trainings are in the catalog."""
 
-_NO_NAMES = name_pattern(())
+_NO_NAMES = Patterns.of(())
+_in_doubt = _NO_NAMES.doubt.search
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Session:
         self._sources: dict[str, tuple[Any, Source]] = {}
         self._own_snapshot: Snapshot | None = None
         self._changed = False
-        self._pattern: tuple[Snapshot | None, re.Pattern[str]] = (None, _NO_NAMES)
+        self._of_snapshot: tuple[Snapshot | None, Patterns] = (None, _NO_NAMES)
         shared.sessions += 1
 
     @property
@@ -130,12 +130,21 @@ class Session:
 
     def names_ours(self, text: str) -> bool:
         """Whether a text holds a name that may be ours."""
+        return self._patterns().names.search(text) is not None
+
+    def is_plain(self, text: str) -> bool:
+        """Whether a text is one query of DuckDB's own."""
+        if not self.database.has_catalog:  # said twice: this is asked of every statement
+            return _in_doubt(text) is None
+        return self._patterns().doubt.search(text) is None
+
+    def _patterns(self) -> Patterns:
         if not self.database.has_catalog:
-            return _NO_NAMES.search(text) is not None
+            return _NO_NAMES
         snapshot = self.snapshot()
-        if self._pattern[0] is not snapshot:
-            self._pattern = (snapshot, name_pattern(snapshot.names()))
-        return self._pattern[1].search(text) is not None
+        if self._of_snapshot[0] is not snapshot:
+            self._of_snapshot = (snapshot, Patterns.of(snapshot.names()))
+        return self._of_snapshot[1]
 
     @contextmanager
     def writing(self) -> Iterator[Catalog]:

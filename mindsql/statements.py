@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from mindsql.errors import StatementError
 
@@ -78,12 +79,28 @@ def is_verb(text: str, word: str) -> bool:
     return word in _OUR_WORDS and _OURS.match(text) is not None
 
 
-def name_pattern(names: Iterable[str]) -> re.Pattern[str]:
-    """What makes a statement possibly ours anywhere in its text: a name of ours, a system table, a back-quote."""
-    parts = sorted((re.escape(name) for name in names), key=len, reverse=True)
-    words = rf"|(?<!\w)(?:{'|'.join(parts)})(?!\w)" if parts else ""
-    projects = r"|\b\w+\s*\.\s*(?:models|models_versions|predictors)\b|\b(?:mindsql|mindsdb)\s*\.|`"
-    return re.compile(rf"{_SYSTEM}{projects}{words}", re.I)
+class Patterns(NamedTuple):
+    """What tells from a text whether it may be ours.
+
+    Attributes:
+        names: A name of ours, a system table, or a back-quote, anywhere in the text.
+        doubt: As `names`; or the text is no query, or more than one statement.
+    """
+
+    names: re.Pattern[str]
+    doubt: re.Pattern[str]
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> Patterns:
+        """The patterns for the names of models, views and sources."""
+        parts = sorted((re.escape(name) for name in names), key=len, reverse=True)
+        words = rf"|(?<!\w)(?:{'|'.join(parts)})(?!\w)" if parts else ""
+        projects = r"|\b\w+\s*\.\s*(?:models|models_versions|predictors)\b|\b(?:mindsql|mindsdb)\s*\.|`"
+        ours = f"{_SYSTEM}{projects}{words}"
+        return cls(
+            re.compile(ours, re.I),
+            re.compile(rf"\A(?!\s*(?:SELECT|WITH|FROM|VALUES)\b)|;|{ours}", re.I),
+        )
 
 
 def parse(text: str) -> list[object]:

@@ -27,7 +27,7 @@ def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]) -> 
         pa.array([row[index] for row in rows], type=schema.field(index).type) for index in range(len(columns))
     ]
     batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
-    return Result(batches=Batches(schema, iter([batch])), schema=Schema.of(columns))
+    return Result.of(batches=Batches(schema, iter([batch])), schema=Schema.of(columns))
 
 
 def frame(data: Any) -> Result:
@@ -57,4 +57,4 @@ def frame(data: Any) -> Result:
 
 def done(message: str) -> Result:
     """A result without rows."""
-    return Result(kind="done", message=message, schema=Schema())
+    return Result.of(kind="done", message=message, schema=Schema())

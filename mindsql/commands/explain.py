@@ -38,7 +38,7 @@ def explain(
     if not statement.analyze:
         return table(_COLUMNS, [("plan", explain_plan(plan))])
     run = queries.start(session, plan, parameters, work, measure=True)
-    answer = Result(
+    answer = Result.of(
         raw=run.answer.raw, batches=run.answer.batches, schema=plan.schema or None, streams=run.answer.streams
     )
     rows = sum(batch.num_rows for batch in answer.reader()) if plan.schema else len(answer.fetchall())

@@ -47,7 +47,7 @@ def show(
         terms.append(f"({generate(statement.where)})")
     where = f" WHERE {' AND '.join(terms)}" if terms else ""
     database.open_result(session.raw, f"SELECT * FROM ({query}) AS t{where} ORDER BY ALL")
-    return Result(raw=session.raw, close=work.close)
+    return Result.of(raw=session.raw, close=work.close)
 
 
 def _project(snapshot: Snapshot, name: str) -> str:
