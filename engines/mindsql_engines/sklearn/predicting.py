@@ -108,7 +108,9 @@ class SklearnPredictor:
         extras = len(wanted) > (self._target in wanted)
         try:
             few = threads.few(rows, threads.FEW_TO_PREDICT)
-            with few, self._context(assume_finite=self._encoder is not None):
+            # Extreme inputs may give infinite answers, which are NULL.
+            quiet = np.errstate(over="ignore", invalid="ignore")
+            with few, quiet, self._context(assume_finite=self._encoder is not None):
                 if not self._warns:
                     return self._answer(self._matrix(arrays, rows), wanted, extras)
                 with warnings.catch_warnings():

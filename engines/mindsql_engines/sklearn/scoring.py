@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mindsql_engines.sklearn import threads
 from mindsql_engines.sklearn.encoding import Encoder
 
 if TYPE_CHECKING:
@@ -183,6 +184,10 @@ def importances(
         return {}
 
     def score(matrix: Numbers) -> float:
+        with threads.few(len(matrix), threads.FEW_TO_PREDICT):
+            return scored(matrix)
+
+    def scored(matrix: Numbers) -> float:
         proba = probabilities(estimator, matrix, classes) if classes else None
         if proba is not None:
             return float(np.log(np.clip(proba[np.arange(len(y)), y], 1e-15, 1.0)).mean())

@@ -30,6 +30,8 @@ BASE_OPTIONS = estimators.names_in(
 )
 Progress = Callable[[float, float, str], None]
 _STEPS = 5
+_LOOKED_AT = 2000
+"""The most rows that a fitted estimator is tried on."""
 
 
 @dataclass
@@ -133,7 +135,8 @@ def train(job: Job, df: pd.DataFrame, schema: Schema, progress: Progress) -> Tra
         progress(4, _STEPS, "training on all rows")
         fitted, encoder, matrix = fit(None)
         made = Trained(fitted, name, encoder, target, found, scores, rows, missing, notes)
-        _look_at(made, matrix, job.seed)
+        with threads.few(_LOOKED_AT, threads.FEW_TO_PREDICT):
+            _look_at(made, matrix, job.seed)
     made.chosen = parameters.chosen(name, job.given)
     progress(_STEPS, _STEPS, "storing")
     return made
@@ -307,8 +310,8 @@ def _look_at(made: Trained, matrix: Numbers, seed: int | None) -> None:
     """Try the fitted estimator on some of its rows: it must predict, and we see what else it can answer."""
     estimator, task = made.estimator, made.target.task
     at = np.arange(len(matrix))
-    if len(matrix) > 2000:
-        at = np.sort(np.random.default_rng(seed).choice(len(matrix), 2000, replace=False))
+    if len(matrix) > _LOOKED_AT:
+        at = np.sort(np.random.default_rng(seed).choice(len(matrix), _LOOKED_AT, replace=False))
     sample = matrix[at]
     name = type(estimator).__name__
     try:

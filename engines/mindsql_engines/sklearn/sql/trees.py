@@ -13,8 +13,9 @@ from mindsql_engines.sklearn.sql import answers, text
 from mindsql_engines.sklearn.sql.inputs import Inputs, Steps
 from mindsql_engines.sklearn.sql.text import NotTranslatable, number
 
-MOST_LEAVES = 600
-"""The most leaves of all trees together."""
+MOST_LEAVES = 400
+"""The most leaves of all trees together. On a million rows and two cores, SQL against the predictor took 0.74 of the
+time with 320 leaves (10 trees), 0.89 with 560 (70 trees), 1.1 with 640 (20 trees) and 2 with 1240 (40 trees)."""
 MOST_DEPTH = 40
 """The deepest nesting of CASE."""
 AT_ONCE = 24
