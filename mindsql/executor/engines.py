@@ -43,6 +43,9 @@ class LoadedModel:
         types: The Arrow type of each output.
         args: What `predict` is told: `using`, `target`.
         size: Bytes of its artifacts, for the cache.
+
+    Attributes:
+        abandoned: Whether a stopped statement left a call behind in it.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class LoadedModel:
         self.size = size
         self._types = types
         self._args = args
+        self.abandoned = False
         self._lock = threading.Lock()
         allowed = 1 if not self.capabilities.thread_safe else self.capabilities.max_concurrency
         self._turns = threading.BoundedSemaphore(allowed) if allowed else None
@@ -262,6 +266,10 @@ class ModelCache:
         """A loaded model, or None."""
         with self._lock:
             model = self._models.get(key)
+            if model is not None and model.abandoned:
+                # A call that was left behind is still inside: the next statement must not wait for it.
+                del self._models[key]
+                return None
             if model is not None:
                 self._models.move_to_end(key)
             return model

@@ -157,19 +157,26 @@ def _ordered(
             return work.submit(lambda: answer(batch))
         return work.submit(lambda: _single_threaded(model, lambda: answer(batch)))
 
-    # One batch is scanned ahead of the predicting threads.
-    for batch in batches:
-        pending.append(call(batch))
-        if len(pending) > workers:
-            result = work.wait(pending.popleft())
+    try:
+        # One batch is scanned ahead of the predicting threads.
+        for batch in batches:
+            pending.append(call(batch))
+            if len(pending) <= workers:
+                continue
+            result = work.wait(pending[0])
+            pending.popleft()
             done += result.num_rows
             work.tell("predicting", done, None, "rows", begin)
             yield result
-    while pending:
-        result = work.wait(pending.popleft())
-        done += result.num_rows
-        work.tell("predicting", done, None, "rows", begin)
-        yield result
+        while pending:
+            result = work.wait(pending[0])
+            pending.popleft()
+            done += result.num_rows
+            work.tell("predicting", done, None, "rows", begin)
+            yield result
+    finally:
+        if work.stopped and any(not future.done() for future in pending):
+            model.abandoned = True
 
 
 def _single_threaded(model: LoadedModel, call: Callable[[], pa.RecordBatch]) -> pa.RecordBatch:
