@@ -426,6 +426,12 @@ class Engine:
         """The options that fit once the given ones are known (an estimator brings its own parameters)."""
         return cls.options
 
+    @classmethod
+    def needs_target(cls, using: Mapping[str, Any]) -> bool:
+        """Whether the target must be among the training rows. Not so for what finds its answers by itself: clusters,
+        outliers; PREDICT then only names the answer."""
+        return True
+
     def summary(self) -> Summary | None:
         """After `create` or `update`: the version's columns, scores and notes. None leaves it to the executor: all
         columns of `df` but the target are inputs, and a trial prediction tells the outputs."""

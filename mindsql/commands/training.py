@@ -202,7 +202,7 @@ def check_data(recipe: Recipe) -> None:
             )
         return
     target = recipe.schema.find(recipe.target)
-    if target is None and not settings.get("anomaly"):
+    if target is None and not settings.get("anomaly") and recipe.cls.needs_target(recipe.options):
         raise UnknownNameError.of("column to predict:", recipe.target, recipe.schema.names)
     if target is not None:
         recipe.target = target.name

@@ -270,3 +270,10 @@ def test_dbapi_names():
                  "IntegrityError", "InternalError", "ProgrammingError", "NotSupportedError"):  # fmt: skip
         assert issubclass(getattr(mindsql, name), Exception)
     assert issubclass(mindsql.StatementError, mindsql.ProgrammingError)
+
+
+def test_clusters_are_found_without_a_target(con):
+    con.execute("CREATE TABLE points AS SELECT i % 3 * 10 + i % 7 / 10.0 AS a, i % 3 * 5.0 AS b FROM range(90) r(i)")
+    con.execute("CREATE MODEL c FROM (SELECT * FROM points) PREDICT cluster USING estimator = 'KMeans', n_clusters = 3")
+    found = con.execute("SELECT count(*) FROM points JOIN c AS m GROUP BY m.cluster").fetchall()
+    assert found == [(30,), (30,), (30,)]

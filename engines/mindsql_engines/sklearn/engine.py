@@ -87,6 +87,15 @@ class SklearnEngine(Engine):
             own = parameters.union([defaults[task]] if task in defaults else defaults.values())
         return (*cls.options, *(option for option in own if option.name not in known))
 
+    @classmethod
+    def needs_target(cls, using: Mapping[str, Any]) -> bool:
+        """See `Engine.needs_target`: clusterers and outlier detectors find their answers by themselves."""
+        from mindsql_engines.sklearn import estimators
+
+        name = using.get("estimator")
+        task = using.get("task") or (estimators.task_of(name) if isinstance(name, str) else None)
+        return task not in ("anomaly", "clustering")
+
     def create(self, target: str | None, df: pd.DataFrame | None = None, args: Args | None = None) -> None:
         """See `Engine.create`; without a target the answers are called `outlier` or `cluster`."""
         from mindsql_engines.sklearn import models, registering, training
