@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from servers import processes
+from servers import environment, processes
+
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONWARNINGS": "ignore"}
 
 
 @pytest.fixture(scope="session")
@@ -13,4 +18,44 @@ def byom_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The bring-your-own-model application under uvicorn."""
     log = tmp_path_factory.mktemp("byom") / "log"
     with processes.uvicorn("byom_app:app", "/openapi.json", log) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mlflow_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the models of `servers/mlflow_models.py`."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    script = str(processes.HERE / "mlflow_models.py")
+    subprocess.run(
+        [environment.python(), script, str(folder)],
+        check=True,
+        env={**os.environ, **QUIET},
+        stderr=subprocess.DEVNULL,
+    )
+    return folder
+
+
+@pytest.fixture
+def mlflow_sizes(mlflow_models: Path) -> Iterator[str]:
+    """`mlflow models serve` of a scikit-learn pipeline with a signature; its URL."""
+    python = environment.python()
+    port = processes.free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [
+        *(python, "-m", "mlflow", "models", "serve", "-m", str(mlflow_models / "sizes")),
+        *("--env-manager", "local", "-h", "127.0.0.1", "-p", str(port), "-w", "1"),
+    ]
+    env = {**QUIET, "PATH": f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"}
+    with processes.process(command, url + "/ping", mlflow_models / "sizes.log", env):
+        yield url
+
+
+@pytest.fixture
+def mlflow_shapes(mlflow_models: Path) -> Iterator[str]:
+    """The scoring server of a model that answers in many shapes; its URL."""
+    env = {**QUIET, "__pyfunc_model_path__": str(mlflow_models / "shapes")}
+    application = "mlflow.pyfunc.scoring_server.app:app"
+    with processes.uvicorn(
+        application, "/ping", mlflow_models / "shapes.log", env, environment.python()
+    ) as url:
         yield url

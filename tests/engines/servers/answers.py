@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from mindsql.testing import Case
+from mindsql_engines.mlflow import MLflowEngine
 from mindsql_engines.ray_serve import RayServeEngine
 from servers.scripted import Request, Server
 
@@ -16,6 +17,13 @@ def sums(request: Request) -> Any:
     """A model that needs no training: the sum of the numbers of a row."""
     if request.path == "/train":
         return {"status": "ok"}
+    if request.path == "/version":
+        return "3.1.0"
+    if request.path == "/invocations":
+        records = request.json()["dataframe_records"]
+        return {
+            "predictions": [sum(float(v) for v in r.values() if isinstance(v, (int, float))) for r in records]
+        }
     df = json.loads(request.json()["df"])
     rows = [
         dict(zip(df, values, strict=True)) for values in zip(*(v.values() for v in df.values()), strict=True)
@@ -42,4 +50,5 @@ def conformance() -> list[Case]:
     """What the remote handlers are checked with."""
     url = summing_server().url
     urls = {"url.predict": f"{url}/predict", "url.train": f"{url}/train"}
-    return [Case(RayServeEngine, urls)]
+    asked = {"url.predict": f"{url}/invocations", "dtype_dict": {"rent": "float"}}
+    return [Case(RayServeEngine, urls), Case(MLflowEngine, asked)]

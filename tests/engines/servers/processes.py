@@ -63,10 +63,16 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def uvicorn(application: str, ready: str, log: Path, env: Mapping[str, str] | None = None) -> Iterator[str]:
+def uvicorn(
+    application: str,
+    ready: str,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    python: str = sys.executable,
+) -> Iterator[str]:
     """An ASGI application under uvicorn; gives its URL."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), application]
+    command = [python, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), application]
     with process([*command, "--log-level", "warning"], url + ready, log, env):
         yield url
