@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 SETUP = """
 CREATE TABLE t AS SELECT i::INTEGER AS id, nullif(i * 7 % 5, 4)::INTEGER AS a,
     ['x', 'yy', 'zzz', NULL][1 + i * 3 % 4] AS b, [0.5, 1.5, NULL, -1.0][1 + i * 5 % 4]::DOUBLE AS c,
-    (i % 3)::INTEGER AS g
+    (i % 3)::INTEGER AS g, ['up', 'down', NULL][1 + i % 3]::ENUM ('up', 'down') AS en, (i * 1.25)::DECIMAL(6, 2) AS de,
+    DATE '2024-02-27' + i::INTEGER AS da, [i, NULL] AS li, (i * 10::HUGEINT ** 20)::HUGEINT AS hu,
+    {'p': i, 'q': 'x'} AS st
   FROM range(12) AS r(i);
 CREATE TABLE u AS SELECT (i * 2 % 10)::INTEGER AS id, (i % 4)::INTEGER AS d, ['p', 'q', NULL][1 + i % 3] AS note
   FROM range(7) AS r(i);
@@ -379,11 +381,22 @@ class Generator:
     def star(self) -> tuple[str, bool]:
         source = self.source()
         columns = self.pick.choice(
-            ["*", "t.*", "m.*", "m.*, t.*", "*, m.y + 1 AS more", "* EXCLUDE (y)", "t.b, m.y"]
+            [
+                "*",
+                "t.*",
+                "m.*",
+                "m.*, t.*",
+                "*, m.y + 1 AS more",
+                "* EXCLUDE (y)",
+                "t.b, m.y",
+                "t.en, t.li, m.y",
+                "t.en, t.de, m",
+            ]
         )
         if source.text.startswith("w"):
-            columns = columns.replace("t.", "w.")
-        return f"SELECT {columns} FROM {source.text}{self.where(source)}", False
+            columns = columns.replace("t.", "w.").replace("w.en, w.li", "w.a").replace("w.en, w.de", "w.b")
+        order = " ORDER BY t.en, t.id" if source.key == "t.id" and self.chance(0.5) else ""
+        return f"SELECT {columns} FROM {source.text}{self.where(source)}{order}", bool(order)
 
     def union(self) -> tuple[str, bool]:
         parts = []

@@ -25,7 +25,7 @@ from .engines import Bands, Linear
 from .generator import MODELS, SETUP, Generator, grid_sql
 from .runner import PLAIN, connected
 
-SEEDS = range(30)
+SEEDS = range(25)
 QUERIES = 10
 
 _MODES: dict[str, Settings | None] = {
