@@ -29,6 +29,7 @@ COMMANDS: dict[type[grammar.Statement], Command] = {
     grammar.CreateView: views.create,
     grammar.Show: show.show,
     grammar.Describe: describe.describe,
+    grammar.DuckDB: describe.describe_query,
     grammar.Evaluate: evaluate.evaluate,
     grammar.Explain: explain.explain,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mindsql.session import Session
 
 _PROPERTIES = [("property", "VARCHAR"), ("value", "VARCHAR")]
+_DESCRIBE = re.compile(r"\s*DESC(?:RIBE)?\s+(?=SELECT|WITH|FROM|\()", re.I)
 _OWN = ("inputs", "outputs", "versions")
 
 
@@ -70,6 +72,26 @@ def describe(
     if view is not None:
         return table(_PROPERTIES, [("name", view.name), ("project", view.project), ("query", view.query)])
     return None
+
+
+def describe_query(
+    session: Session, statement: grammar.DuckDB, parameters: Mapping[str, Any], work: Work
+) -> Result | None:
+    """`DESCRIBE SELECT …` of a query with models, as DuckDB answers it. None for everything else."""
+    found = _DESCRIBE.match(statement.text)
+    if found is None:
+        return None
+    try:
+        query = grammar.parse_query(statement.text[found.end() :])
+    except grammar.ParseError:
+        return None
+    plan = queries.prepare(session, query, None, parameters)
+    if plan is None:
+        return None
+    columns = [
+        (name, "VARCHAR") for name in ("column_name", "column_type", "null", "key", "default", "extra")
+    ]
+    return table(columns, [(c.name, c.type, "YES", None, None, None) for c in plan.schema])
 
 
 def _find_model(session: Session, name: tuple[str, ...]) -> tuple[Model, int | None, str | None] | None:
