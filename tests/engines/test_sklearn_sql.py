@@ -16,7 +16,7 @@ from test_sklearn_engine import Model, train
 from threadpoolctl import threadpool_limits
 
 from mindsql.engine import Translation
-from mindsql_engines.sklearn import sql
+from mindsql_engines.sklearn import models, sql
 from mindsql_engines.sklearn.sql import trees
 
 ROWS = 500
@@ -225,6 +225,19 @@ TREES: dict[str, list[dict[str, Any]]] = {
     "GradientBoosting{}": [{"n_estimators": 12}, {"n_estimators": 40, "max_depth": 1, "init": "zero"}],
     "HistGradientBoosting{}": [{"max_iter": 4, "min_samples_leaf": 5}],
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(("estimator", "target"), [("Ridge", "y"), ("LogisticRegression", "c")])
+def test_a_sparse_matrix_holds_the_same_numbers(estimator: str, target: str) -> None:
+    model = trained(estimator, target, using="{'test_size': 0.3}" if target == "c" else "{}")
+    encoder = models.load_parts(model.engine().model_storage, False)[2]
+    assert encoder is not None and encoder.is_sparse()
+    for table in ("training", "edges"):
+        rows = connection().sql(f"SELECT {', '.join(map(_quoted, model.summary.inputs.names))} FROM {table}")
+        found = rows.to_arrow_table().combine_chunks()
+        arrays = {name: found[name].chunk(0) for name in found.column_names}
+        matrix = encoder.matrix(arrays, found.num_rows)
+        assert (encoder.sparse(arrays, found.num_rows).toarray() == matrix).all()
 
 
 @pytest.mark.parametrize(("estimator", "using"), LINEAR_REGRESSORS)

@@ -213,16 +213,59 @@ class Encoder:
                 made[:, column.block : column.block + column.width] = components
             elif column.categories is not None:
                 self._put_category(made, column, column.categories, array)
-            elif column.edges is not None:
-                for at, (values, edges) in enumerate(
-                    zip(_numbers(column, array), column.edges, strict=True), column.start
-                ):
-                    codes = np.searchsorted(edges, values, side="right")
-                    made[:, at] = np.where(np.isnan(values), len(edges) + 1, codes)
             else:
-                for at, values in enumerate(_numbers(column, array), column.start):
-                    made[:, at] = values
+                self._put_numbers(made, column, array)
         return self._finish(made)
+
+    def is_sparse(self) -> bool:
+        """Whether most of the matrix is zeros of one-hot columns."""
+        if self.style.categories != "onehot" or any(column.role == "text" for column in self.columns):
+            return False
+        return 3 * (self._dense + sum(column.block >= 0 for column in self.columns)) < self.width
+
+    @property
+    def _dense(self) -> int:
+        return self.plain + len(self.flags)
+
+    def sparse(self, arrays: Mapping[str, pa.Array], rows: int) -> Any:
+        """The same as `matrix`, in compressed rows that all hold equally many numbers."""
+        from scipy.sparse import csr_matrix
+
+        blocks = [column for column in self.columns if column.block >= 0]
+        dense = np.zeros((rows, self._dense), dtype=np.float64)
+        for column in self.columns:
+            if column.block < 0:
+                self._put_numbers(dense, column, arrays[column.name])
+        self._finish(dense)
+        per_row = self._dense + len(blocks)
+        values = np.empty((rows, per_row), dtype=np.float64)
+        places = np.empty((rows, per_row), dtype=np.int32)
+        values[:, : self._dense] = dense
+        places[:, : self._dense] = np.arange(self._dense)
+        for at, column in enumerate(blocks, self._dense):
+            known = column.categories
+            assert known is not None
+            if _binary(known):
+                codes = known.encode(arrays[column.name], -1, -1)
+                values[:, at] = np.where(codes < 0, 0.5, codes)
+                places[:, at] = column.block
+            else:
+                codes = known.encode(arrays[column.name], known.size if known.missing else -1, -1)
+                values[:, at] = codes >= 0
+                places[:, at] = column.block + np.maximum(codes, 0)
+        ends = np.arange(rows + 1, dtype=np.int32) * per_row
+        return csr_matrix((values.reshape(-1), places.reshape(-1), ends), (rows, self.width))
+
+    def _put_numbers(self, made: Numbers, column: Column, array: pa.Array) -> None:
+        if column.edges is None:
+            for at, values in enumerate(_numbers(column, array), column.start):
+                made[:, at] = values
+            return
+        for at, (values, edges) in enumerate(
+            zip(_numbers(column, array), column.edges, strict=True), column.start
+        ):
+            codes = np.searchsorted(edges, values, side="right")
+            made[:, at] = np.where(np.isnan(values), len(edges) + 1, codes)
 
     def _put_category(self, made: Numbers, column: Column, categories: Categories, array: pa.Array) -> None:
         if self.style.categories == "native":

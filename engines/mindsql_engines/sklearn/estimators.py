@@ -155,6 +155,19 @@ class Style:
     most: int = 50
 
 
+_SPARSE = names_in(
+    "BernoulliNB ComplementNB ElasticNet Lasso LinearRegression LinearSVC LinearSVR MultinomialNB "
+    "PassiveAggressiveClassifier PassiveAggressiveRegressor Perceptron SGDClassifier SGDRegressor"
+)
+_SPARSE_BY_SOLVER = {"LogisticRegression": "lbfgs", "Ridge": "auto", "RidgeClassifier": "auto"}
+
+
+def fits_sparse(estimator: Any) -> bool:
+    """Whether it is faster trained on a sparse matrix, and then answers the same."""
+    name = type(estimator).__name__
+    return name in _SPARSE or (name in _SPARSE_BY_SOLVER and estimator.solver == _SPARSE_BY_SOLVER[name])
+
+
 def lookup(name: str) -> str:
     """The class name as scikit-learn spells it.
 

@@ -55,6 +55,12 @@ def split(rows: int, share: float, seed: int | None, codes: Codes | None) -> tup
     return np.sort(train), np.sort(test)
 
 
+def dense(matrix: Any) -> Numbers:
+    """A matrix that may be sparse, as an ordinary one."""
+    made: Numbers = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
+    return made
+
+
 def classification(estimator: Any, x: Numbers, y: Codes, y_train: Codes, classes: int) -> Scores:
     """Scores of a classifier, and of always answering the most frequent class of its training rows."""
     predicted = np.asarray(estimator.predict(x)).astype(np.int64)
@@ -176,9 +182,10 @@ def importances(
     over all columns would take longer.
     """
     random = np.random.default_rng(seed)
-    if len(x) > IMPORTANCE_ROWS:
-        at = random.choice(len(x), IMPORTANCE_ROWS, replace=False)
+    if len(y) > IMPORTANCE_ROWS:
+        at = random.choice(len(y), IMPORTANCE_ROWS, replace=False)
         x, y = x[at], y[at]
+    x = dense(x)
     spread = 1.0 if classes else float(((y - y.mean()) ** 2).sum())
     if not spread or len(x) < 2:
         return {}

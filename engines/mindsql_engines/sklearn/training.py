@@ -30,6 +30,8 @@ BASE_OPTIONS = estimators.names_in(
 )
 Progress = Callable[[float, float, str], None]
 _STEPS = 5
+_LARGE_BYTES = 32 << 20
+"""Larger matrices of one-hot columns are sparse."""
 _LOOKED_AT = 2000
 """The most rows that a fitted estimator is tried on."""
 
@@ -123,7 +125,7 @@ def train(job: Job, df: pd.DataFrame, schema: Schema, progress: Progress) -> Tra
         part = arrays if kept is None else {k: a.take(pa.array(kept)) for k, a in arrays.items()}
         count = rows if kept is None else len(kept)
         encoder = Encoder.fit(used, part, style, job.seed)
-        matrix = encoder.matrix(part, count)
+        matrix = _matrix(estimator, encoder, part, count)
         values = target.values if kept is None or target.values is None else target.values[kept]
         fitted = clone(estimator)
         adapt(fitted, encoder, values if target.task == "classification" else None, notes)
@@ -230,6 +232,14 @@ def adapt(estimator: Any, encoder: Encoder, codes: Codes | None, notes: list[str
             notes.append(note)
 
 
+def _matrix(estimator: Any, encoder: Encoder, arrays: Mapping[str, pa.Array], rows: int) -> Any:
+    """The rows as numbers, sparse where that saves much."""
+    large = 8 * rows * encoder.width > _LARGE_BYTES
+    if large and encoder.is_sparse() and estimators.fits_sparse(estimator):
+        return encoder.sparse(arrays, rows)
+    return encoder.matrix(arrays, rows)
+
+
 def _fit(estimator: Any, matrix: Numbers, values: Any) -> None:
     name = type(estimator).__name__
     try:
@@ -250,7 +260,7 @@ def _fit(estimator: Any, matrix: Numbers, values: Any) -> None:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise EngineError(f"{name} could not be trained: {lines[0]}") from error
     except MemoryError as error:
-        raise EngineError(f"{name} needs more memory than there is for {len(matrix)} rows") from error
+        raise EngineError(f"{name} needs more memory than there is for {matrix.shape[0]} rows") from error
 
 
 def _hold_out(
@@ -275,7 +285,8 @@ def _hold_out(
     try:
         fitted, encoder, _ = fit(train)
         progress(2, _STEPS, f"scoring on {len(test)} rows")
-        x = encoder.matrix({k: a.take(pa.array(test)) for k, a in arrays.items()}, len(test))
+        rest = {k: a.take(pa.array(test)) for k, a in arrays.items()}
+        x = _matrix(fitted, encoder, rest, len(test))
         scores = score(fitted, target, x, train, test, job)
         if target.task == "regression" and scores.interval is None:
             notes.append(f"no interval: {len(test)} held-out rows are too few for {job.level:.0%} confidence")
@@ -309,10 +320,11 @@ def score(fitted: Any, target: Target, x: Numbers, train: Codes, test: Codes, jo
 def _look_at(made: Trained, matrix: Numbers, seed: int | None) -> None:
     """Try the fitted estimator on some of its rows: it must predict, and we see what else it can answer."""
     estimator, task = made.estimator, made.target.task
-    at = np.arange(len(matrix))
-    if len(matrix) > _LOOKED_AT:
-        at = np.sort(np.random.default_rng(seed).choice(len(matrix), _LOOKED_AT, replace=False))
-    sample = matrix[at]
+    rows = matrix.shape[0]
+    at = np.arange(rows)
+    if rows > _LOOKED_AT:
+        at = np.sort(np.random.default_rng(seed).choice(rows, _LOOKED_AT, replace=False))
+    sample = scoring.dense(matrix[at])
     name = type(estimator).__name__
     try:
         predicted = np.asarray(estimator.predict(sample))
