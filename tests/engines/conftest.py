@@ -59,3 +59,13 @@ def mlflow_shapes(mlflow_models: Path) -> Iterator[str]:
         application, "/ping", mlflow_models / "shapes.log", env, environment.python()
     ) as url:
         yield url
+
+
+@pytest.fixture
+def ray_url(tmp_path: Path) -> Iterator[str]:
+    """A real Ray Serve application with the page's endpoints; its URL."""
+    port = processes.free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [environment.python(), str(processes.HERE / "ray_app.py"), str(port)]
+    with processes.process(command, url + "/my_model/openapi.json", tmp_path / "log", QUIET):
+        yield url

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 HERE = Path(__file__).parent
-_PATIENCE = 180.0
+_PATIENCE = 100.0
 
 
 def free_port() -> int:
