@@ -363,6 +363,15 @@ class Catalog:
 
     # Models -----------------------------------------------------------------------------------------------
 
+    def hold(self, project: str, name: str) -> Model | None:
+        """A model as it is now. Until this transaction ends, no other can add versions to it."""
+        run(
+            self._raw,
+            f"UPDATE {self.table('_models')} SET active = active WHERE project = $1 AND name = $2",
+            [project, name],
+        )
+        return self.snapshot().model(project, name)
+
     def add_version(self, version: Version) -> None:
         """Add a version, and the model if it is its first."""
         known = rows(

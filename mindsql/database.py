@@ -36,6 +36,8 @@ class Database:
 
     Attributes:
         name: What DuckDB calls it, to qualify our catalog's tables.
+        lock: Held while the shared picture of the catalog is read or outdated.
+        writer: Held by a session while it changes the catalog in a transaction of its own.
         generation: Grows with every committed change of MindSQL's catalog.
         has_catalog: Whether MindSQL's catalog may be in it; without, no name can be ours.
         shape: Grows with every statement that may change tables, so that cached plans can be dropped.
@@ -45,6 +47,7 @@ class Database:
         self.path = path
         self.read_only = read_only
         self.lock = threading.RLock()
+        self.writer = threading.RLock()
         self.generation = 0
         self.shape = 0
         with translated():
@@ -223,6 +226,8 @@ def translate(error: duckdb.Error, text: str | None = None) -> MindSQLError:
         hint = " ".join(found[1].split())
         hint = hint[0].lower() + hint[1:]
         message = message[: found.start()]
+    if isinstance(error, duckdb.TransactionException) and "onflict" in message and hint is None:
+        hint = "another transaction is changing the same: try again when it has ended"
     message = message.strip()
     message = message[:1].lower() + message[1:] if message[1:2].islower() else message
     kwargs: dict[str, Any] = {"hint": hint, "span": span, "text": text if span else None}

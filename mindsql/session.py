@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -152,22 +152,23 @@ class Session:
         if self.database.read_only:
             raise CatalogError("the database is open read-only", hint="connect without read_only = True")
         own = not self.in_transaction
-        if own:
-            database.run(self.raw, "BEGIN TRANSACTION")
-        try:
-            if not self.catalog.installed():
-                self.catalog.install()
-            self.database.has_catalog = True
-            yield self.catalog
-        except BaseException:
+        with self.database.writer if own else nullcontext():
             if own:
-                with database.ignored():
-                    self.raw.execute("ROLLBACK")
-            raise
-        if own:
-            database.run(self.raw, "COMMIT")
-            self._committed()
-        else:
+                database.run(self.raw, "BEGIN TRANSACTION")
+            try:
+                if not self.catalog.installed():
+                    self.catalog.install()
+                self.database.has_catalog = True
+                yield self.catalog
+            except BaseException:
+                if own:
+                    with database.ignored():
+                        self.raw.execute("ROLLBACK")
+                raise
+            if own:
+                database.run(self.raw, "COMMIT")
+                self._committed()
+        if not own:
             self._changed = True
             self._own_snapshot = None
 

@@ -80,18 +80,21 @@ def create(
         },
     )
     _read(session, recipe, statement.rows, parameters, work)
-    number = old.next_number() if old is not None else 1
 
     def finish(catalog: Catalog, version: Version) -> Version:
-        if old is not None:
-            catalog.drop_versions(old.versions)
+        there = catalog.snapshot().model(project, version.model)
+        if there is not None:
+            catalog.drop_versions(
+                v for v in there.versions if v.id != version.id and v.status != "training"
+            )
             version = replace(version, number=1)
         catalog.set_active(project, version.model, version.number)
         return version
 
     if old is not None:
         recipe.name = old.name
-    return _row(train(session, recipe, work, number, finish))
+    fresh = old is None and not statement.or_replace
+    return _row(train(session, recipe, work, finish, fresh=fresh))
 
 
 def retrain(
@@ -153,7 +156,7 @@ def _new_version(
             catalog.set_active(model.project, model.name, version.number)
         return version
 
-    return _row(train(session, recipe, work, model.next_number(), finish, base if continues else None))
+    return _row(train(session, recipe, work, finish, base if continues else None))
 
 
 def _check_writable(session: Session) -> None:

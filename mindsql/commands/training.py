@@ -16,6 +16,7 @@ from mindsql.commands.translating import spread, with_translation
 from mindsql.engine import Engine, Option, Storage, Summary, working_for
 from mindsql.errors import (
     Cancelled,
+    CatalogError,
     EngineError,
     MindSQLError,
     StatementError,
@@ -221,9 +222,9 @@ def train(
     session: Session,
     recipe: Recipe,
     work: Work,
-    number: int,
     finish: Callable[[Any, Version], Version],
     base: Version | None = None,
+    fresh: bool = False,
 ) -> Version:
     """Train a version and commit it.
 
@@ -231,9 +232,9 @@ def train(
         session: Where.
         recipe: What, checked.
         work: The running statement.
-        number: The number the version gets.
         finish: Called inside the last transaction with the catalog and the complete version; it switches to it.
         base: The version to continue from (FINETUNE).
+        fresh: Whether there may be no such model yet.
 
     Raises:
         EngineError: The engine failed; the attempt stays in the catalog with status `error`.
@@ -243,7 +244,7 @@ def train(
         id=uuid.uuid4().hex,
         project=recipe.project,
         model=recipe.name,
-        number=number,
+        number=1,
         status="training",
         engine=recipe.engine,
         handler=recipe.handler,
@@ -257,6 +258,12 @@ def train(
         owner=PROCESS,
     )
     with session.writing() as catalog:
+        # Others may have trained the same model since this statement looked.
+        there = catalog.hold(recipe.project, recipe.name)
+        if there is not None and fresh:
+            raise CatalogError(f'the model "{recipe.name}" exists already')
+        if there is not None:
+            version = replace(version, number=there.next_number())
         catalog.add_version(version)
     begin = time.perf_counter()
     try:
@@ -279,11 +286,17 @@ def train(
         summary=summary,
         seconds=time.perf_counter() - begin,
     )
-    version = work.wait(work.submit(lambda: with_translation(session, version, files, recipe.sample)))
-    with session.writing() as catalog:
-        version = catalog.add_artifacts(version, files)
-        version = finish(catalog, version)
-        catalog.save_version(version)
+    try:
+        version = work.wait(work.submit(lambda: with_translation(session, version, files, recipe.sample)))
+        with session.writing() as catalog:
+            version = catalog.add_artifacts(version, files)
+            version = finish(catalog, version)
+            catalog.save_version(version)
+    except BaseException:
+        if not session.in_transaction:  # such as when another transaction holds the model
+            with session.writing() as catalog:
+                _forget(catalog, session, version)
+        raise
     if recipe.options.get("trusted"):
         session.shared.trusted.add(version.id)
     return version

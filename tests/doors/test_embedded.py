@@ -98,6 +98,26 @@ def test_local_frames_by_name(con):
         con.execute("SELECT * FROM no_such_frame")
 
 
+def test_versions_of_concurrent_trainings_have_their_own_numbers(con):
+    train(con)
+    cursors = [con.cursor() for _ in range(4)]
+    threads = [
+        threading.Thread(target=cursor.execute, args=("RETRAIN m USING seconds = 0.1",)) for cursor in cursors
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    versions = "SELECT version, status FROM mindsql.models ORDER BY version"
+    assert con.execute(versions).fetchall() == [(number, "complete") for number in range(1, 6)]
+    con.execute("BEGIN")
+    con.execute("RETRAIN m")
+    with pytest.raises(mindsql.Error, match="another transaction"):
+        cursors[0].execute("RETRAIN m")
+    con.execute("COMMIT")
+    assert con.execute(versions).fetchall() == [(number, "complete") for number in range(1, 7)]
+
+
 def test_a_cursor_for_each_thread(con):
     train(con)
     found: list[object] = []
