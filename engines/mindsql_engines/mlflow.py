@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from mindsql.engine import Args, Capabilities, Engine, Option, Summary, context
-from mindsql.errors import EngineError, EngineMissingError, MindSQLError, StatementError
+from mindsql.errors import EngineError, MindSQLError, StatementError
 from mindsql.schema import Schema
 from mindsql_engines.remote import dtypes, fanout, hosts, settings, tables
 from mindsql_engines.remote.client import Client, Reply, dumps
@@ -166,7 +166,7 @@ class MLflowEngine(Engine):
         return connections.session()
 
     def _registered(self, using: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
-        """Inputs and outputs by the signature in the registry. Raises EngineError, EngineMissingError."""
+        """Inputs and outputs by the signature in the registry. Raises EngineError."""
         base = str(using["tracking_uri"]).rstrip("/")
         client = Client(Settings.of(using), base, context(), self._session)
         name, _, rest = str(using["model"]).removeprefix("models:/").partition("@")
@@ -347,18 +347,25 @@ def keyed(answer: Any, target: str) -> dict[str, Any]:
 
 
 def signature_of(text: bytes) -> tuple[dict[str, str], dict[str, str]]:
-    """Inputs and named outputs of an `MLmodel` file. Raises EngineError, EngineMissingError."""
+    """Inputs and named outputs of an `MLmodel` file. Raises EngineError.
+
+    The file is YAML, and its signature holds JSON in quoted scalars: these are all that is read of it.
+    """
+    block = re.search(r"^signature:\n((?:[ ]+.*\n?|\n)+)", text.decode("utf-8", "replace"), re.MULTILINE)
+    found: dict[str, str] = {}
+    for key, single, double in re.findall(
+        r"^  (inputs|outputs):\s+(?:'((?:[^']|'')*)'|(\"(?:[^\"\\]|\\.)*\"))",
+        block[1] if block else "",
+        re.MULTILINE,
+    ):
+        if double:
+            found[key] = json.loads(re.sub(r"\\?\n\s*\\?", "", double))
+        else:
+            found[key] = re.sub(r"\n\s*", " ", single).replace("''", "'")
     try:
-        import yaml
-    except ImportError as error:
-        raise EngineMissingError(
-            "reading a signature needs a library that is not installed", hint="pip install pyyaml"
-        ) from error
-    try:
-        signature = yaml.safe_load(text).get("signature") or {}
-        return _columns(signature.get("inputs")), _columns(signature.get("outputs"))
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise EngineError(f"the registry's MLmodel cannot be read: {error}") from error
+        return _columns(found.get("inputs")), _columns(found.get("outputs"))
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+        raise EngineError(f"the signature in the registry's MLmodel cannot be read: {error}") from error
 
 
 def _columns(text: str | None) -> dict[str, str]:

@@ -205,7 +205,8 @@ class LoadedModel:
             untyped = (
                 given is None and item.family in _FAMILY_TYPES
             )  # all NULL: the engine still gets its type
-            if untyped or (given not in (None, item.family) and item.family != "other"):
+            spelt = item.family == "binary" and given == "text"  # base64, a URL, a path: the engine reads it
+            if untyped or (given not in (None, item.family) and item.family != "other" and not spelt):
                 array = self._cast(array, item)
                 changed = True
             arrays.append(array)

@@ -231,15 +231,16 @@ signature:
             con.execute(f"{using}'rents/1'")
 
 
-def test_signatures_of_tensors() -> None:
-    text = json.dumps(
-        {
-            "signature": {
-                "inputs": '[{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}]'
-            }
-        }
-    )
-    assert signature_of(text.encode()) == ({"0": "float", "1": "float"}, {})
+def test_signatures() -> None:
+    spec = '[{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}]'
+    for text in (
+        f"signature:\n  inputs: '{spec}'\n  params: null\n",
+        f"signature:\n  inputs: {json.dumps(spec)}\n",
+    ):
+        assert signature_of(text.encode()) == ({"0": "float", "1": "float"}, {})
+    quoted = 'a: 1\nsignature:\n  inputs: \'[{"type": "long", "name": "it\'\'s"}]\'\n  outputs: null\nb: 2\n'
+    assert signature_of(quoted.encode()) == ({"it's": "integer"}, {})
+    assert signature_of(b"flavors: {}\n") == ({}, {})
 
 
 def test_forms_of_answers() -> None:

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from mindsql.testing import Case
+from mindsql_engines.huggingface import HuggingFaceEngine
 from mindsql_engines.mlflow import MLflowEngine
 from mindsql_engines.ray_serve import RayServeEngine
 from servers.scripted import Request, Server
@@ -24,6 +25,12 @@ def sums(request: Request) -> Any:
         return {
             "predictions": [sum(float(v) for v in r.values() if isinstance(v, (int, float))) for r in records]
         }
+    if request.path == "/hf":
+        inputs = request.json()["inputs"]
+        if "parameters" in request.json():
+            return [[{"label": inputs[:3], "score": 0.7}, {"label": "rest", "score": 0.3}]]
+        many = [inputs] if isinstance(inputs, str) else inputs
+        return [[float(len(text)), float(ord(text[0])) if text else 0.0] for text in many]
     df = json.loads(request.json()["df"])
     rows = [
         dict(zip(df, values, strict=True)) for values in zip(*(v.values() for v in df.values()), strict=True)
@@ -51,4 +58,15 @@ def conformance() -> list[Case]:
     url = summing_server().url
     urls = {"url.predict": f"{url}/predict", "url.train": f"{url}/train"}
     asked = {"url.predict": f"{url}/invocations", "dtype_dict": {"rent": "float"}}
-    return [Case(RayServeEngine, urls), Case(MLflowEngine, asked)]
+    texts = {
+        "task": "text-classification",
+        "input_column": "place",
+        "base_url": f"{url}/hf",
+        "api_format": "hf",
+    }
+    return [
+        Case(RayServeEngine, urls),
+        Case(MLflowEngine, asked),
+        Case(HuggingFaceEngine, {**texts, "api_key": "k3y"}, name="HuggingFace"),
+        Case(HuggingFaceEngine, {**texts, "task": "feature-extraction"}, name="embeddings"),
+    ]
