@@ -66,6 +66,12 @@ class Binder:
                     span=(query.options[0].span.start, query.options[0].span.end),
                 )
             return None
+        if isinstance(tree, exp.Create) and tree.kind == "VIEW":
+            # DuckDB would keep the plan of today's models in it.
+            raise StatementError(
+                "a view of a model or a source is neither temporary nor has a list of columns",
+                hint="CREATE VIEW name AS SELECT … AS column, …",
+            )
         for node in tree.find_all(exp.Placeholder, exp.Parameter):
             self._value(grammar.Parameter(_name(node)))
         give_params(expansion, query.options, self._value, expansion.models)

@@ -84,9 +84,7 @@ def create(
     def finish(catalog: Catalog, version: Version) -> Version:
         there = catalog.snapshot().model(project, version.model)
         if there is not None:
-            catalog.drop_versions(
-                v for v in there.versions if v.id != version.id and v.status != "training"
-            )
+            catalog.drop_versions(v for v in there.versions if v.id != version.id and v.status != "training")
             version = replace(version, number=1)
         catalog.set_active(project, version.model, version.number)
         return version

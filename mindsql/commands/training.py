@@ -211,6 +211,13 @@ def check_data(recipe: Recipe) -> None:
         raise StatementError(
             "the training query gives no rows", hint="look at what it gives: run it by itself"
         )
+    seen: set[str] = set()
+    for name in map(str.casefold, recipe.schema.names):
+        if name in seen:
+            raise StatementError(
+                f'the training query gives the column "{name}" twice', hint="name one of them: … AS other"
+            )
+        seen.add(name)
     if len(recipe.schema.without(recipe.target)) == 0:
         raise StatementError(
             f'the training query gives no column beside "{recipe.target}"',
@@ -368,6 +375,12 @@ def _call_engine(
     files, summary = work.wait(work.submit(call))
     storage.close()
     outputs = _renamed(summary.outputs, recipe.target, recipe.settings.get("alias"))
+    both = [column.name for column in outputs if summary.inputs.find(column.name) is not None]
+    if both:
+        raise StatementError(
+            f'the column "{both[0]}" cannot be an input: the model gives an answer of that name',
+            hint="give the column another name in the query: … AS other",
+        )
     return files, {
         "inputs": list(summary.inputs.pairs()),
         "outputs": [(name, "VARCHAR" if kind.startswith("ENUM") else kind) for name, kind in outputs.pairs()],

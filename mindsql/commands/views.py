@@ -24,13 +24,16 @@ def create(
 ) -> Result | None:
     """CREATE VIEW. None when nothing in it is ours."""
     bound = queries.binder(session, parameters).bind(statement.query)
-    if bound is None:
+    old = _old(session, statement)
+    if bound is None and old is None:
         return None
-    plan(bound)  # a view that cannot be planned is refused now, not when it is read
+    if bound is not None:
+        plan(bound)  # a view that cannot be planned is refused now, not when it is read
+    else:
+        session.describe(parameters)(statement.query_text)
     if "$" in statement.query_text and parameters:
         raise StatementError("a view cannot have parameters", hint="write the values into its text")
     project, name = names.split(session, statement.name)
-    old = session.snapshot().view(project, name)
     if old is not None and not statement.or_replace:
         if statement.if_not_exists:
             return done(f'the view "{name}" exists already')
@@ -42,6 +45,13 @@ def create(
             catalog.drop_view(old)
         catalog.add_view(View(project, name, statement.query_text))
     return done(f'the view "{name}" is created')
+
+
+def _old(session: Session, statement: grammar.CreateView) -> View | None:
+    try:
+        return session.snapshot().view(*names.split(session, statement.name))
+    except StatementError:
+        return None  # a name in a schema of DuckDB's
 
 
 def drop(session: Session, statement: grammar.Drop) -> Result | None:

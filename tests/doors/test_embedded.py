@@ -237,7 +237,7 @@ def test_a_model_of_other_libraries_says_which_it_needs(con):
             raise ValueError("this format is too old")
 
     train(con)
-    con.execute("UPDATE mindsql._versions SET libraries = '{\"scikit-learn\": \"0.24.0\"}'")
+    con.execute('UPDATE mindsql._versions SET libraries = \'{"scikit-learn": "0.24.0"}\'')
     other = con.cursor()
     con.register_engine("mean", Picky)
     con._session.shared.snapshot = None
@@ -293,7 +293,11 @@ def test_dbapi_names():
 
 
 def test_clusters_are_found_without_a_target(con):
-    con.execute("CREATE TABLE points AS SELECT i % 3 * 10 + i % 7 / 10.0 AS a, i % 3 * 5.0 AS b FROM range(90) r(i)")
-    con.execute("CREATE MODEL c FROM (SELECT * FROM points) PREDICT cluster USING estimator = 'KMeans', n_clusters = 3")
+    con.execute(
+        "CREATE TABLE points AS SELECT i % 3 * 10 + i % 7 / 10.0 AS a, i % 3 * 5.0 AS b FROM range(90) r(i)"
+    )
+    con.execute(
+        "CREATE MODEL c FROM (SELECT * FROM points) PREDICT cluster USING estimator = 'KMeans', n_clusters = 3"
+    )
     found = con.execute("SELECT count(*) FROM points JOIN c AS m GROUP BY m.cluster").fetchall()
     assert found == [(30,), (30,), (30,)]
