@@ -226,9 +226,21 @@ class LoadedModel:
         except pa.ArrowException as error:
             raise DataError(
                 f'a value does not fit the input "{item.name}" {item.type} of the model '
-                f'"{self.version.model}": {error}',
+                f'"{self.version.model}"{_unfit_row(array, target)}: {error}',
                 hint=f"ON {self.version.model}.{item.name} = TRY_CAST(… AS {item.type})",
             ) from error
+
+
+def _unfit_row(array: pa.Array, target: pa.DataType | None) -> str:
+    """` in row 3`, counted within the batch, for the first value that has no place in a type."""
+    import pyarrow as pa
+
+    for row in range(len(array) if target is not None else 0):
+        try:
+            array.slice(row, 1).cast(target)
+        except pa.ArrowException:
+            return f" in row {row + 1}"
+    return ""
 
 
 def arrow_family(type_: pa.DataType) -> str | None:
