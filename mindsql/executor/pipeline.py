@@ -20,7 +20,7 @@ from mindsql.work import Work
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BATCH_ROWS = 65536
+BATCH_ROWS = 32768
 _JSON = {"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""}
 _SPLIT_ROWS = 16384
 """Batches shorter than this are not worth a second thread."""
