@@ -56,6 +56,7 @@ class Binder:
         """
         tree = query.tree.copy()
         name_parameters(tree)
+        _with_of_insert(tree)
         expansion = expand(self, tree, query.natives)
         tree = expansion.tree
         if not expansion.touched:
@@ -122,6 +123,21 @@ def name_parameters(tree: exp.Expr) -> None:
     """Give positional parameters names, so that pieces of the statement can be run apart."""
     for node in tree.find_all(exp.Placeholder, exp.Parameter):
         node.set("this", parameter_name(_name(node)))
+
+
+def _with_of_insert(tree: exp.Expr) -> None:
+    """`WITH x AS (…) INSERT INTO t SELECT …` as `INSERT INTO t WITH x AS (…) SELECT …`: the query is whole then."""
+    query = tree.args.get("expression")
+    query = query.unnest() if isinstance(query, exp.Subquery) else query
+    before = tree.args.get("with_")
+    if not isinstance(tree, exp.Insert) or not isinstance(query, exp.Query) or before is None:
+        return
+    own = query.args.get("with_")
+    if own is not None:
+        before.set("expressions", [*before.expressions, *own.expressions])
+        before.set("recursive", before.args.get("recursive") or own.args.get("recursive"))
+    tree.set("with_", None)
+    query.set("with_", before)
 
 
 def used_parameters(query: grammar.Query) -> set[str]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from sqlglot import expressions as exp
 
-from mindsql.binder.tree import and_terms, set_where
+from mindsql.binder.tree import and_terms, from_items, set_where
 from mindsql.planner.frame import Draft, frame_columns
 from mindsql.planner.operators import Finish, ParameterCell, Values
 from mindsql.planner.translation import models_as_sql
@@ -203,7 +203,7 @@ class _DirectProjection:
         (frame,) = root.inputs
         if any(value for key, value in tree.args.items() if key not in ("expressions", "from_", "with_")):
             return None
-        source = tree.args["from_"].this
+        source = next((item for item, _ in from_items(tree)), None)
         if not isinstance(source, exp.Table) or source.name != frame:
             return None
         picked = []
