@@ -117,9 +117,9 @@ def read_options(
         known_options,
         f'the engine "{engine}"',
     )
-    if every.get("cache") and not cls.capabilities.deterministic:
+    if every.get("cache") and not (cls.capabilities.deterministic and cls.capabilities.row_wise):
         raise StatementError(
-            f'the engine "{engine}" does not answer alike each time, so cache = true would change its answers',
+            f'the engine "{engine}" does not answer equal rows alike, so cache = true would change its answers',
             hint="leave cache out",
         )
     if checked.get("trusted") and not session.settings.trusted:

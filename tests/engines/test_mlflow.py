@@ -146,6 +146,7 @@ def test_rows_to_train_on_have_no_meaning(con: Connection) -> None:
                     "url.predict = 'http://127.0.0.1:1/'")  # fmt: skip
 
 
+@pytest.mark.slow_server
 def test_a_real_server(con: Connection, mlflow_sizes: str) -> None:
     """`mlflow models serve` of a scikit-learn pipeline: signature, predictions of few and many rows, errors."""
     con.execute(
@@ -181,6 +182,7 @@ def test_a_real_server(con: Connection, mlflow_sizes: str) -> None:
     assert "Failed to convert column 0 to type 'int64'" in rows[1][1] and rows[0][1] is None
 
 
+@pytest.mark.slow_server
 def test_answers_of_many_shapes(con: Connection, mlflow_shapes: str) -> None:
     """A real server whose model answers strings, lists, one column, several and data frames."""
 

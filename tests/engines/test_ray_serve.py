@@ -89,6 +89,7 @@ def test_the_statements_of_the_page_run_as_written(
     run_the_page(con, tmp_path, text.replace("PREDICTOR", word).replace("ray_server", format))
 
 
+@pytest.mark.slow_server
 def test_a_real_ray_serve_application(con: Connection, ray_url: str, tmp_path: Path) -> None:
     run_the_page(con, tmp_path, PAGE.replace("http://127.0.0.1:8000", ray_url))
 

@@ -336,6 +336,27 @@ def test_progress_tells_rows_and_requests() -> None:
     assert any("requests in flight" in phase and 0 < done < 20 for phase, done in told), told
 
 
+def test_answers_are_kept_in_the_file_but_for_failures(tmp_path: Any) -> None:
+    path = str(tmp_path / "kept.duckdb")
+    query = "SELECT t.a, m.y, m.y_error IS NULL FROM (SELECT i AS a FROM range(200) s(i)) AS t JOIN m ORDER BY t.a"
+    with Server(echo) as server:
+        with mindsql.connect(path) as con:
+            model(con, server, ", cache = true, on_error = 'null'")
+            first = con.execute(query).fetchall()
+        server.requests.clear()
+        with mindsql.connect(path) as con:
+            assert con.execute(query).fetchall() == first
+            asked = [v for r in server.requests for v in json.loads(r.json()["df"])["a"].values()]
+            assert set(asked) == {99, 199}
+            server.requests.clear()
+            model(con, server, ", cache = true, on_error = 'null'")  # another version: nothing is known of it
+            assert con.execute("SELECT y FROM m WHERE a = 1").fetchall() == [(1,)] and server.requests
+        server.requests.clear()
+        with mindsql.connect(path, read_only=True) as con:
+            assert sorted(con.execute("SELECT a, y FROM m WHERE a IN (1, 2)").fetchall()) == [(1, 1), (2, 2)]
+            assert len(server.requests) == 1
+
+
 def test_two_statements_share_a_model(con: Connection) -> None:
     with Server(echo) as server:
         model(con, server, ", batch_rows = 5")

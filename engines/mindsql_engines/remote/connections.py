@@ -124,7 +124,7 @@ class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _Secure
 
 
-def session(size: int = 32) -> requests.Session:
+def session(size: int = 256) -> requests.Session:
     """A session with pooled connections. Proxies, cookies and .netrc of the environment mean nothing to it."""
     made = requests.Session()
     made.trust_env = False
