@@ -200,6 +200,11 @@ class _Resolver:
 
     def expand_stars(self) -> None:
         projections: list[exp.Expr] = []
+        positional = self.scope.select.find(exp.PositionalColumn)
+        if positional is not None:
+            raise StatementError(
+                f"{positional.sql()} cannot stand in a SELECT with a model", hint="write the column's name"
+            )
         for projection in self.scope.select.expressions:
             if isinstance(projection, exp.Star):
                 projections.extend(self.star(projection, None))
