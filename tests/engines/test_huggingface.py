@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from servers.scripted import Answer, Request, Server
 
 import mindsql
 from mindsql.connection import Connection
 from mindsql.errors import EngineError, MindSQLError, StatementError
+from mindsql.session import Settings
 from mindsql_engines.huggingface import answers, media, tasks
 
 PNG = b"\x89PNG\r\n\x1a\n1234"
@@ -417,6 +419,17 @@ def test_media_cells(con: Connection, tmp_path: Path) -> None:
             ask(con, "image-classification", "m.y", "SELECT 'a.png' AS t")
 
 
+def test_media_are_fetched_under_the_host_rules() -> None:
+    server = Server(lambda request: Answer(PNG) if request.method == "GET" else LABELS)
+    with server, mindsql.connect(settings=Settings(allowed_hosts=("127.0.0.1",))) as con:
+        create(con, "image-classification", server, ", on_error = 'null', api_format = 'hf', api_key = 'k3y'")
+        rows = f"SELECT unnest(['{server.url}/a.png', 'http://169.254.169.254/x', 'http://localhost:1/']) AS t"
+        found = ask(con, "image-classification", "m.y, m.y_error", rows)
+        assert [y for y, _ in found] == ["good", None, None]
+        assert 'may not ask the host "169.254.169.254"' in found[1][1]
+        assert len(server.requests) == 2
+
+
 def test_kinds_of_media() -> None:
     assert media.content_type(PNG) == "image/png" and media.content_type(WAV) == "audio/wav"
     assert media.content_type(b"?") == "application/octet-stream"
@@ -477,7 +490,7 @@ NUMBER_FORMS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("form", LABEL_FORMS)
 @given(found=PAIRS)
-@settings(max_examples=50, deadline=None)
+@examples(max_examples=50, deadline=None)
 def test_labels_in_every_form(form: str, found: Any) -> None:
     read = answers.labels(LABEL_FORMS[form](found))
     assert read.explain == found and read.value == found[0]["label"]
@@ -485,21 +498,21 @@ def test_labels_in_every_form(form: str, found: Any) -> None:
 
 @pytest.mark.parametrize("form", TEXT_FORMS)
 @given(found=st.text())
-@settings(max_examples=50, deadline=None)
+@examples(max_examples=50, deadline=None)
 def test_texts_in_every_form(form: str, found: str) -> None:
     assert answers.text(TEXT_FORMS[form](found)).value == found
 
 
 @pytest.mark.parametrize("form", VECTOR_FORMS)
 @given(found=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=6))
-@settings(max_examples=50, deadline=None)
+@examples(max_examples=50, deadline=None)
 def test_vectors_in_every_form(form: str, found: Any) -> None:
     assert answers.vector(VECTOR_FORMS[form](found)).value == found
 
 
 @pytest.mark.parametrize("form", NUMBER_FORMS)
 @given(found=SCORES)
-@settings(max_examples=50, deadline=None)
+@examples(max_examples=50, deadline=None)
 def test_numbers_in_every_form(form: str, found: float) -> None:
     assert answers.number(NUMBER_FORMS[form](found)).value == found
 
@@ -536,7 +549,7 @@ def test_other_forms() -> None:
         ),
     )
 )
-@settings(max_examples=60, deadline=None)  # fmt: skip
+@examples(max_examples=60, deadline=None)  # fmt: skip
 def test_no_answer_breaks_the_reader(read: Any, answer: Any) -> None:
     with suppress(EngineError):
         read(answer)
