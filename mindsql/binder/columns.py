@@ -45,13 +45,14 @@ def resolve_scope(
     scope = Scope(key, select, relations)
     resolver = _Resolver(scope, describe)
     resolver.expand_stars()
+    names = _names(select, describe)
     for clause in _CLAUSES:
         for node in _nodes(select.args.get(clause)):
             resolver.visit(node, clause)
     for _, join in from_items(select):
         if join is not None and join.args.get("on") is not None:
             resolver.visit(join.args["on"], "on")
-    _name_projections(select, describe)
+    _name_projections(select, names or _names(select, describe, must=select.parent is None))
     return scope
 
 
@@ -480,23 +481,34 @@ def unknown_model_column(model: BoundModel, name: str, span: tuple[int, int] | N
     )
 
 
-def _name_projections(select: exp.Select, describe: Callable[[exp.Expr], Schema]) -> None:
-    """Name every projection as DuckDB names it: after rewriting, its own text would show."""
-    if all(isinstance(projection, exp.Alias) for projection in select.expressions):
-        return
+def _names(
+    select: exp.Select, describe: Callable[[exp.Expr], Schema], must: bool = False
+) -> list[str] | None:
+    """The names that DuckDB gives to the projections; None when all have one, or when it cannot tell.
+
+    It is asked before columns are resolved, since `avg(x)` is to be called so and not `avg(t.x)`, and again afterwards
+    if it found `x` ambiguous.
+    """
+    if all(isinstance(projection, (exp.Alias, exp.Column)) for projection in select.expressions):
+        return [projection.alias_or_name for projection in select.expressions]
     try:
-        names = describe(
-            with_visible_ctes(select.copy(), select) if select.parent is not None else select
-        ).names
+        found = describe(with_visible_ctes(select.copy(), select) if select.parent is not None else select)
     except StatementError:
-        if select.parent is None:
+        if must:
             raise
-        return  # it refers to an outer query: the names are the outer query's affair only by position
-    if len(names) != len(select.expressions):
-        return  # unnest() of a struct makes several columns of one
-    projections = []
-    for projection, name in zip(select.expressions, names, strict=True):
-        if not isinstance(projection, exp.Alias):
-            projection = exp.alias_(projection, name, quoted=True)
-        projections.append(projection)
-    select.set("expressions", projections)
+        return None  # it refers to an outer query: the names are the outer query's affair only by position
+    # unnest() of a struct makes several columns of one.
+    return found.names if len(found) == len(select.expressions) else None
+
+
+def _name_projections(select: exp.Select, names: list[str] | None) -> None:
+    """Name every projection as DuckDB names it: after rewriting, its own text would show."""
+    if names is None:
+        return
+    select.set(
+        "expressions",
+        [
+            projection if isinstance(projection, exp.Alias) else exp.alias_(projection, name, quoted=True)
+            for projection, name in zip(select.expressions, names, strict=True)
+        ],
+    )
