@@ -423,7 +423,9 @@ def test_media_are_fetched_under_the_host_rules() -> None:
     server = Server(lambda request: Answer(PNG) if request.method == "GET" else LABELS)
     with server, mindsql.connect(settings=Settings(allowed_hosts=("127.0.0.1",))) as con:
         create(con, "image-classification", server, ", on_error = 'null', api_format = 'hf', api_key = 'k3y'")
-        rows = f"SELECT unnest(['{server.url}/a.png', 'http://169.254.169.254/x', 'http://localhost:1/']) AS t"
+        rows = (
+            f"SELECT unnest(['{server.url}/a.png', 'http://169.254.169.254/x', 'http://localhost:1/']) AS t"
+        )
         found = ask(con, "image-classification", "m.y, m.y_error", rows)
         assert [y for y, _ in found] == ["good", None, None]
         assert 'may not ask the host "169.254.169.254"' in found[1][1]

@@ -16,7 +16,7 @@ from mindsql.connection import Connection
 from mindsql.errors import EngineError, StatementError
 from mindsql_engines.mlflow import keyed, signature_of
 
-SEED = """CREATE PREDICTOR byom2 PREDICT `1` USING url.predict='http://localhost:5000/invocations', \
+PAGE = """CREATE PREDICTOR byom2 PREDICT `1` USING url.predict='http://localhost:5000/invocations', \
 format='mlflow', data_dtype={"0": "integer", "1": "integer"}"""
 
 
@@ -52,7 +52,7 @@ def old(request: Request) -> Any:
 
 def test_the_statements_of_the_page_run_as_written(con: Connection) -> None:
     with Server(doubling) as server:
-        con.execute(SEED.replace("http://localhost:5000", server.url))
+        con.execute(PAGE.replace("http://localhost:5000", server.url))
         assert not server.requests
         assert con.execute("SELECT `1` FROM byom2 WHERE `0` = 2").fetchall() == [(4,)]
         with pytest.raises(StatementError) as report:
@@ -67,7 +67,7 @@ def test_the_protocol_is_found_out(con: Connection) -> None:
     for script, requests in ((doubling, 2), (old, 2), (silent, 3)):
         with Server(script) as server:
             con.execute(
-                SEED.replace("http://localhost:5000", server.url).replace("CREATE", "CREATE OR REPLACE")
+                PAGE.replace("http://localhost:5000", server.url).replace("CREATE", "CREATE OR REPLACE")
             )
             for _ in range(2):
                 assert con.execute("SELECT `1` FROM byom2 WHERE `0` = 21").fetchall() == [(42,)]
@@ -85,7 +85,7 @@ def test_the_protocol_is_found_out(con: Connection) -> None:
 def test_the_protocol_can_be_asked_for(con: Connection, protocol: str, script: Any) -> None:
     with Server(script) as server:
         con.execute(
-            SEED.replace("http://localhost:5000", server.url) + f", protocol = '{protocol}', parquet = false"
+            PAGE.replace("http://localhost:5000", server.url) + f", protocol = '{protocol}', parquet = false"
         )
         assert con.execute("SELECT `1` FROM byom2 WHERE `0` = 21").fetchall() == [(42,)]
         assert [r.path for r in server.requests] == ["/invocations"]
@@ -93,7 +93,7 @@ def test_the_protocol_can_be_asked_for(con: Connection, protocol: str, script: A
 
 def test_many_rows_go_as_parquet(con: Connection) -> None:
     with Server(doubling) as server:
-        con.execute(SEED.replace("http://localhost:5000", server.url))
+        con.execute(PAGE.replace("http://localhost:5000", server.url))
         rows = con.execute(
             'SELECT t."0", m."1" FROM (SELECT i AS "0" FROM range(5000) s(i)) AS t JOIN byom2 AS m'
         )
@@ -109,7 +109,7 @@ def test_parquet_that_is_refused_goes_as_json(con: Connection) -> None:
 
     with Server(picky) as server:
         con.execute(
-            SEED.replace("http://localhost:5000", server.url) + ", batch_rows = 2000, concurrency = 1"
+            PAGE.replace("http://localhost:5000", server.url) + ", batch_rows = 2000, concurrency = 1"
         )
         rows = con.execute(
             'SELECT t."0", m."1" FROM (SELECT i AS "0" FROM range(6000) s(i)) AS t JOIN byom2 AS m'

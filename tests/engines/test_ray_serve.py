@@ -215,7 +215,9 @@ def test_a_value_that_does_not_fit_is_named(con: Connection, summing: Server) ->
 
 def test_a_text_that_is_no_number_is_named(con: Connection, summing: Server) -> None:
     con.execute(untrained(summing))
-    with pytest.raises(DataError, match=r'does not fit the input "a" BIGINT of the model "m" in row 2: .*abc'):
+    with pytest.raises(
+        DataError, match=r'does not fit the input "a" BIGINT of the model "m" in row 2: .*abc'
+    ):
         con.execute("SELECT m.y FROM (VALUES ('1', 0), ('abc', 0)) AS t(a, b) JOIN m").fetchall()
     assert not summing.requests
 
