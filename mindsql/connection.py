@@ -150,9 +150,7 @@ class Connection:
                     self._session.raw.unregister(name)
             self._adopted.clear()
         # An old stop must not end the new statement.
-        self._work = Work(
-            self._session.progress, [self._session.raw], network=self._session.settings.network
-        )
+        self._work = Work(self._session.progress, [self._session.raw], network=self._session.settings.network)
 
     def _several(self, sql: str, parameters: Parameters) -> Result:
         import mindsql_grammar as grammar
@@ -308,9 +306,12 @@ class Connection:
         }
         name = found[1].strip('"')
         elsewhere = [shown for shown, short in models.items() if short.casefold() == name.casefold()]
-        error.hint = (
-            f"there is a model {elsewhere[0]}" if elsewhere else suggest(name, [*session.tables(), *models])
-        )
+        if elsewhere and elsewhere[0].casefold() == name.casefold():
+            error.hint = f'"{name}" is a model: it stands in the FROM of a SELECT that is read by itself'
+        elif elsewhere:
+            error.hint = f"there is a model {elsewhere[0]}"
+        else:
+            error.hint = suggest(name, [*session.tables(), *models])
 
     # Engines ----------------------------------------------------------------------------------------------
 

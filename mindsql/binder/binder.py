@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from sqlglot import expressions as exp
 
 import mindsql_grammar as grammar
-from mindsql.binder.columns import resolve_scope
+from mindsql.binder.columns import resolve_scope, span_of
 from mindsql.binder.relations import MODEL, Expansion, Given, expand, give_params
 from mindsql.binder.tree import direct_tables, generate, twin
 from mindsql.bound import BoundModel, BoundQuery, Scope
@@ -86,6 +86,7 @@ class Binder:
             for select in tree.find_all(exp.Select, bfs=False)
             if any(MODEL in table.meta for table in direct_tables(select))
         ]
+        _refuse_misplaced(tree, selects)
         # Deepest first: an outer scope reads the finished inner one.
         selects.sort(key=lambda select: -select.depth)
         for number, select in enumerate(selects):
@@ -149,6 +150,22 @@ def used_parameters(query: grammar.Query) -> set[str]:
 
 def _name(node: exp.Expr) -> str:
     return str(node.this.name if isinstance(node.this, exp.Expr) else node.this)
+
+
+def _refuse_misplaced(tree: exp.Expr, selects: list[exp.Select]) -> None:
+    """A model that stands in no FROM of a SELECT, and a lock: neither has a meaning. Raises StatementError."""
+    asked = {id(table) for select in selects for table in direct_tables(select)}
+    for table in tree.find_all(exp.Table):
+        if MODEL in table.meta and id(table) not in asked:
+            raise StatementError(
+                f'"{table.alias_or_name}" is a model, and cannot stand here',
+                hint="a model stands in the FROM of a SELECT: INSERT INTO … SELECT … JOIN model, or a subquery",
+                span=span_of(table),
+            )
+    if tree.find(exp.Lock) is not None:
+        raise StatementError(
+            "FOR UPDATE and FOR SHARE have no meaning in a query with a model", hint="leave them out"
+        )
 
 
 class _Twins:

@@ -22,6 +22,8 @@ MODEL = "mindsql_model"
 """Key in `Table.meta`: the model that a table stands for, a key of `Expansion.models`."""
 
 _VIEW_DEPTH = 32
+_WORDS = {"when": "AT", "sample": "TABLESAMPLE", "pivots": "PIVOT"}
+_PLAIN_TABLE = frozenset({"this", "db", "catalog", "alias", "joins"})
 _MODEL_TABLES = frozenset({"models", "models_versions", "predictors"})
 
 
@@ -173,6 +175,16 @@ class _Expander:
         return (model, version) if model is not None else view
 
     def model(self, table: exp.Table, model: Model, version: int | None) -> None:
+        said = [
+            _WORDS.get(key, key.upper())
+            for key, value in table.args.items()
+            if value and key not in _PLAIN_TABLE
+        ]
+        if said:
+            raise StatementError(
+                f'{said[0]} has no meaning for the model "{model.name}"',
+                hint="a version is written model.3; sampling and pivots belong to the data",
+            )
         key = f"m{len(self.expansion.models)}"
         table.meta[MODEL] = key
         table.meta[RELATION] = key

@@ -27,8 +27,13 @@ def split(session: Session, name: tuple[str, ...]) -> tuple[str, str]:
 
 def model(session: Session, name: tuple[str, ...]) -> Model:
     """The model of that name. Raises UnknownNameError."""
-    project, short = split(session, name)
     snapshot = session.snapshot()
+    if len(name) > 1 and name[-1].isdigit() and snapshot.project(name[0]) is None:
+        raise StatementError(
+            f'"{".".join(name)}" is a version, and the statement is about the whole model',
+            hint=f"write {'.'.join(name[:-1])}",
+        )
+    project, short = split(session, name)
     found = snapshot.model(project, short)
     if found is None and len(name) == 1:
         found = snapshot.model(DEFAULT_PROJECT, short)
