@@ -119,7 +119,12 @@ def _model(
     )
     session.attach_sources(rows.text)
     query = grammar.parse_query(text)
-    data, _ = queries.rows(session, query, parameters, work)
+    data, schema = queries.rows(session, query, parameters, work)
+    if schema[0].family not in (schema[1].family, "other"):
+        raise DataError(
+            f'the column "{version.target}" of the rows is {schema[0].type}, and the model answers {schema[1].type}',
+            hint=f"CAST({version.target} AS {schema[1].type})",
+        )
     known = data.filter(data.column("actual").is_valid())
     if not known.num_rows:
         raise DataError(f'no row of the query has a "{version.target}" to compare with')

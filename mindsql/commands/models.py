@@ -13,6 +13,7 @@ from mindsql.commands.answers import done, table
 from mindsql.commands.training import Recipe, check_data, read_options, read_rows, stored_rows, train
 from mindsql.errors import CatalogError, StatementError, UnknownNameError
 from mindsql.result import Result
+from mindsql.schema import family
 from mindsql.work import Work
 
 if TYPE_CHECKING:
@@ -148,6 +149,8 @@ def _new_version(
                 hint=f"RETRAIN {model.name} FROM (SELECT …)",
             )
     _read(session, recipe, rows, parameters, work)
+    if continues:
+        _check_same_columns(base, recipe)
 
     def finish(catalog: Catalog, version: Version) -> Version:
         if recipe.activate or model.active is None:
@@ -155,6 +158,24 @@ def _new_version(
         return version
 
     return _row(train(session, recipe, work, finish, base if continues else None))
+
+
+def _check_same_columns(base: Version, recipe: Recipe) -> None:
+    """New rows must have the columns of the old ones, of the same kinds. Raises StatementError."""
+    wanted = [(item.name, item.type) for item in base.inputs]
+    if base.outputs and recipe.schema.find(recipe.target) is not None:
+        wanted.append((recipe.target, base.outputs[0].type))
+    for name, kind in wanted:
+        found = recipe.schema.find(name)
+        if found is None:
+            raise UnknownNameError(
+                f'the new rows lack the column "{name}"', hint=f"they have: {', '.join(recipe.schema.names)}"
+            )
+        if found.family not in (family(kind), "other"):
+            raise StatementError(
+                f'the column "{name}" of the new rows is {found.type}, and the model was trained on {kind}',
+                hint=f"CAST it, or RETRAIN {recipe.name} FROM (…)",
+            )
 
 
 def _check_writable(session: Session) -> None:

@@ -301,3 +301,14 @@ def test_clusters_are_found_without_a_target(con):
     )
     found = con.execute("SELECT count(*) FROM points JOIN c AS m GROUP BY m.cluster").fetchall()
     assert found == [(30,), (30,), (30,)]
+
+
+@pytest.mark.parametrize("rows", ["SELECT a, b, 'x' AS big", "SELECT a, 'u' AS b, big", "SELECT a, big"])
+def test_finetune_takes_only_rows_like_the_old_ones(con, rows):
+    con.execute("CREATE TABLE points AS SELECT i % 7 AS a, i % 3 AS b, i % 2 = 0 AS big FROM range(90) r(i)")
+    con.execute("CREATE MODEL c FROM (SELECT * FROM points) PREDICT big USING estimator = 'SGDClassifier'")
+    with pytest.raises(mindsql.StatementError, match="the new rows"):
+        con.execute(f"FINETUNE c FROM ({rows} FROM points)")
+    assert con.execute("SELECT version FROM information_schema.models").fetchall() == [(1,)]
+    con.execute("FINETUNE c FROM (SELECT * FROM points LIMIT 30)")
+    assert con.execute("SELECT version FROM information_schema.models WHERE active").fetchall() == [(2,)]
