@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 from sqlglot import expressions as exp
 
 import mindsql_grammar as grammar
-from mindsql.binder.columns import resolve_scope, span_of
+from mindsql.binder.columns import resolve_scope
 from mindsql.binder.relations import MODEL, Expansion, Given, expand, give_params
-from mindsql.binder.tree import direct_tables, generate, twin
+from mindsql.binder.tree import direct_tables, generate, span_of, twin
 from mindsql.bound import BoundModel, BoundQuery, Scope
 from mindsql.catalog import Snapshot
 from mindsql.errors import StatementError

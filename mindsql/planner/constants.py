@@ -188,14 +188,18 @@ def _is_constant(scope: Scope, value: exp.Expr) -> bool:
 def _select(branch: Branch, names: list[tuple[str, str]]) -> exp.Select:
     projections: list[exp.Expr] = []
     items: list[exp.Expr] = []
+    certain = True
     for key in names:
         value = branch.bound.get(key, exp.Null())
         if isinstance(value, (list, exp.Query)):
             alias = f"v{len(items)}"
             if isinstance(value, list):
-                rows = [exp.Tuple(expressions=[item.copy()]) for item in value]
+                literals = _different(value)
+                certain = certain and literals is not None
+                rows = [exp.Tuple(expressions=[item.copy()]) for item in literals or value]
                 inner: exp.Expr = exp.Values(expressions=rows)
             else:
+                certain = False
                 inner = value.copy()
             items.append(
                 exp.Subquery(
@@ -211,5 +215,18 @@ def _select(branch: Branch, names: list[tuple[str, str]]) -> exp.Select:
     if items:
         select.set("from_", exp.From(this=items[0]))
         select.set("joins", [exp.Join(this=item, kind="CROSS") for item in items[1:]])
-        select.set("distinct", exp.Distinct())
+        if not certain:
+            select.set("distinct", exp.Distinct())
     return select
+
+
+def _different(values: list[exp.Expr]) -> list[exp.Expr] | None:
+    """Literals without repetition, in order; None when only DuckDB can tell whether values are equal.
+
+    Rows then come in the order of the list, which DISTINCT would lose.
+    """
+    if all(isinstance(value, exp.Literal) and value.is_string for value in values):
+        return list({value.this: value for value in values}.values())
+    if all(isinstance(value, exp.Literal) and value.this.isdigit() for value in values):
+        return list({int(value.this): value for value in values}.values())
+    return None
