@@ -31,10 +31,8 @@ def create_engine(cursor: Cursor, span: Span) -> CreateEngine:
     if len(name) > 1:
         raise cursor.error("an engine's name has one part", cursor.tokens[cursor.index - 1])
     cursor.expect("FROM", "the name of the engine")
-    if cursor.kind() is TokenType.STRING:
-        handler = cursor.take().text
-    else:
-        handler = cursor.single_name("the name of a handler")
+    quoted = cursor.kind() is TokenType.STRING
+    handler = cursor.take().text if quoted else cursor.single_name("the name of a handler")
     options = values.options(cursor) if cursor.accept("USING") else ()
     _finish(cursor, "CREATE ML_ENGINE", ("USING",), bool(options))
     return CreateEngine(name[0], handler, options, exists, span=span)
