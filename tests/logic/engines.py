@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mindsql.engine import Args, Capabilities, Engine, Option, Summary
+from mindsql.database import quote
+from mindsql.engine import Args, Capabilities, Engine, Option, Summary, Translation
 from mindsql.errors import StatementError
-from mindsql.schema import Column, Schema
+from mindsql.schema import Column, Schema, family
 
 calls: Counter[str] = Counter()
 
@@ -130,6 +131,54 @@ class Bands(Toy):
                 f"{target}_explain": [json.dumps({"score": float(value)}) for value in scores],
             }
         )
+
+
+class _AsSQL(Toy):
+    """What lets DuckDB compute a toy itself: the score as an expression."""
+
+    def create(self, target: str, df: pd.DataFrame | None = None, args: Args | None = None) -> None:
+        super().create(target, df, args)
+        self.model_storage.json_set("inputs", list(self.columns.pairs()))
+
+    def score_sql(self) -> dict[str, str]:
+        """The score as a step of a translation."""
+        terms = [
+            f"{position}e0 * {_value_sql(quote(name), family(kind))}"
+            for position, (name, kind) in enumerate(self.model_storage.json_get("inputs"), 1)
+        ]
+        return {"__score": " + ".join(terms)}
+
+
+def _value_sql(name: str, kind: str) -> str:
+    if kind == "number":
+        number = f"CAST({name} AS DOUBLE)"
+        return f"CASE WHEN {number} IS NULL OR isnan({number}) THEN 0.5e0 ELSE {number} END"
+    value = {"boolean": f"CAST({name} AS INTEGER)", "text": f"length(CAST({name} AS VARCHAR))"}.get(kind, "2")
+    return f"CASE WHEN {name} IS NULL THEN 0.5e0 ELSE {value} END"
+
+
+class LinearAsSQL(_AsSQL, Linear):
+    """`linear`, computed by DuckDB where it may be."""
+
+    def translation(self, args: Args | None = None) -> Translation:
+        target = self.model_storage.get_info()["target"]
+        offset = self.model_storage.json_get("offset")
+        return Translation({target: f"CAST({offset} AS DOUBLE) + __score"}, (self.score_sql(),), "a sum")
+
+
+class BandsAsSQL(_AsSQL, Bands):
+    """`bands`, computed by DuckDB where it may be."""
+
+    def translation(self, args: Args | None = None) -> Translation:
+        target = self.model_storage.get_info()["target"]
+        name, kind = self.model_storage.json_get("inputs")[0]
+        missing = f"{quote(name)} IS NULL"
+        if family(kind) == "number":
+            missing += f" OR isnan(CAST({quote(name)} AS DOUBLE))"
+        by_score = "WHEN __score < 5 THEN 'low' WHEN __score >= 10 THEN 'high' ELSE 'mid' END"
+        band = f"CASE WHEN {missing} THEN NULL {by_score}"
+        confidence = "CASE WHEN __score < 10 THEN 0.5e0 ELSE 0.75e0 END"
+        return Translation({target: band, f"{target}_confidence": confidence}, (self.score_sql(),), "bands")
 
 
 class Strict(Linear):

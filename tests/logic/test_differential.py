@@ -21,7 +21,7 @@ import mindsql
 from mindsql.planner import RULES
 from mindsql.session import Settings
 
-from .engines import Bands, Linear
+from .engines import Bands, BandsAsSQL, Linear, LinearAsSQL
 from .generator import MODELS, SETUP, Generator, grid_sql
 from .runner import PLAIN, connected
 
@@ -32,13 +32,17 @@ _MODES: dict[str, Settings | None] = {
     "default": None,
     "plain": PLAIN,
     "kept": Settings(stream=False),
+    "as SQL": None,
+    "as SQL, not inlined": Settings(without_rules=frozenset({"inline_scans"})),
     **{f"without {rule.name}": Settings(without_rules=frozenset({rule.name})) for rule in RULES},
 }
 
 
-def prepared(settings: Settings | None) -> mindsql.Connection:
+def prepared(mode: str, settings: Settings | None) -> mindsql.Connection:
     """A connection with the data and the models."""
     connection = connected(settings)
+    if mode.startswith("as SQL"):
+        connection.register_engine("linear", LinearAsSQL).register_engine("bands", BandsAsSQL)
     connection.execute(SETUP)
     for model in MODELS:
         for statement in model.create():
@@ -73,10 +77,18 @@ def oracle() -> Iterator[duckdb.DuckDBPyConnection]:
 
 @pytest.fixture(scope="module")
 def ours() -> Iterator[dict[str, mindsql.Connection]]:
-    connections = {name: prepared(settings) for name, settings in _MODES.items()}
+    connections = {name: prepared(name, settings) for name, settings in _MODES.items()}
     yield connections
     for connection in connections.values():
         connection.close()
+
+
+def test_the_models_are_computed_by_duckdb(ours: dict[str, mindsql.Connection]) -> None:
+    """The mode is worth nothing if the translations were refused."""
+    summaries = [v.summary for m in ours["as SQL"]._session.snapshot().models for v in m.versions]
+    assert summaries and all("translation" in summary for summary in summaries), [
+        summary.get("translation_refused") for summary in summaries
+    ]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
