@@ -312,3 +312,10 @@ def test_finetune_takes_only_rows_like_the_old_ones(con, rows):
     assert con.execute("SELECT version FROM information_schema.models").fetchall() == [(1,)]
     con.execute("FINETUNE c FROM (SELECT * FROM points LIMIT 30)")
     assert con.execute("SELECT version FROM information_schema.models WHERE active").fetchall() == [(2,)]
+
+
+def test_copy_to_a_file(con, tmp_path: Path):
+    train(con)
+    path = tmp_path / "out.csv"
+    con.execute(f"COPY (SELECT t.x, m.y FROM t JOIN m WHERE t.x < 2 ORDER BY t.x) TO '{path}' (HEADER)")
+    assert path.read_text() == "x,y\n0,9.0\n1,9.0\n"
