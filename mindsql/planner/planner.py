@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlglot import expressions as exp
 
-from mindsql.binder.columns import with_visible_ctes
+from mindsql.binder.ctes import with_visible_ctes
 from mindsql.binder.tree import and_terms, column, cross_if_bare, set_where, table
 from mindsql.bound import BoundQuery, Relation, Scope
 from mindsql.errors import StatementError
