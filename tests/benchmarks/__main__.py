@@ -1,12 +1,13 @@
 """Owns the run: the sides of each case in turn (A B C A B C …), each in its own process, and the table of ratios.
 
-python -m tests.benchmarks [--rows 1000000] [--runs 5] [--only join] [--plot speed.png]
+python -m tests.benchmarks [--rows 1000000] [--runs 5] [--only join] [--plot speed.png] [--peer mlflow]
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import signal
 import statistics
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import time
 from pathlib import Path
 
 from tests.benchmarks.data import fit, make_table
+from tests.benchmarks.peers import PEERS, python
 from tests.benchmarks.report import plot, ratios, run, show
 
 JOINS = {"linear": 0.15, "logistic": 0.15, "tree": 0.10, "few trees": 0.10, "forest": 0.95, "boosting": 0.85}
@@ -136,7 +138,19 @@ def main() -> None:
     parser.add_argument(
         "--plot", type=Path, help="draw time and memory against rows, 10 k to --rows, as a PNG"
     )
+    parser.add_argument(
+        "--peer",
+        choices=PEERS,
+        action="append",
+        default=[],
+        help="compare with this program, installed apart on first use, and run no part that --only does not name; "
+        "repeatable",
+    )
     args = parser.parse_args()
+    for peer in args.peer:
+        python(peer)
+    # A benchmark that is told to stop stops a peer's server too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         table = folder / "t.duckdb"
@@ -149,8 +163,10 @@ def main() -> None:
             plot(args.plot, folder, args.rows, tuple(JOINS))
             return
         print(f"{args.rows} rows, {args.runs} runs{'':34} min  median     max")
-        for part in args.only or PARTS:
+        for part in args.only or ([] if args.peer else PARTS):
             PARTS[part](table, folder, args.rows, args.runs)
+        for peer in args.peer:
+            PEERS[peer](table, folder, args.rows, args.runs)
 
 
 if __name__ == "__main__":

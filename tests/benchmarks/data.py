@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 NUMERIC = [f"n{index}" for index in range(6)]
 CATEGORICAL = [f"c{index}" for index in range(4)]
 FEATURES = [*NUMERIC, *CATEGORICAL]
@@ -44,6 +42,8 @@ MODELS: dict[str, tuple[str, dict[str, Any], str, str]] = {
 
 def make_table(path: Path, rows: int) -> None:
     """Write a DuckDB file with the table `t`: an id, 6 numeric and 4 categorical columns, two targets."""
+    import duckdb
+
     con = duckdb.connect(str(path))
     con.execute(f"""
         CREATE TABLE t AS SELECT *,
@@ -76,6 +76,7 @@ def pipeline(case: str) -> Any:
 
 def fit(table: Path, folder: Path) -> None:
     """Fit each case on the first rows: by hand as `<case>.joblib`, by CREATE MODEL in `<case>.duckdb`."""
+    import duckdb
     import joblib
 
     import mindsql

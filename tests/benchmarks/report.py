@@ -23,13 +23,21 @@ class Side:
     peak_mb: float
 
 
-def run(sides: Sequence[str], case: str, table: Path, folder: Path, runs: int) -> list[list[Side]]:
-    """Run the sides in turn, each in a fresh process. For each side its runs, in order."""
+def run(
+    sides: Sequence[str],
+    case: str,
+    table: Path,
+    folder: Path,
+    runs: int,
+    last: Sequence[str] = (sys.executable, "-m", "tests.benchmarks.sides"),
+) -> list[list[Side]]:
+    """Run the sides in turn, each in a fresh process, the last by its own command. For each side its runs, in order."""
+    commands = [(sys.executable, "-m", "tests.benchmarks.sides")] * (len(sides) - 1) + [last]
     found: list[list[Side]] = [[] for _ in sides]
     for _ in range(runs):
         for index, name in enumerate(sides):
             done = subprocess.run(
-                [sys.executable, "-m", "tests.benchmarks.sides", name, case, str(table), str(folder)],
+                [*commands[index], name, case, str(table), str(folder)],
                 capture_output=True,
                 text=True,
                 cwd=_ROOT,

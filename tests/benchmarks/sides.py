@@ -9,7 +9,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -199,13 +199,13 @@ def _open(table: Path, models: Path | str = ":memory:") -> Any:
     return con
 
 
-def main() -> None:
-    """Run one side."""
+def main(sides: Mapping[str, Callable[[str, Path, Path], float]]) -> None:
+    """Run the side that the command names."""
     side, case, table, folder = sys.argv[1:]
-    seconds = globals()[side](case, Path(table), Path(folder))
+    seconds = sides[side](case, Path(table), Path(folder))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps({"seconds": seconds, "peak_mb": peak / 1024}))
 
 
 if __name__ == "__main__":
-    main()
+    main(globals())
