@@ -138,7 +138,7 @@ def loads(data: bytes, wanted: str, trained_with: str) -> dict[str, Any]:
             return found
     except MindSQLError:
         raise
-    except Exception as error:
+    except Exception as error:  # a damaged file may fail anywhere in skops
         if trained_with != here:
             raise EngineError(
                 f"the model was trained with scikit-learn {trained_with}, and does not load in {here}",
@@ -183,7 +183,7 @@ def read_file(path: str, trusted: bool) -> Any:
         return joblib.load(io.BytesIO(data))
     except MindSQLError:
         raise
-    except Exception as error:
+    except Exception as error:  # unpickling runs whatever the file holds
         raise StatementError(f'cannot load "{path}": {_first_line(error)}') from error
 
 
@@ -200,7 +200,7 @@ def _read_skops(data: bytes, path: str, trusted: bool) -> Any:
         return skops.io.loads(data, trusted=[*ALLOWED, *unknown])
     except MindSQLError:
         raise
-    except Exception as error:
+    except Exception as error:  # a damaged file may fail anywhere in skops
         raise StatementError(f'cannot load "{path}": {_first_line(error)}') from error
 
 
