@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import environment, processes
+from servers import processes
 
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONWARNINGS": "ignore"}
 
@@ -27,7 +28,7 @@ def mlflow_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mlflow")
     script = str(processes.HERE / "mlflow_models.py")
     subprocess.run(
-        [environment.python(), script, str(folder)],
+        [sys.executable, script, str(folder)],
         check=True,
         env={**os.environ, **QUIET},
         stderr=subprocess.DEVNULL,
@@ -38,14 +39,13 @@ def mlflow_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def mlflow_sizes(mlflow_models: Path) -> Iterator[str]:
     """`mlflow models serve` of a scikit-learn pipeline with a signature; its URL."""
-    python = environment.python()
     port = processes.free_port()
     url = f"http://127.0.0.1:{port}"
     command = [
-        *(python, "-m", "mlflow", "models", "serve", "-m", str(mlflow_models / "sizes")),
+        *(sys.executable, "-m", "mlflow", "models", "serve", "-m", str(mlflow_models / "sizes")),
         *("--env-manager", "local", "-h", "127.0.0.1", "-p", str(port), "-w", "1"),
     ]
-    env = {**QUIET, "PATH": f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"}
+    env = {**QUIET, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     with processes.process(command, url + "/ping", mlflow_models / "sizes.log", env):
         yield url
 
@@ -55,9 +55,7 @@ def mlflow_shapes(mlflow_models: Path) -> Iterator[str]:
     """The scoring server of a model that answers in many shapes; its URL."""
     env = {**QUIET, "__pyfunc_model_path__": str(mlflow_models / "shapes")}
     application = "mlflow.pyfunc.scoring_server.app:app"
-    with processes.uvicorn(
-        application, "/ping", mlflow_models / "shapes.log", env, environment.python()
-    ) as url:
+    with processes.uvicorn(application, "/ping", mlflow_models / "shapes.log", env) as url:
         yield url
 
 
@@ -66,6 +64,6 @@ def ray_url(tmp_path: Path) -> Iterator[str]:
     """A real Ray Serve application with the page's endpoints; its URL."""
     port = processes.free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [environment.python(), str(processes.HERE / "ray_app.py"), str(port)]
+    command = [sys.executable, str(processes.HERE / "ray_app.py"), str(port)]
     with processes.process(command, url + "/my_model/openapi.json", tmp_path / "log", QUIET):
         yield url

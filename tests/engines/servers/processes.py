@@ -68,11 +68,10 @@ def uvicorn(
     ready: str,
     log: Path,
     env: Mapping[str, str] | None = None,
-    python: str = sys.executable,
 ) -> Iterator[str]:
     """An ASGI application under uvicorn; gives its URL."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [python, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), application]
+    command = [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), application]
     with process([*command, "--log-level", "warning"], url + ready, log, env):
         yield url
