@@ -13,6 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mindsql.errors import (
+    AccessError,
+    AuthenticationError,
     Cancelled,
     CatalogError,
     DatabaseError,
@@ -24,12 +26,15 @@ from mindsql.errors import (
     IntegrityError,
     InterfaceError,
     InternalError,
+    LimitError,
     MindSQLError,
     NotSupportedError,
     OperationalError,
     ProgrammingError,
     SourceError,
     StatementError,
+    TimeLimitError,
+    TooLargeError,
     UnknownNameError,
     Warning,
 )
@@ -63,6 +68,8 @@ _LAZY = {
 }
 
 __all__ = [
+    "AccessError",
+    "AuthenticationError",
     "BaseMLEngine",
     "Cancelled",
     "Capabilities",
@@ -79,6 +86,7 @@ __all__ = [
     "IntegrityError",
     "InterfaceError",
     "InternalError",
+    "LimitError",
     "MindSQLError",
     "NotSupportedError",
     "OperationalError",
@@ -90,6 +98,8 @@ __all__ = [
     "SourceError",
     "StatementError",
     "Summary",
+    "TimeLimitError",
+    "TooLargeError",
     "Translation",
     "UnknownNameError",
     "Warning",

@@ -27,6 +27,7 @@ examples:
   mindsql shop.duckdb -f load.sql -f train.sql     run scripts, in this order
   mindsql shop.duckdb --format json < report.sql   run statements from stdin
   mindsql demo                                     see models as tables on real data
+  mindsql serve shop.duckdb                        open it to programs: HTTP, REST and the MySQL wire
 
 Without -c, -f or a redirected stdin the prompt opens; without FILE the database is in memory.
 A statement that fails does not stop the next one, unless --bail is given.
@@ -54,7 +55,7 @@ class _Source(argparse.Action):
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mindsql",
-        usage="mindsql [options] [FILE]\n       mindsql demo [--keep FILE]",
+        usage="mindsql [options] [FILE]\n       mindsql demo [--keep FILE]\n       mindsql serve [options] [FILE]",
         description="SQL in which machine-learning models are tables, over DuckDB.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -83,6 +84,10 @@ def main(argv: list[str] | None = None) -> int:
             from mindsql.demo import main as demo
 
             return demo(arguments[1:])
+        if arguments[:1] == ["serve"]:
+            from mindsql.server.cli import main as serve
+
+            return serve(arguments[1:])
         return _run(arguments)
     except BrokenPipeError:
         # Nobody reads on. Python would complain once more when it flushes stdout at its end.

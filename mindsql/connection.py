@@ -138,6 +138,15 @@ class Connection:
         """Stop the running statement, from another thread. It raises Cancelled."""
         self._work.stop()
 
+    @property
+    def project(self) -> str:
+        """The current project: where the names of models are looked for first."""
+        return self._session.project
+
+    def finish(self) -> None:
+        """Let go of the last result, and of what its statement holds open."""
+        self._begin()
+
     def _begin(self) -> None:
         if self._closed:
             raise InterfaceError("the connection is closed")

@@ -10,6 +10,11 @@
     │   └── EngineMissingError   an engine's library is not installed
     ├── SourceError          a source of rows failed
     ├── Cancelled            the user stopped the statement
+    │   └── TimeLimitError       it took longer than a server allows
+    ├── AccessError          a server's client may not do this
+    ├── AuthenticationError  a server's client is not known
+    ├── LimitError           more than a server allows
+    │   └── TooLargeError        a body or a result is too large
     └── InternalError        a bug in MindSQL
 
 An error says what is wrong, where (line, column, caret) and what to do. Foreign exceptions are turned into
@@ -203,6 +208,46 @@ class Cancelled(MindSQLError, OperationalError):
     def __init__(self, message: str = "the statement was stopped", *, hint: str | None = None) -> None:
         # Python itself makes one, without arguments, when a thread of an engine is stopped.
         super().__init__(message, hint=hint)
+
+
+class TimeLimitError(Cancelled):
+    """The statement took longer than the server allows."""
+
+    code = "TIME_LIMIT"
+    exit_status = 3
+    http_status = 503
+
+
+class AccessError(MindSQLError, ProgrammingError):
+    """The client may not do this."""
+
+    code = "ACCESS"
+    sqlstate = "42501"
+    http_status = 403
+
+
+class AuthenticationError(MindSQLError, OperationalError):
+    """The client is not known."""
+
+    code = "AUTHENTICATION"
+    sqlstate = "28000"
+    http_status = 401
+
+
+class LimitError(MindSQLError, OperationalError):
+    """More than the server allows: sessions, requests, rows."""
+
+    code = "LIMIT"
+    sqlstate = "53000"
+    http_status = 429
+
+
+class TooLargeError(LimitError):
+    """A body or a result is larger than the server allows."""
+
+    code = "TOO_LARGE"
+    sqlstate = "54000"
+    http_status = 413
 
 
 class InternalError(MindSQLError):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from json.encoder import encode_basestring
 from typing import Any, TextIO
 
-from mindsql.formats.rows import Rows, chunks, types_of
+from mindsql.formats.rows import CHUNK, Rows, chunks, types_of
 from mindsql.formats.types import Type
 from mindsql.formats.values import Writer, boolean, pairs, text_writer
 
@@ -22,10 +23,25 @@ def write_json(result: Rows, stream: TextIO) -> None:
 
 def write_jsonl(result: Rows, stream: TextIO) -> None:
     """An object per row, one row a line."""
-    stream.writelines(line + "\n" for line in _objects(result))
+    stream.writelines(jsonl_parts(result))
 
 
-def _objects(result: Rows) -> Iterable[str]:
+def jsonl_parts(result: Rows) -> Iterator[str]:
+    """The lines of jsonl, some thousand at a time."""
+    objects = _objects(result)
+    while lines := list(islice(objects, CHUNK)):
+        yield "\n".join(lines) + "\n"
+
+
+def rows_parts(result: Rows) -> Iterator[str]:
+    """Each row as an array, some thousand rows at a time, with commas between them."""
+    writers = [_or_null(json_writer(kind)) for kind in types_of(result)]
+    for chunk in chunks(result):
+        columns = [map(write, column) for write, column in zip(writers, zip(*chunk, strict=True), strict=True)]
+        yield ",\n".join("[" + ", ".join(cells) + "]" for cells in zip(*columns, strict=True))
+
+
+def _objects(result: Rows) -> Iterator[str]:
     writers = [json_writer(kind) for kind in types_of(result)]
     keys = [encode_basestring(name) + ": " for name in unique(result.columns)]
     for chunk in chunks(result):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
 from mindsql.formats.cells import NULL, pad, printable, width_of
@@ -14,8 +14,13 @@ _UNQUOTED = {"BOOLEAN", "DATE", "TIMESTAMP", "UUID"}
 
 
 def write_csv(result: Rows, stream: TextIO) -> None:
+    """The lines of `csv_parts`."""
+    stream.writelines(csv_parts(result))
+
+
+def csv_parts(result: Rows) -> Iterator[str]:
     """RFC 4180 quoting, a header, lines ending in a line feed. NULL is empty, an empty string is `""`."""
-    stream.write(",".join(map(_quoted, result.columns)) + "\n")
+    yield ",".join(map(_quoted, result.columns)) + "\n"
     kinds = types_of(result)
     for chunk in chunks(result):
         columns = [
@@ -24,7 +29,7 @@ def write_csv(result: Rows, stream: TextIO) -> None:
         if len(columns) == 1:
             # A line with nothing on it would be skipped by every reader.
             columns = [[cell or '""' for cell in columns[0]]]
-        stream.write("\n".join(map(",".join, zip(*columns, strict=True))) + "\n")
+        yield "\n".join(map(",".join, zip(*columns, strict=True))) + "\n"
 
 
 def _csv_column(kind: Type, values: Iterable[Any]) -> list[str]:

@@ -1,0 +1,112 @@
+"""Owns `mindsql serve`: its options and their checks."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+
+from mindsql.errors import InterfaceError
+from mindsql.server.options import ServeOptions
+
+_EPILOG = """\
+examples:
+  mindsql serve shop.duckdb                                 for programs on this machine
+  mindsql token create shop.duckdb ann --role write         who may come from elsewhere
+  mindsql serve shop.duckdb --host 0.0.0.0 --cert c.pem --key k.pem --name db.example.com
+  mindsql serve shop.duckdb --route /model=titanic          a model at a URL of its own
+
+Without FILE the database is in memory.
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    default = ServeOptions()
+    parser = argparse.ArgumentParser(
+        prog="mindsql serve",
+        usage="mindsql serve [options] [FILE]",
+        description="Open a database to programs: SQL over HTTP and the MySQL wire, every model as an endpoint.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("file", nargs="?", metavar="FILE", default=":memory:", help="a DuckDB file; made if it does not exist")
+    add("--host", default=default.host, metavar="ADDRESS", help="where to listen (127.0.0.1)")
+    add("--port", type=int, default=default.port, metavar="N", help="the HTTP port (47334); 0 for any that is free")
+    add("--mysql-port", type=int, default=default.mysql_port, metavar="N", help="the MySQL port (47335)")
+    add("--no-mysql", action="store_true", help="open no MySQL port")
+    add("--no-auth", action="store_true", help="let in whoever comes, as admin")
+    add("--cert", metavar="PEM", help="speak TLS with this certificate")
+    add("--key", metavar="PEM", help="the certificate's key")
+    add("--name", action="append", default=[], metavar="HOST", help="a host name it is reached by; repeatable")
+    add("--allow-folder", action="append", default=[], metavar="PATH", help="statements may read files there")
+    add("--allow-host", action="append", metavar="HOST", help="engines may connect there only; repeatable")
+    add("--private-hosts", action="store_true", help="engines may connect to private addresses too")
+    add("--timeout", type=float, default=default.seconds, metavar="S", help="seconds for a statement (300); 0: any")
+    add("--max-rows", type=int, metavar="N", help="rows that a result may have")
+    add("--max-body", type=_size, default=default.body_bytes, metavar="SIZE", help="largest request (100MB)")
+    add("--memory-limit", metavar="SIZE", help="DuckDB's memory, such as 4GB")
+    add("--sessions", type=int, default=default.sessions, metavar="N", help="sessions at once (1000)")
+    add("--workers", type=int, default=default.workers, metavar="N", help="statements at once (16)")
+    add("--idle", type=float, default=default.idle_seconds, metavar="S", help="seconds an idle session lives (3600)")
+    add("--grace", type=float, default=default.grace_seconds, metavar="S", help="seconds a stop waits (30)")
+    add("--background", action="store_true", help="train in the background unless join_learn_process = true")
+    add("--audit", metavar="FILE", help="the log of writes (FILE.audit.jsonl beside the database)")
+    add("--route", action="append", default=[], metavar="PATH=MODEL", help="a further URL of a model, or a YAML file")
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Run `mindsql serve` and give its exit status."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if (given.cert is None) != (given.key is None):
+        parser.error("--cert and --key belong together")
+    for path in (given.cert, given.key):
+        if path is not None and not os.access(path, os.R_OK):
+            parser.error(f"cannot read {path}")
+    options = ServeOptions(
+        host=given.host,
+        port=given.port,
+        mysql_port=None if given.no_mysql else given.mysql_port,
+        auth=not given.no_auth,
+        cert=given.cert,
+        key=given.key,
+        names=tuple(name.lower() for name in given.name),
+        folders=tuple(given.allow_folder),
+        allowed_hosts=tuple(given.allow_host) if given.allow_host else None,
+        private_hosts=given.private_hosts,
+        seconds=given.timeout or None,
+        rows=given.max_rows,
+        body_bytes=given.max_body,
+        memory=given.memory_limit,
+        sessions=given.sessions,
+        workers=given.workers,
+        idle_seconds=given.idle,
+        background=given.background,
+        grace_seconds=given.grace,
+        audit=given.audit,
+        routes=tuple(given.route),
+    )
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        from mindsql.server.serve import serve
+    except ImportError as error:
+        raise InterfaceError(
+            f"the server needs {error.name}, which is not installed\nhint: pip install 'mindsql-server[server]'"
+        ) from error
+    try:
+        return serve(given.file, options)
+    except InterfaceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _size(text: str) -> int:
+    """Bytes of `100MB`, `64KB`, `1000`."""
+    for unit, factor in (("KB", 1024), ("MB", 1024**2), ("GB", 1024**3), ("B", 1)):
+        if text.upper().endswith(unit):
+            return int(float(text[: -len(unit)]) * factor)
+    return int(text)

@@ -1,0 +1,224 @@
+"""Owns how rows leave over HTTP: the form that was asked for, streamed, and stopped when the client goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import orjson
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from mindsql.errors import TooLargeError
+from mindsql.formats.objects import jsonl_parts, rows_parts
+from mindsql.formats.stream import csv_parts
+from mindsql.result import Result
+from mindsql.server.service import Service, Session
+
+T = TypeVar("T")
+
+JSON = "application/json"
+ARROW = "application/vnd.apache.arrow.stream"
+CSV = "text/csv"
+NDJSON = "application/x-ndjson"
+_BATCH_ROWS = 16384
+_FIRST_BYTES = 256 * 1024
+_ALIASES = {"application/ndjson": NDJSON, "application/jsonl": NDJSON, "application/jsonlines": NDJSON}
+
+
+class Json(Response):
+    """A small JSON answer."""
+
+    media_type = JSON
+
+    def __init__(self, content: Any, status_code: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(content, status_code, dict(headers or {}))
+
+    def render(self, content: Any) -> bytes:
+        """The content as JSON; what JSON has no form for, as text."""
+        return orjson.dumps(content, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
+
+
+def form(accept: str | None) -> str | None:
+    """The media type to answer in, by an Accept header; None when none of ours is asked for."""
+    wishes = []
+    for place, part in enumerate((accept or "*/*").split(",")):
+        name, *parameters = (piece.strip() for piece in part.split(";"))
+        quality = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+        try:
+            wishes.append((-float(quality), place, name.lower()))
+        except ValueError:
+            continue
+    for rank, _, wish in sorted(wishes):
+        name = _ALIASES.get(wish, wish)
+        if rank and name in (JSON, ARROW, CSV, NDJSON):
+            return name
+        if rank and name in ("*/*", "application/*", "text/html"):
+            return JSON
+        if rank and name == "text/*":
+            return CSV
+    return None
+
+
+def parts(result: Result, media: str, most: int | None, tail: Mapping[str, Any]) -> Iterator[bytes]:
+    """The bytes of a result, some thousand rows at a time.
+
+    Args:
+        result: Its rows are taken to the end.
+        media: `JSON` gives MindsDB's `{"type": "table", "column_names", "data", …}`.
+        most: The rows there may be, None for any number.
+        tail: Further keys of the JSON form.
+
+    Raises:
+        TooLargeError: There are more rows.
+    """
+    if media == ARROW:
+        return _arrow(result, most)
+    limited = _Limited(result, most)
+    if media == CSV:
+        return (text.encode() for text in csv_parts(limited))
+    if media == NDJSON:
+        return (text.encode() for text in jsonl_parts(limited))
+    return _table(limited, tail)
+
+
+def _table(result: _Limited, tail: Mapping[str, Any]) -> Iterator[bytes]:
+    head = orjson.dumps({"type": "table", "column_names": result.columns, "column_types": result.types})
+    yield head[:-1] + b',"data":['
+    between = b""
+    for text in rows_parts(result):
+        yield between + text.encode()
+        between = b",\n"
+    yield b"]," + orjson.dumps(dict(tail))[1:] if tail else b"]}"
+
+
+def _arrow(result: Result, most: int | None) -> Iterator[bytes]:
+    import pyarrow as pa
+
+    reader = result.reader(_BATCH_ROWS)
+    sink = io.BytesIO()
+    rows = 0
+    with pa.ipc.new_stream(sink, reader.schema) as writer:
+        for batch in reader:
+            rows += batch.num_rows
+            _check(rows, most)
+            writer.write_batch(batch)
+            yield sink.getvalue()
+            sink.seek(0)
+            sink.truncate()
+    yield sink.getvalue()
+
+
+def _check(rows: int, most: int | None) -> None:
+    if most is not None and rows > most:
+        raise TooLargeError(f"the result has more than {most} rows", hint="ask for fewer, with LIMIT or a filter")
+
+
+class _Limited:
+    """A result that ends in an error after so many rows."""
+
+    def __init__(self, result: Result, most: int | None) -> None:
+        self._result = result
+        self._most = most
+        self._rows = 0
+        self.columns = result.columns
+        self.types = result.types
+
+    def fetchmany(self, size: int = 2048) -> list[Any]:
+        rows = self._result.fetchmany(size)
+        self._rows += len(rows)
+        _check(self._rows, self._most)
+        return rows
+
+    def reader(self) -> Any:
+        return self._result.reader(_BATCH_ROWS)
+
+
+# With an eye on the client ----------------------------------------------------------------------------------
+
+
+async def attended(service: Service, session: Session, receive: Receive, call: Callable[[], T]) -> T:
+    """Run something of a session in a worker; when the client goes away meanwhile it is interrupted.
+
+    Raises:
+        ClientDisconnect: The client went away.
+    """
+    future = service.submit(call)
+    answer = asyncio.wrap_future(future)
+    watch = asyncio.ensure_future(_gone(receive))
+    either: set[asyncio.Future[Any]] = {answer, watch}
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            return answer.result()
+        raise ClientDisconnect
+    finally:
+        watch.cancel()
+        if not future.done():
+            session.interrupt()
+            await asyncio.wait({answer})
+            answer.exception()  # nobody is left to be told
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def begin(parts: Iterator[bytes]) -> tuple[bytes, bool]:
+    """The first bytes of an answer, and whether they are all: a small one shows its faults before it is sent."""
+    taken: list[bytes] = []
+    size = 0
+    for part in parts:
+        taken.append(part)
+        size += len(part)
+        if size >= _FIRST_BYTES:
+            return b"".join(taken), False
+    return b"".join(taken), True
+
+
+class Streamed(Response):
+    """Bytes that come from a session's result; the session's statement ends with them.
+
+    The first part is made before the status is sent, so that whatever is wrong until then is an ordinary error. What
+    goes wrong later breaks the connection off: no client can take the part for the whole.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        session: Session,
+        parts: Iterator[bytes],
+        first: bytes,
+        media_type: str,
+        end: Callable[[], None],
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(None, 200, dict(headers or {}), media_type)
+        del self.headers["content-length"]
+        self._service = service
+        self._session = session
+        self._parts = parts
+        self._first = first
+        self._end = end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it all."""
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            part: bytes | None = self._first
+            while part is not None:
+                await send(_body(part, True))
+                part = await attended(self._service, self._session, receive, lambda: next(self._parts, None))
+            await send(_body(b"", False))
+        except ClientDisconnect:
+            pass
+        finally:
+            await self._service.run(self._end)
+
+
+def _body(content: bytes, more: bool) -> Message:
+    return {"type": "http.response.body", "body": content, "more_body": more}

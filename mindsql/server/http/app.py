@@ -1,0 +1,48 @@
+"""Owns the HTTP application: its routes put together, and what tells of its state."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mindsql.libraries import installed_libraries
+from mindsql.server.http import errors, mindsdb, sql
+from mindsql.server.http.answers import Json
+from mindsql.server.http.gate import Gate
+from mindsql.server.metrics import CONTENT_TYPE
+from mindsql.server.service import Service
+
+_DESCRIPTION = """\
+SQL in which machine-learning models are tables, and every model as an endpoint.
+
+Errors are `{"error": {"code", "message", "hint", "details"}}`.
+"""
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application that serves a service."""
+    app = FastAPI(
+        title="MindSQL",
+        version=installed_libraries().get("mindsql", ""),
+        description=_DESCRIPTION,
+        redoc_url=None,
+    )
+    app.state.service = service
+    app.state.kept = {}
+    errors.install(app)
+    app.include_router(sql.router)
+    app.include_router(mindsdb.router)
+
+    @app.get("/health", tags=["state"])
+    async def health() -> Response:
+        """Whether the server answers."""
+        return Json({"status": "ok"})
+
+    @app.get("/metrics", tags=["state"])
+    async def metrics(request: Request) -> Response:
+        """Counters in Prometheus' form."""
+        return Response(await service.run(service.metrics.text), media_type=CONTENT_TYPE)
+
+    app.add_middleware(Gate, service=service, metrics=service.metrics)
+    return app

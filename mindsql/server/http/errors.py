@@ -1,0 +1,106 @@
+"""Owns how an error leaves over HTTP: its status, and `{"error": {"code", "message", "hint", "details"}}`."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from mindsql.errors import Error, InternalError, MindSQLError
+from mindsql.server.http.answers import Json
+
+log = logging.getLogger("mindsql.server")
+
+_CODES = {
+    400: "BAD_REQUEST",
+    401: "AUTHENTICATION",
+    403: "ACCESS",
+    404: "NOT_FOUND",
+    405: "METHOD",
+    406: "NOT_ACCEPTABLE",
+    408: "TIMEOUT",
+    409: "CONFLICT",
+    411: "LENGTH_REQUIRED",
+    413: "LIMIT",
+    415: "MEDIA_TYPE",
+    422: "UNPROCESSABLE",
+    429: "LIMIT",
+    431: "LIMIT",
+    503: "UNAVAILABLE",
+}
+
+
+def body(code: str, message: str, hint: str | None = None, details: Mapping[str, Any] | None = None) -> Any:
+    """The body of an error. The keys of MindsDB's own shape stand beside ours, for its clients."""
+    return {
+        "type": "error",
+        "error_code": 0,
+        "error_message": message + (f"\nhint: {hint}" if hint else ""),
+        "error": {"code": code, "message": message, "hint": hint, "details": dict(details or {})},
+    }
+
+
+def of(error: BaseException) -> tuple[int, Any]:
+    """The status and the body for whatever was raised. A bug is logged, and its user gets the number in the log."""
+    if isinstance(error, InternalError) or not isinstance(error, MindSQLError):
+        if isinstance(error, Error) and not isinstance(error, MindSQLError):
+            return 400, body("BAD_REQUEST", str(error))
+        number = secrets.token_hex(4)
+        log.error("error %s", number, exc_info=error)
+        return 500, body("INTERNAL", "a bug in the server", f"its log tells more under {number}", {"id": number})
+    details: dict[str, Any] = {"sqlstate": error.sqlstate, **getattr(error, "details", {})}
+    if error.position is not None:
+        details["line"], details["column"] = error.position
+        details["text"] = str(error)
+    return error.http_status, body(error.code, error.message, error.hint, details)
+
+
+def response(error: BaseException) -> Json:
+    """The whole answer for an error."""
+    status, content = of(error)
+    headers = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    wait = getattr(error, "retry_after", None)
+    if wait is not None:
+        headers["Retry-After"] = str(max(1, round(wait)))
+    return Json(content, status, headers)
+
+
+def plain(status: int, message: str, hint: str | None = None, details: Mapping[str, Any] | None = None) -> Json:
+    """The answer for a fault of the request itself."""
+    return Json(body(_CODES.get(status, "BAD_REQUEST"), message, hint, details), status)
+
+
+def install(app: FastAPI) -> None:
+    """Have an application answer every error so."""
+
+    async def ours(request: Request, error: Exception) -> Json:
+        return response(error)
+
+    async def http(request: Request, error: Exception) -> Json:
+        assert isinstance(error, HTTPException)
+        answer = plain(error.status_code, str(error.detail))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    async def invalid(request: Request, error: Exception) -> Json:
+        assert isinstance(error, RequestValidationError)
+        found = [
+            {"where": ".".join(map(str, item["loc"][1:] or item["loc"])), "what": item["msg"]}
+            for item in error.errors()
+        ]
+        if any(item["type"] == "json_invalid" for item in error.errors()):
+            return plain(400, "the body is no JSON", details={"problems": found})
+        first = found[0]
+        return plain(422, f"{first['where']}: {first['what']}", details={"problems": found})
+
+    app.add_exception_handler(Error, ours)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(RequestValidationError, invalid)

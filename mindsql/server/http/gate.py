@@ -1,0 +1,139 @@
+"""Owns what every HTTP request passes: its host, its token, the size and the pace of its body, and the count of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mindsql.errors import AccessError, AuthenticationError, TooLargeError
+from mindsql.server import access
+from mindsql.server.access import Principal
+from mindsql.server.http import errors
+from mindsql.server.metrics import Metrics
+from mindsql.server.options import LOOPBACK
+from mindsql.server.service import Service
+
+OPEN_PATHS = frozenset({"/health", "/api/status", "/api/login", "/cloud/login"})
+"""What needs no token."""
+BODY_SECONDS = 30.0
+"""How long the next piece of a body may take to come."""
+
+
+class Gate:
+    """ASGI middleware around the application."""
+
+    def __init__(self, app: ASGIApp, service: Service, metrics: Metrics) -> None:
+        self.app = app
+        self.service = service
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or answer why not."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begin = time.perf_counter()
+        status = 0
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            headers = Headers(scope=scope)
+            self._check_origin(headers)
+            scope.setdefault("state", {})["principal"] = principal = self._who(scope, headers)
+            self._check_length(headers, principal)
+            await self.app(scope, self._limited(receive, principal), counted)
+        except ClientDisconnect:
+            pass
+        except Exception as error:
+            if status:
+                raise  # half an answer is out: break it off
+            await errors.response(error)(scope, receive, counted)
+        finally:
+            route = scope.get("route")
+            path = getattr(route, "path", "other")
+            self.metrics.request(path, scope["method"], status, time.perf_counter() - begin)
+
+    # Who ----------------------------------------------------------------------------------------------------
+
+    def _who(self, scope: Scope, headers: Headers) -> Principal:
+        service = self.service
+        if not service.options.auth or not service.tokens.any():
+            return access.LOCAL
+        if scope["path"] in OPEN_PATHS:
+            return access.NOBODY
+        secret = headers.get("x-api-key")
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            secret = bearer.strip()
+        client = scope["client"][0] if scope.get("client") else ""
+        if not secret:
+            raise AuthenticationError(
+                "a token is needed", hint="send it as the header Authorization: Bearer <token>; mindsql token makes one"
+            )
+        return service.tokens.authenticate(secret, client)
+
+    def _check_origin(self, headers: Headers) -> None:
+        """A page in a browser must not use a server that trusts whoever reaches it."""
+        options = self.service.options
+        host = _name(headers.get("host", ""))
+        known = {*LOOPBACK, options.host, *options.names}
+        anywhere = options.host in ("0.0.0.0", "::")
+        if not host or (host not in known and not (anywhere and self.service.tokens.any() and options.auth)):
+            raise AccessError(f"this server is not known as {host!r}", hint="start it with --name for that host name")
+        origin = headers.get("origin")
+        if origin is not None and _name(urlsplit(origin).netloc) != host:
+            raise AccessError("a page of another origin may not use this server")
+
+    # How much -----------------------------------------------------------------------------------------------
+
+    def _check_length(self, headers: Headers, principal: Principal) -> None:
+        length = headers.get("content-length")
+        if length is not None and int(length) > self._most(principal):
+            raise self._too_large(principal)
+
+    def _most(self, principal: Principal) -> int:
+        return min(self.service.options.body_bytes, principal.body_bytes or self.service.options.body_bytes)
+
+    def _too_large(self, principal: Principal) -> TooLargeError:
+        return TooLargeError(
+            f"the body is larger than {self._most(principal)} bytes",
+            hint="send it in parts, or have the server started with a greater --max-body",
+        )
+
+    def _limited(self, receive: Receive, principal: Principal) -> Receive:
+        """The body, as long as it comes and is not too large."""
+        total, over = 0, False
+
+        async def limited() -> Message:
+            nonlocal total, over
+            if over:
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), BODY_SECONDS)
+            except TimeoutError:
+                raise ClientDisconnect from None
+            total += len(message.get("body", b""))
+            over = not message.get("more_body", False)
+            if total > self._most(principal):
+                raise self._too_large(principal)
+            return message
+
+        return limited
+
+
+def _name(netloc: str) -> str:
+    """`localhost` of `localhost:8000`, `::1` of `[::1]:8000`."""
+    try:
+        return (urlsplit(f"//{netloc}").hostname or "").lower()
+    except ValueError:
+        return ""

@@ -1,0 +1,111 @@
+"""Owns the routes that MindsDB's Python SDK asks for beside SQL: status, login, projects, the tree, predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mindsql.errors import AuthenticationError
+from mindsql.libraries import installed_libraries
+from mindsql.server.http.answers import Json
+from mindsql.server.http.sql import Caller, Serving
+from mindsql.server.service import Service, Session
+
+router = APIRouter(tags=["MindsDB's SDK"])
+
+
+class Login(BaseModel):
+    """A user name, or an e-mail address, and a token as the password."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    password: str
+    username: str | None = None
+    email: str | None = None
+
+
+@router.get("/api/status")
+async def status() -> Response:
+    """Which server this is."""
+    version = installed_libraries().get("mindsql", "")
+    return Json({"mindsdb_version": version, "mindsql_version": version, "environment": "local", "auth": {}})
+
+
+@router.post("/api/login")
+@router.post("/cloud/login", include_in_schema=False)
+async def login(given: Login, request: Request, service: Serving) -> Response:
+    """Exchange a token for itself: the SDK sends what it gets here with each request."""
+    if service.options.auth and service.tokens.any():
+        client = request.client.host if request.client else ""
+        principal = service.tokens.authenticate(given.password, client)
+        if given.username not in (None, principal.name) and given.email not in (None, principal.name):
+            raise AuthenticationError("wrong name or token")
+    return Json({"token": given.password})
+
+
+@router.get("/api/projects")
+async def projects(service: Serving, caller: Caller) -> Response:
+    """The projects."""
+    return Json(await _rows(service, caller, "SELECT name FROM information_schema.projects"))
+
+
+@router.get("/api/tree/")
+async def databases(service: Serving, caller: Caller) -> Response:
+    """The projects and databases."""
+    rows = await _rows(service, caller, "SELECT name, type, engine FROM information_schema.databases")
+    return Json([{**row, "class": "db", "deletable": row["type"] == "data", "visible": True} for row in rows])
+
+
+@router.get("/api/tree/{name}")
+async def tables(name: str, service: Serving, caller: Caller, all_schemas: bool = False) -> Response:
+    """The models and views of a project, or the tables of a database."""
+
+    def look(session: Session) -> list[dict[str, Any]]:
+        found = _read(session, "SELECT name FROM information_schema.projects WHERE lower(name) = lower($1)", [name])
+        if found or name.casefold() == "mindsdb":
+            project = found[0]["name"] if found else "mindsql"
+            nodes = _read(
+                session,
+                "SELECT name, 'model' AS type, engine FROM information_schema.models "
+                "WHERE project = $1 AND active UNION ALL "
+                "SELECT name, 'view', NULL FROM information_schema.views WHERE project = $1",
+                [project],
+            )
+        else:
+            nodes = _read(
+                session,
+                "SELECT table_name AS name, CASE table_type WHEN 'VIEW' THEN 'view' ELSE 'table' END AS type, "
+                "table_schema AS schema FROM information_schema.tables "
+                "WHERE table_catalog = $1 AND table_schema <> 'mindsql' ORDER BY 1",
+                [name],
+            )
+        return [{**node, "class": "table", "deletable": False, "visible": True} for node in nodes]
+
+    return Json(await _with_session(service, caller, look))
+
+
+async def _rows(service: Service, caller: Caller, sql: str) -> list[dict[str, Any]]:
+    return await _with_session(service, caller, lambda session: _read(session, sql, []))
+
+
+async def _with_session(
+    service: Service, caller: Caller, look: Callable[[Session], list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    def work() -> list[dict[str, Any]]:
+        session = service.open(caller, "http")
+        try:
+            return look(session)
+        finally:
+            session.close()
+
+    return await service.run(work)
+
+
+def _read(session: Session, sql: str, parameters: list[Any]) -> list[dict[str, Any]]:
+    result = session.execute(sql, parameters)
+    return [dict(zip(result.columns, row, strict=True)) for row in result.fetchall()]

@@ -1,0 +1,122 @@
+"""Owns the life of a server process: the doors open together, and close in order when a signal asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import uvicorn
+
+from mindsql.errors import CatalogError, InterfaceError
+from mindsql.server import mysql
+from mindsql.server.http.app import create_app
+from mindsql.server.http.protocol import Protocol
+from mindsql.server.options import ServeOptions
+from mindsql.server.service import Service
+
+_BACKLOG = 2048
+
+
+def serve(path: str, options: ServeOptions) -> int:
+    """Serve a database until a signal comes. Returns the exit status.
+
+    Raises:
+        CatalogError: The file cannot be opened, or an address is taken.
+        InterfaceError: The options would open the database to strangers.
+    """
+    service = Service(path, options)
+    try:
+        _check_reach(service)
+        return asyncio.run(_serve(service))
+    finally:
+        service.close()
+
+
+def _check_reach(service: Service) -> None:
+    options = service.options
+    if options.is_local or not options.auth:
+        return
+    if not service.tokens.any():
+        raise InterfaceError(
+            f"{options.host} can be reached from other machines, and the database has no tokens\n"
+            f"hint: make one with: mindsql token create {service.path} NAME --role admin; or say --no-auth"
+        )
+
+
+async def _serve(service: Service) -> int:
+    options = service.options
+    config = uvicorn.Config(
+        create_app(service),
+        host=options.host,
+        port=options.port,
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=int(options.grace_seconds) or 1,
+        ssl_certfile=options.cert,
+        ssl_keyfile=options.key,
+    )
+    http = _Http(config)
+    try:
+        http.bind()
+    except OSError as error:
+        raise CatalogError(
+            f"cannot listen on {options.host}:{options.port}: {error.strerror}", hint="choose another --port"
+        ) from error
+    wire = None
+    if options.mysql_port is not None:
+        try:
+            wire = await mysql.start(service, options.host, options.mysql_port, _tls(options))
+        except OSError as error:
+            raise CatalogError(
+                f"cannot listen on {options.host}:{options.mysql_port}: {error.strerror}",
+                hint="choose another --mysql-port, or --no-mysql",
+            ) from error
+    scheme = "https" if options.cert else "http"
+    where = [f"{scheme}://{_shown(options.host)}:{http.port}"]
+    if wire is not None:
+        where.append(f"mysql://{_shown(options.host)}:{wire.port}")
+    print(f"mindsql serves {service.path} at {' and '.join(where)}", flush=True)
+    try:
+        await http.serve(sockets=http.sockets)
+    finally:
+        if wire is not None:
+            await wire.close()
+    return 0
+
+
+def _tls(options: ServeOptions) -> ssl.SSLContext | None:
+    if options.cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(options.cert, options.key)
+    return context
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+class _Http(uvicorn.Server):
+    """uvicorn's server on a socket that is bound before anything is said of it."""
+
+    def bind(self) -> None:
+        """Take the address. Raises OSError."""
+        import socket
+
+        family = socket.AF_INET6 if ":" in self.config.host else socket.AF_INET
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((self.config.host, self.config.port))
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+        self.sockets = [listener]
+        self.port: int = listener.getsockname()[1]
+
+    def _log_started_message(self, listeners: object) -> None:
+        """Nothing: `serve` has said it."""

@@ -1,0 +1,229 @@
+"""Owns the one open database of a server: its sessions, the threads that run their statements, and their time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from mindsql.connection import Connection, connect
+from mindsql.database import Parameters
+from mindsql.errors import Cancelled, LimitError, MindSQLError, TimeLimitError
+from mindsql.result import Result
+from mindsql.server import access
+from mindsql.server.access import Principal
+from mindsql.server.audit import Audit
+from mindsql.server.metrics import Metrics
+from mindsql.server.options import ServeOptions
+from mindsql.server.tokens import Tokens
+from mindsql.session import Settings
+
+T = TypeVar("T")
+log = logging.getLogger("mindsql.server")
+
+_WATCH_SECONDS = 0.1
+
+
+class Session:
+    """One client: a connection of its own, and who it is.
+
+    Attributes:
+        id: The number that KILL and the log know it by.
+        statement: The text that runs, None between statements.
+        used: When it last began or ended a statement, in seconds of `time.monotonic`.
+        clean: Whether nothing it ran can have left a trace in its connection, so that another may use it.
+    """
+
+    def __init__(self, service: Service, number: int, principal: Principal, door: str) -> None:
+        self.id = number
+        self.principal = principal
+        self.door = door
+        self.connection: Connection = service.take_connection()
+        self.statement: str | None = None
+        self.used = time.monotonic()
+        self.clean = True
+        self.deadline: float | None = None
+        self._service = service
+        self._late = False
+        self._closed = False
+
+    def execute(self, sql: str, parameters: Parameters = None) -> Result:
+        """Run statements and give the result of the last; it must be read before the next. Blocks: call it in a worker.
+
+        Raises:
+            AccessError: The principal may not.
+            TimeLimitError: It took too long.
+            MindSQLError: What `Connection.execute` raises.
+        """
+        service = self._service
+        needed = access.check(self.connection, sql, self.principal)
+        self.clean = self.clean and needed < access.Role.WRITE
+        self.begin(sql)
+        error: MindSQLError | None = None
+        try:
+            return self.connection.execute(sql, parameters)
+        except MindSQLError as raised:
+            error = self.cause(raised)
+            if error is raised:
+                raise
+            raise error from raised
+        finally:
+            self.statement = None if error is not None else self.statement
+            if needed >= access.Role.WRITE:
+                service.audit.write(self.principal, self.door, sql, error)
+
+    def begin(self, what: str) -> None:
+        """Start the clock of a statement, or of work that is not one statement."""
+        now = time.monotonic()
+        self.used = now
+        self.statement = what
+        self._late = False
+        limit = self._service.options.seconds
+        self.deadline = None if limit is None else now + limit
+
+    def end(self) -> None:
+        """Stop the clock: the result has been read."""
+        self.statement = None
+        self.deadline = None
+        self.used = time.monotonic()
+
+    def cause(self, error: MindSQLError) -> MindSQLError:
+        """The error as its user should see it: a statement that was stopped by the clock says so."""
+        if isinstance(error, Cancelled) and self._late:
+            return TimeLimitError(
+                f"the statement took longer than {self._service.options.seconds:g} seconds",
+                hint="ask for less, or have the server started with a greater --timeout",
+            )
+        return error
+
+    def expire(self) -> None:
+        """Stop the statement since its time is over."""
+        self._late = True
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """Stop the running statement, from any thread."""
+        self.connection.interrupt()
+
+    def close(self) -> None:
+        """Roll back what is open and give the connection back."""
+        if not self._closed:
+            self._closed = True
+            self.end()
+            self._service.closed(self)
+
+
+class Service:
+    """One database, open to many.
+
+    Args:
+        path: The DuckDB file, or `:memory:`.
+        options: See `ServeOptions`.
+
+    Raises:
+        CatalogError: The file cannot be opened.
+    """
+
+    def __init__(self, path: str, options: ServeOptions) -> None:
+        self.path = path
+        self.options = options
+        settings = Settings(
+            trusted=False,
+            replacements=False,
+            allowed_hosts=options.allowed_hosts,
+            private_hosts=options.private_hosts,
+        )
+        self.root: Connection = connect(path, settings=settings)
+        self.tokens = Tokens(self.root.cursor())
+        self.audit = Audit.of(path, options)
+        self.sessions: dict[int, Session] = {}
+        self.metrics = Metrics(self)
+        self._numbers = itertools.count(1)
+        self._spare: list[Connection] = []
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(options.workers, thread_name_prefix="mindsql-statement")
+        self._stopping = threading.Event()
+        self._watch = threading.Thread(target=self._watching, name="mindsql-clock", daemon=True)
+        self._watch.start()
+
+    # Sessions ---------------------------------------------------------------------------------------------
+
+    def open(self, principal: Principal, door: str) -> Session:
+        """A session for a client. Raises LimitError when there are too many, or the server stops."""
+        with self._lock:
+            if self._stopping.is_set():
+                raise LimitError("the server is stopping", hint="try again when it is back")
+            if len(self.sessions) >= self.options.sessions:
+                raise LimitError(
+                    f"{self.options.sessions} sessions are open, and no more are allowed",
+                    hint="close one, or have the server started with a greater --sessions",
+                )
+            session = Session(self, next(self._numbers), principal, door)
+            self.sessions[session.id] = session
+            return session
+
+    def take_connection(self) -> Connection:
+        """A connection without any state. A used one keeps its plans, which spares the next its planning."""
+        return self._spare.pop() if self._spare else self.root.cursor()
+
+    def closed(self, session: Session) -> None:
+        """Take a session off the list. What it did not commit is gone."""
+        with self._lock:
+            self.sessions.pop(session.id, None)
+            keep = session.clean and len(self._spare) < self.options.workers and not self._stopping.is_set()
+            if keep:
+                session.connection.finish()
+                self._spare.append(session.connection)
+        if not keep:
+            session.connection.close()
+
+    # Running ----------------------------------------------------------------------------------------------
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Run something that blocks in a worker thread."""
+        return self._pool.submit(call)
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """As `submit`, for a coroutine. Who cancels it must interrupt what runs."""
+        return await asyncio.wrap_future(self.submit(call))
+
+    @property
+    def queued(self) -> int:
+        """How many calls wait for a worker."""
+        return self._pool._work_queue.qsize()
+
+    def _watching(self) -> None:
+        """Stop statements whose time is over, and close the sessions that nobody uses."""
+        while not self._stopping.wait(_WATCH_SECONDS):
+            now = time.monotonic()
+            for session in list(self.sessions.values()):
+                if session.deadline is not None and now > session.deadline:
+                    session.deadline = None
+                    session.expire()
+                elif session.statement is None and now - session.used > self.options.idle_seconds:
+                    session.close()
+
+    # Ending -----------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop: what runs may finish within the grace, then it is interrupted; the file is closed."""
+        self._stopping.set()
+        until = time.monotonic() + self.options.grace_seconds
+        while any(s.statement is not None for s in list(self.sessions.values())) and time.monotonic() < until:
+            time.sleep(0.02)
+        for session in list(self.sessions.values()):
+            session.interrupt()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for session in list(self.sessions.values()):
+            session.close()
+        for connection in self._spare:
+            connection.close()
+        self._watch.join()
+        self.tokens.close()
+        self.audit.close()
+        self.root.close()
