@@ -89,9 +89,11 @@ class BoundQuery:
         scopes: The scopes with models, innermost first.
         natives: Native queries by the name of the table that stands for them.
         schema: The columns the whole statement gives; empty when it gives no rows.
+        passing: Whether it holds what a system table says at this moment.
     """
 
     tree: exp.Expr
     scopes: list[Scope]
     natives: dict[str, tuple[str, str]] = field(default_factory=dict)
     schema: Schema = field(default_factory=Schema)
+    passing: bool = False

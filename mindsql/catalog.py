@@ -54,7 +54,7 @@ class Version:
     """One trained artifact of a model, never changed once it is complete.
 
     Attributes:
-        status: `training`, `complete` or `error`.
+        status: `generating` (its rows are still to be read), `training`, `complete` or `error`.
         query: The text of the training query, with its `FROM`; None when there was none.
         options: The options as given: JSON values, secrets encrypted or by reference.
         settings: What is no option: `alias`, `anomaly`, `order_by`, `group_by`, `window`, `horizon`.
@@ -464,8 +464,8 @@ class Catalog:
         found = rows(
             self._raw,
             f"UPDATE {self.table('_versions')} SET status = 'error', "
-            "error = 'interrupted: the process that trained it ended' "
-            "WHERE status = 'training' AND owner IS DISTINCT FROM $1 RETURNING id",
+            "error = 'the training was interrupted: the process that ran it ended' "
+            "WHERE status IN ('generating', 'training') AND owner IS DISTINCT FROM $1 RETURNING id",
             [owner],
         )
         return len(found)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mindsql.engine import Engine
+    from mindsql.jobs import Jobs
 
 _NO_TABLE = re.compile(r"^table with name (.+?) does not exist")
 _COUNTING = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
@@ -329,6 +330,13 @@ class Connection:
         self._session.registry.register(name, cls)
         return self
 
+    # Trainings in the background --------------------------------------------------------------------------
+
+    @property
+    def jobs(self) -> Jobs:
+        """The trainings in the background, of all connections to this database."""
+        return self._session.shared.jobs
+
     # DB-API 2.0 and life ----------------------------------------------------------------------------------
 
     @property
@@ -342,14 +350,7 @@ class Connection:
 
     def cursor(self) -> Connection:
         """Another connection to the same database, for another thread or an own transaction."""
-        session = self._session
-        other = Session(session.shared, session.settings, session.progress)
-        other.project = session.project
-        other.said = list(session.said)
-        for text in other.said:
-            with database.ignored():
-                other.raw.execute(text)
-        return Connection(other)
+        return Connection(self._session.fork())
 
     def begin(self) -> Connection:
         """BEGIN TRANSACTION."""

@@ -27,7 +27,6 @@ from mindsql.planner.operators import walk
 from mindsql.result import Kind, Result
 from mindsql.schema import Schema
 from mindsql.secrets import open_sealed
-from mindsql.system import system_table
 from mindsql.work import Work
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def prepare(
     made = plan(bound, rules)
     # What USING says is part of the plan; what a parameter in it says is known for this run only.
     varies = any(isinstance(option.value, grammar.Parameter) for option in query.options)
-    if text is not None and not session.in_transaction and not varies:
+    if text is not None and not session.in_transaction and not varies and not bound.passing:
         session.plans[_key(session, text, parameters)] = made
         while len(session.plans) > _PLANS:
             session.plans.popitem(last=False)
@@ -122,7 +121,7 @@ def binder(session: Session, parameters: Mapping[str, Any]) -> Binder:
         describe=session.describe(parameters),
         native_schema=lambda source, text: session.source(source).describe(text),
         source_relation=lambda source, parts: session.source(source).relation(parts),
-        system=lambda schema, name: system_table(schema, name, snapshot, session.catalog, session.registry),
+        system=session.system_table,
         check_params=lambda model, given: _predict_params(session, model, given),
         parameters=parameters,
     )
@@ -173,10 +172,7 @@ def rows(
     """All rows of a query, ours or DuckDB's, with DuckDB's types."""
     made = prepare(session, query, None, parameters)
     if made is None:
-        tree = query.tree.copy()
-        name_parameters(tree)
-        sql = generate(tree)
-        wanted = {name: value for name, value in parameters.items() if f"${name}" in sql}
+        sql, wanted = _plain(query, parameters)
         schema = database.describe(session.raw, sql, wanted)
         return database.table(session.raw, sql, wanted), schema
     result = answer(session, made, parameters, work)
@@ -185,6 +181,20 @@ def rows(
         return result.arrow(), schema
     finally:
         result.close()
+
+
+def columns(session: Session, query: grammar.Query, parameters: Mapping[str, Any]) -> Schema:
+    """The columns that `rows` would give, without reading any."""
+    made = prepare(session, query, None, parameters)
+    return made.schema if made is not None else database.describe(session.raw, *_plain(query, parameters))
+
+
+def _plain(query: grammar.Query, parameters: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A query of DuckDB's own, with the parameters that it names."""
+    tree = query.tree.copy()
+    name_parameters(tree)
+    sql = generate(tree)
+    return sql, {name: value for name, value in parameters.items() if f"${name}" in sql}
 
 
 def load(session: Session, model: BoundModel) -> LoadedModel:

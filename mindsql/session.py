@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mindsql import database
 from mindsql.database import Database, Raw
@@ -19,6 +19,7 @@ from mindsql.statements import Patterns
 
 if TYPE_CHECKING:
     from mindsql.catalog import Catalog, Snapshot
+    from mindsql.jobs import Jobs
     from mindsql.registry import Registry
     from mindsql.sources import Source
 
@@ -37,7 +38,7 @@ class Shared:
         models: Loaded models (`executor.engines.ModelCache`), made when first needed.
         trusted: Versions whose pickles the owner of a connection asked to trust, in this process.
         snapshot: The committed catalog, of that `generation`.
-        sessions: How many sessions there are; the last one closes the file.
+        sessions: How many sessions people have open; the last one closes the file.
     """
 
     database: Database
@@ -46,6 +47,7 @@ class Shared:
     snapshot: Snapshot | None = None
     generation: int = -1
     sessions: int = 0
+    _jobs: Jobs | None = None
 
     @cached_property
     def registry(self) -> Registry:
@@ -53,6 +55,24 @@ class Shared:
         from mindsql.registry import Registry
 
         return Registry()
+
+    @property
+    def jobs(self) -> Jobs:
+        """The trainings in the background."""
+        from mindsql.jobs import Jobs
+
+        with self.database.lock:
+            if self._jobs is None:
+                self._jobs = Jobs()
+            return self._jobs
+
+    def close(self) -> None:
+        """Stop what is in the background, forget the loaded models, and close the file."""
+        if self._jobs is not None:
+            self._jobs.close()
+        if self.models is not None:
+            self.models.clear()
+        self.database.close()
 
 
 @dataclass
@@ -66,6 +86,8 @@ class Settings:
         replacements: Whether a DataFrame in a local variable can be named in FROM.
         allowed_hosts: The hosts that engines may connect to, `*.example.com` for those below one; None for any.
         private_hosts: Whether engines may connect to loopback, private and link-local addresses.
+        background: Whether `join_learn_process = false` may leave a training to the background: for who keeps the
+            database open. `"always"` leaves every training there that does not say `join_learn_process = true`.
     """
 
     without_rules: frozenset[str] = frozenset()
@@ -74,6 +96,7 @@ class Settings:
     replacements: bool = True
     allowed_hosts: tuple[str, ...] | None = None
     private_hosts: bool = True
+    background: bool | Literal["always"] = False
 
     @property
     def network(self) -> Network:
@@ -84,7 +107,16 @@ class Settings:
 class Session:
     """The state behind one Connection."""
 
-    def __init__(self, shared: Shared, settings: Settings, progress: Progress | None = None) -> None:
+    def __init__(
+        self, shared: Shared, settings: Settings, progress: Progress | None = None, background: bool = False
+    ) -> None:
+        """
+        Args:
+            shared: The database.
+            settings: What is switched.
+            progress: Who is told how far long statements are.
+            background: Whether it is a job's own, which does not keep the file open.
+        """
         self.shared = shared
         self.database = shared.database
         self.settings = settings
@@ -98,7 +130,20 @@ class Session:
         self._own_snapshot: Snapshot | None = None
         self._changed = False
         self._of_snapshot: tuple[Snapshot | None, Patterns] = (None, _NO_NAMES)
-        shared.sessions += 1
+        self._background = background
+        if not background:
+            with self.database.lock:
+                shared.sessions += 1
+
+    def fork(self, background: bool = False) -> Session:
+        """Another session of the same database, with the same project and settings, for another thread."""
+        other = Session(self.shared, self.settings, None if background else self.progress, background)
+        other.project = self.project
+        other.said = list(self.said)
+        for text in other.said:
+            with database.ignored():
+                other.raw.execute(text)
+        return other
 
     @property
     def registry(self) -> Registry:
@@ -113,6 +158,12 @@ class Session:
         return Catalog(self.database, self.raw)
 
     # Catalog ----------------------------------------------------------------------------------------------
+
+    def system_table(self, schema: str, name: str) -> str | None:
+        """The query that a system table stands for, as things are now; None when the name means something else."""
+        from mindsql.system import system_table
+
+        return system_table(schema, name, self.snapshot(), self.shared.jobs, self.registry)
 
     def snapshot(self) -> Snapshot:
         """The catalog as this session's transaction sees it."""
@@ -255,8 +306,10 @@ class Session:
         self.plans.clear()
         self._sources.clear()
         self.raw.close()
-        self.shared.sessions -= 1
-        if self.shared.sessions == 0:
-            if self.shared.models is not None:
-                self.shared.models.clear()
-            self.database.close()
+        if self._background:
+            return
+        with self.database.lock:
+            self.shared.sessions -= 1
+            last = self.shared.sessions == 0
+        if last:
+            self.shared.close()

@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mindsql.catalog import Catalog, Snapshot
+from mindsql.catalog import Snapshot
 from mindsql.database import literal, quote
+from mindsql.jobs import Job, Jobs
 from mindsql.registry import Registry
 from mindsql.secrets import masked
 
@@ -17,23 +18,26 @@ TABLES = ("models", "models_versions", "predictors", "ml_engines", "handlers", "
 
 
 def system_table(
-    schema: str, name: str, snapshot: Snapshot, catalog: Catalog, registry: Registry
+    schema: str, name: str, snapshot: Snapshot, jobs: Jobs, registry: Registry
 ) -> str | None:
     """The query that a system table stands for, or None when the name means something else.
 
     Args:
         schema: `information_schema`, or a project for `project.models`.
         name: The table's name.
+        snapshot: The catalog.
+        jobs: The trainings in the background.
+        registry: The handlers.
     """
     folded = name.casefold()
     if schema.casefold() == "information_schema":
         if folded not in TABLES:
             return None
-        return _QUERIES[folded](snapshot, catalog, registry)
+        return _QUERIES[folded](snapshot, jobs, registry)
     if folded in ("models", "models_versions", "predictors") and snapshot.project(schema) is not None:
         project = snapshot.project(schema)
         assert project is not None
-        return f"SELECT * FROM ({_models(snapshot, catalog, registry)}) WHERE project = {literal(project)}"
+        return f"SELECT * FROM ({_models(snapshot, jobs, registry)}) WHERE project = {literal(project)}"
     return None
 
 
@@ -85,10 +89,12 @@ _MODEL_COLUMNS = [
 ]
 
 
-def _models(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
+def _models(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
     rows = []
+    at_work = jobs.unfinished()
     for model in snapshot.models:
         for version in model.versions:
+            job = at_work.get(version.id)
             rows.append(
                 (
                     model.name,
@@ -104,9 +110,7 @@ def _models(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
                     version.error,
                     version.query,
                     _json(dict(version.options)),
-                    None,
-                    None,
-                    None,
+                    *_phase(job),
                     version.tag,
                     version.created_at,
                     version.seconds,
@@ -115,14 +119,22 @@ def _models(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
     return values(_MODEL_COLUMNS, rows)
 
 
-def _engines(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
+def _phase(job: Job | None) -> tuple[int | None, int | None, str | None]:
+    """How far a training is: done, of how many, with what."""
+    if job is None:
+        return None, None, None
+    done, total = (None if value is None else int(value) for value in (job.done, job.total))
+    return done, total, job.phase or ("waiting" if job.started is None else None)
+
+
+def _engines(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
     columns = [("name", "VARCHAR"), ("handler", "VARCHAR"), ("connection_data", "VARCHAR")]
     rows = [(name, name, "{}") for name in registry.names() if snapshot.engine(name) is None]
     rows += [(entry.name, entry.handler, _json(dict(entry.options))) for entry in snapshot.engines]
     return values(columns, sorted(rows))
 
 
-def _handlers(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
+def _handlers(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
     columns = [
         ("name", "VARCHAR"),
         ("type", "VARCHAR"),
@@ -151,7 +163,7 @@ def _handlers(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
     return values(columns, rows)
 
 
-def _handler_options(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
+def _handler_options(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
     columns = [
         ("handler", "VARCHAR"),
         ("statement", "VARCHAR"),
@@ -188,11 +200,11 @@ def _handler_options(snapshot: Snapshot, catalog: Catalog, registry: Registry) -
     return values(columns, rows)
 
 
-def _projects(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
+def _projects(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
     return values([("name", "VARCHAR")], [(name,) for name in snapshot.projects])
 
 
-def _databases(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
+def _databases(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
     columns = [
         ("name", "VARCHAR"),
         ("type", "VARCHAR"),
@@ -209,12 +221,12 @@ def _databases(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
     )
 
 
-def _views(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
+def _views(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
     columns = [("name", "VARCHAR"), ("project", "VARCHAR"), ("query", "VARCHAR")]
     return values(columns, [(v.name, v.project, v.query) for v in snapshot.views])
 
 
-def _model_columns(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> str:
+def _model_columns(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
     columns = [
         ("project", "VARCHAR"),
         ("model", "VARCHAR"),
@@ -231,7 +243,7 @@ def _model_columns(snapshot: Snapshot, catalog: Catalog, registry: Registry) -> 
     return values(columns, rows)
 
 
-_QUERIES: dict[str, Callable[[Snapshot, Catalog, Registry], str]] = {
+_QUERIES: dict[str, Callable[[Snapshot, Jobs, Registry], str]] = {
     "models": _models,
     "models_versions": _models,
     "predictors": _models,

@@ -34,12 +34,14 @@ class Work:
         raws: The DuckDB connections at work for it, to interrupt.
         stopped: Whether the user wants it to end.
         network: Where engines may connect to for it.
+        pause: The least seconds between two reports of progress.
     """
 
     progress: Progress = field(default_factory=NullProgress)
     raws: list[Raw] = field(default_factory=list)
     stopped: bool = False
     network: Network = field(default_factory=Network)
+    pause: float = _PROGRESS_SECONDS
     _closers: list[Callable[[], None]] = field(default_factory=list)
     _threads: set[int] = field(default_factory=set)
     _contexts: list[Context] = field(default_factory=list)
@@ -78,9 +80,9 @@ class Work:
         self.progress.finish()
 
     def tell(self, phase: str, done: float, total: float | None, unit: str, started: float) -> None:
-        """Report progress, at most ten times a second."""
+        """Report progress, unless the last report is too fresh."""
         now = time.monotonic()
-        if not self.stopped and now - self._told >= _PROGRESS_SECONDS:
+        if not self.stopped and now - self._told >= self.pause:
             self._told = now
             self.progress.update(ProgressEvent(phase, done, total, unit, started))
 

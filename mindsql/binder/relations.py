@@ -41,6 +41,7 @@ class Expansion:
         aliases: What those are called that the statement itself names; a view's own names are not known outside.
         natives: Native queries by the name of the table that stands for them.
         touched: Whether anything in it is ours.
+        passing: Whether a system table is in it, which says something else the next moment.
     """
 
     tree: exp.Expr
@@ -49,6 +50,7 @@ class Expansion:
     aliases: dict[str, str] = field(default_factory=dict)
     natives: dict[str, tuple[str, str]] = field(default_factory=dict)
     touched: bool = False
+    passing: bool = False
 
 
 def expand(binder: Binder, tree: exp.Expr, natives: tuple[grammar.Native, ...]) -> Expansion:
@@ -123,6 +125,7 @@ class _Expander:
             project = self.binder.snapshot.project(parts[0])
             system = self.binder.system(project, parts[1]) if project else None
         if system is not None:
+            self.expansion.passing = True
             return self.subquery(table, grammar.parse_query(system), depth)
         found = self.model_or_view(parts)
         if isinstance(found, tuple):
@@ -232,6 +235,7 @@ class _Expander:
         give_params(expansion, query.options, lambda value: value, fresh)
         for key in fresh:
             outer.params[key] = {name: (value, None) for name, (value, _) in outer.params[key].items()}
+        outer.passing |= expansion.passing
         self.expansion.touched = True
         self.replace(table, exp.Subquery(this=inner.expansion.tree))
 

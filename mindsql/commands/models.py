@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
-from mindsql.catalog import Catalog, Version
-from mindsql.commands import names
+from mindsql.catalog import Catalog, Model, Version
+from mindsql.commands import background, names
 from mindsql.commands.answers import done, table
-from mindsql.commands.training import Recipe, check_data, read_options, read_rows, stored_rows, train
+from mindsql.commands.training import (
+    Finish,
+    Recipe,
+    check_data,
+    read_options,
+    read_rows,
+    stored_rows,
+    train,
+)
 from mindsql.errors import CatalogError, StatementError, UnknownNameError
 from mindsql.result import Result
 from mindsql.schema import family
@@ -66,6 +74,8 @@ def create(
         sealed=sealed,
         tag=every.get("tag"),
         activate=True,
+        background=every["background"],
+        rows=statement.rows,
         settings={
             key: value
             for key, value in {
@@ -80,12 +90,14 @@ def create(
             if value is not None
         },
     )
-    _read(session, recipe, statement.rows, parameters, work)
+    _read(session, recipe, parameters, work)
 
     def finish(catalog: Catalog, version: Version) -> Version:
         there = catalog.snapshot().model(project, version.model)
         if there is not None:
-            catalog.drop_versions(v for v in there.versions if v.id != version.id and v.status != "training")
+            catalog.drop_versions(
+                v for v in there.versions if v.id != version.id and v.status not in ("generating", "training")
+            )
             version = replace(version, number=1)
         catalog.set_active(project, version.model, version.number)
         return version
@@ -93,7 +105,7 @@ def create(
     if old is not None:
         recipe.name = old.name
     fresh = old is None and not statement.or_replace
-    return _row(train(session, recipe, work, finish, fresh=fresh))
+    return _train(session, "CREATE MODEL", recipe, parameters, work, finish, fresh=fresh)
 
 
 def retrain(
@@ -136,19 +148,20 @@ def _new_version(
         sealed=sealed,
         tag=every.get("tag", base.tag),
         activate=every.get("active", True),
+        background=every["background"],
+        rows=rows if rows is not None else stored_rows(base),
         settings={
             **{key: value for key, value in base.settings.items() if key != "source"},
             **({"cache": every["cache"]} if "cache" in every else {}),
         },
     )
-    if rows is None:
-        rows = stored_rows(base)
-        if rows is not None and rows.query is not None and "$" in (base.query or "") and not parameters:
-            raise StatementError(
-                f'the query of "{model.name}" has parameters, and their values were not kept',
-                hint=f"RETRAIN {model.name} FROM (SELECT …)",
-            )
-    _read(session, recipe, rows, parameters, work)
+    stored = recipe.rows.query if rows is None and recipe.rows is not None else None
+    if stored is not None and "$" in (base.query or "") and not parameters:
+        raise StatementError(
+            f'the query of "{model.name}" has parameters, and their values were not kept',
+            hint=f"RETRAIN {model.name} FROM (SELECT …)",
+        )
+    _read(session, recipe, parameters, work)
     if continues:
         _check_same_columns(base, recipe)
 
@@ -157,7 +170,23 @@ def _new_version(
             catalog.set_active(model.project, model.name, version.number)
         return version
 
-    return _row(train(session, recipe, work, finish, base if continues else None))
+    kind = "FINETUNE" if continues else "RETRAIN"
+    return _train(session, kind, recipe, parameters, work, finish, base if continues else None)
+
+
+def _train(
+    session: Session,
+    kind: str,
+    recipe: Recipe,
+    parameters: Mapping[str, Any],
+    work: Work,
+    finish: Finish,
+    base: Version | None = None,
+    fresh: bool = False,
+) -> Result:
+    if recipe.background:
+        return _row(background.start(session, kind, recipe, parameters, finish, base, fresh))
+    return _row(train(session, recipe, work, finish, base, fresh))
 
 
 def _check_same_columns(base: Version, recipe: Recipe) -> None:
@@ -183,14 +212,12 @@ def _check_writable(session: Session) -> None:
         raise CatalogError("the database is open read-only", hint="connect without read_only = True")
 
 
-def _read(
-    session: Session,
-    recipe: Recipe,
-    rows: grammar.Rows | None,
-    parameters: Mapping[str, Any],
-    work: Work,
-) -> None:
-    recipe.data, recipe.schema = read_rows(session, rows, parameters, work)
+def _read(session: Session, recipe: Recipe, parameters: Mapping[str, Any], work: Work) -> None:
+    rows = recipe.rows
+    if recipe.background and not background.sees_own(session, rows):
+        recipe.schema = background.columns(session, rows, parameters)
+    else:
+        recipe.data, recipe.schema = read_rows(session, rows, parameters, work)
     if rows is not None:
         recipe.query = rows.text
         if rows.native is not None:
@@ -236,8 +263,7 @@ def drop(session: Session, statement: grammar.Drop) -> Result:
             return done(f'there is no model "{".".join(statement.name)}"')
         raise
     if statement.version is None:
-        with session.writing() as catalog:
-            catalog.drop_model(model)
+        _drop(session, model, model.versions)
         return done(f'the model "{model.name}" is dropped')
     found = [version for version in model.versions if version.number == statement.version]
     if not found:
@@ -249,6 +275,22 @@ def drop(session: Session, statement: grammar.Drop) -> Result:
             f'version {statement.version} of "{model.name}" is active',
             hint=f"SET active {model.name}.<other> first, or DROP MODEL {model.name}",
         )
-    with session.writing() as catalog:
-        catalog.drop_versions(found)
+    _drop(session, model, found)
     return done(f'version {statement.version} of "{model.name}" is dropped')
+
+
+def _drop(session: Session, model: Model, versions: Sequence[Version]) -> None:
+    """Drop versions, with the model if these are all that it has; their trainings in the background are stopped."""
+    at_work = session.shared.jobs.unfinished().keys() & {version.id for version in versions}
+    if at_work and session.in_transaction:
+        raise CatalogError(
+            f'"{model.name}" is being trained in the background, and a ROLLBACK could not take up its training again',
+            hint="DROP MODEL outside the transaction",
+        )
+    with session.writing() as catalog:
+        if len(versions) == len(model.versions):
+            catalog.drop_model(model)
+        else:
+            catalog.drop_versions(versions)
+    for key in at_work:
+        session.shared.jobs.cancel(key, f'"{model.name}" was dropped while it was trained')

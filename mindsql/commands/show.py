@@ -12,7 +12,7 @@ from mindsql.catalog import Snapshot
 from mindsql.database import literal
 from mindsql.errors import UnknownNameError
 from mindsql.result import Result
-from mindsql.system import system_table, values
+from mindsql.system import values
 from mindsql.work import Work
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ def show(
     snapshot = session.snapshot()
     terms: list[str] = []
     if statement.what in _SYSTEM:
-        query = system_table(
-            "information_schema", statement.what, snapshot, session.catalog, session.registry
-        )
+        query = session.system_table("information_schema", statement.what)
         assert query is not None
         if statement.source is not None:
             terms.append(f"project = {literal(_project(snapshot, '.'.join(statement.source)))}")

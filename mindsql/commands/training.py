@@ -1,17 +1,21 @@
-"""Owns how a version comes to be: its rows are read, its engine trains, its row and artifacts are committed."""
+"""Owns how a version comes to be: its rows are read, its engine trains, its row and artifacts are committed.
+
+What is done when nobody waits for it is `background`'s.
+"""
 
 from __future__ import annotations
 
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import mindsql_grammar as grammar
 from mindsql import queries
-from mindsql.catalog import Version
+from mindsql.catalog import Catalog, Version
 from mindsql.commands.translating import spread, with_translation
 from mindsql.engine import Engine, Option, Storage, Summary, working_for
 from mindsql.errors import (
@@ -19,6 +23,7 @@ from mindsql.errors import (
     CatalogError,
     EngineError,
     MindSQLError,
+    SourceError,
     StatementError,
     UnknownNameError,
 )
@@ -40,11 +45,14 @@ DEFAULT_ENGINE = "sklearn"
 _EVERY_MODEL = (
     Option("engine", "string", description="the engine or handler that trains it"),
     Option("tag", "string", description="a word of your own, shown in models"),
-    Option("join_learn_process", "boolean", description="wait for the training; it always does"),
+    Option("join_learn_process", "boolean", description="wait for the training; a server can do without"),
     Option("cache", "boolean", description="keep its answers in the database, and ask equal rows but once"),
     Option("active", "boolean", description="RETRAIN: whether the new version answers at once"),
 )
 _TRIAL_ROWS = 3
+
+Finish: TypeAlias = Callable[[Catalog, Version], Version]
+"""Called inside the last transaction with the complete version: it switches to it, and may give it another number."""
 
 
 @dataclass
@@ -62,6 +70,8 @@ class Recipe:
     tag: str | None
     activate: bool
     query: str | None = None
+    background: bool = False
+    rows: grammar.Rows | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     data: pa.Table | None = None
     sample: pa.Table | None = None
@@ -92,11 +102,7 @@ def read_options(
         entry = (option.key, value, (option.span.start, option.span.end))
         (common if option.key.casefold() in names else own).append(entry)
     every = check(common, _EVERY_MODEL, "a model")
-    if every.get("join_learn_process") is False:
-        raise StatementError(
-            "training in the background needs the server",
-            hint="leave join_learn_process out, or set it to true",
-        )
+    every["background"] = _in_background(session, every.get("join_learn_process"))
     engine = every.get("engine") or (base.engine if base is not None else _engine_of(session, own))
     entry_ = session.snapshot().engine(engine)
     handler = entry_.handler if entry_ is not None else engine
@@ -132,6 +138,23 @@ def read_options(
         **seal(fresh, secrecy(known_options)),
     }
     return engine, handler, cls, open_sealed(checked), sealed, every
+
+
+def _in_background(session: Session, joined: bool | None) -> bool:
+    """Whether nobody waits for the training. Raises StatementError when somebody must."""
+    allowed = session.settings.background
+    if joined is False and not allowed:
+        raise StatementError(
+            "training in the background needs the server",
+            hint="leave join_learn_process out, or set it to true",
+        )
+    background = joined is False or (joined is None and allowed == "always")
+    if background and session.in_transaction:
+        raise StatementError(
+            "a transaction cannot wait for a training in the background",
+            hint="COMMIT first, or say USING join_learn_process = true",
+        )
+    return background
 
 
 def _engine_of(session: Session, own: list[tuple[str, Any, tuple[int, int] | None]]) -> str:
@@ -185,7 +208,11 @@ def stored_rows(version: Version) -> grammar.Rows | None:
 
 
 def check_data(recipe: Recipe) -> None:
-    """Check the rows against the target and what the engine can do. Raises StatementError."""
+    """Check the columns, and the rows once they are read, against the target and what the engine can do.
+
+    Raises:
+        StatementError: They do not fit.
+    """
     capabilities = recipe.cls.capabilities
     settings = recipe.settings
     named = [word for word in ("order_by", "group_by", "window", "horizon") if settings.get(word)]
@@ -195,7 +222,7 @@ def check_data(recipe: Recipe) -> None:
             f'the engine "{recipe.engine}" makes no time series models, so {word} has no meaning for it',
             hint="leave it out: give lags as columns of the query",
         )
-    if recipe.data is None:
+    if recipe.rows is None:
         if capabilities.needs_training_data:
             raise StatementError(
                 f'the engine "{recipe.engine}" needs rows to train on',
@@ -207,7 +234,7 @@ def check_data(recipe: Recipe) -> None:
         raise UnknownNameError.of("column to predict:", recipe.target, recipe.schema.names)
     if target is not None:
         recipe.target = target.name
-    if recipe.data.num_rows == 0:
+    if recipe.data is not None and recipe.data.num_rows == 0:
         raise StatementError(
             "the training query gives no rows", hint="look at what it gives: run it by itself"
         )
@@ -229,7 +256,7 @@ def train(
     session: Session,
     recipe: Recipe,
     work: Work,
-    finish: Callable[[Any, Version], Version],
+    finish: Finish,
     base: Version | None = None,
     fresh: bool = False,
 ) -> Version:
@@ -239,20 +266,39 @@ def train(
         session: Where.
         recipe: What, checked.
         work: The running statement.
-        finish: Called inside the last transaction with the catalog and the complete version; it switches to it.
+        finish: Switches to the complete version.
         base: The version to continue from (FINETUNE).
         fresh: Whether there may be no such model yet.
 
     Raises:
         EngineError: The engine failed; the attempt stays in the catalog with status `error`.
-        StatementError: The engine refused its input; nothing is changed.
+        MindSQLError: Anything else; nothing is changed.
     """
+    version = begin(session, recipe, "training", fresh)
+    start = time.perf_counter()
+    try:
+        return carry_out(session, recipe, version, work, finish, base)
+    except (EngineError, SourceError) as error:
+        text = error.message + (f" ({error.hint})" if error.hint else "")
+        with session.writing() as catalog:
+            catalog.save_version(
+                replace(version, status="error", error=text, seconds=time.perf_counter() - start)
+            )
+        raise
+    except BaseException:
+        with suppress(MindSQLError):  # a transaction that has failed forgets it by itself
+            forget(session, version)
+        raise
+
+
+def begin(session: Session, recipe: Recipe, status: str, fresh: bool = False) -> Version:
+    """A new version in the catalog, with the next number. Raises CatalogError."""
     version = Version(
         id=uuid.uuid4().hex,
         project=recipe.project,
         model=recipe.name,
         number=1,
-        status="training",
+        status=status,
         engine=recipe.engine,
         handler=recipe.handler,
         target=recipe.target,
@@ -272,48 +318,42 @@ def train(
         if there is not None:
             version = replace(version, number=there.next_number())
         catalog.add_version(version)
-    begin = time.perf_counter()
-    try:
-        files, summary = _call_engine(session, recipe, work, base)
-    except (StatementError, Cancelled, KeyboardInterrupt):
-        with session.writing() as catalog:
-            _forget(catalog, session, version)
-        raise
-    except MindSQLError as error:
-        text = error.message + (f" ({error.hint})" if error.hint else "")
-        with session.writing() as catalog:
-            catalog.save_version(
-                replace(version, status="error", error=text, seconds=time.perf_counter() - begin)
-            )
-        raise
+    return version
+
+
+def carry_out(
+    session: Session, recipe: Recipe, version: Version, work: Work, finish: Finish, base: Version | None
+) -> Version:
+    """Have the engine train a version that was begun, and commit it complete. Raises MindSQLError."""
+    start = time.perf_counter()
+    files, summary = _call_engine(session, recipe, work, base)
     version = replace(
         version,
         status="complete",
         target=recipe.target,
         summary=summary,
-        seconds=time.perf_counter() - begin,
+        seconds=time.perf_counter() - start,
     )
-    try:
-        version = work.wait(work.submit(lambda: with_translation(session, version, files, recipe.sample)))
-        with session.writing() as catalog:
-            version = catalog.add_artifacts(version, files)
-            version = finish(catalog, version)
-            catalog.save_version(version)
-    except BaseException:
-        if not session.in_transaction:  # such as when another transaction holds the model
-            with session.writing() as catalog:
-                _forget(catalog, session, version)
-        raise
+    version = work.wait(work.submit(lambda: with_translation(session, version, files, recipe.sample)))
+    with session.writing() as catalog:
+        there = catalog.hold(version.project, version.model)
+        if there is None or all(other.id != version.id for other in there.versions):
+            raise Cancelled(f'"{version.model}" was dropped while it was trained')
+        version = catalog.add_artifacts(version, files)
+        version = finish(catalog, version)
+        catalog.save_version(version)
     if recipe.options.get("trusted"):
         session.shared.trusted.add(version.id)
     return version
 
 
-def _forget(catalog: Any, session: Session, version: Version) -> None:
-    catalog.drop_versions([version])
-    model = catalog.snapshot().model(version.project, version.model)
-    if model is not None and not model.versions:
-        catalog.drop_model(model)
+def forget(session: Session, version: Version) -> None:
+    """Take a version that was begun out of the catalog, and its model if it has no other."""
+    with session.writing() as catalog:
+        catalog.drop_versions([version])
+        model = catalog.snapshot().model(version.project, version.model)
+        if model is not None and not model.versions:
+            catalog.drop_model(model)
 
 
 def _call_engine(

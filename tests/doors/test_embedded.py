@@ -226,7 +226,7 @@ con.execute("RETRAIN m USING seconds = 600")
         ).fetchall()
         assert found == [
             (1, True, "complete", None),
-            (2, False, "error", "interrupted: the process that trained it ended"),
+            (2, False, "error", "the training was interrupted: the process that ran it ended"),
         ]
         assert con.execute("SELECT y FROM m WHERE x = 1").fetchall() == [(9.0,)]
 

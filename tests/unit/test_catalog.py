@@ -95,7 +95,7 @@ def test_a_training_that_was_cut_off_is_marked(catalog: Catalog) -> None:
     (model,) = catalog.snapshot().models
     assert (model.versions[0].status, model.versions[0].error) == (
         "error",
-        "interrupted: the process that trained it ended",
+        "the training was interrupted: the process that ran it ended",
     )
 
 
