@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
+import socket
 import ssl
+from collections.abc import Iterator
 
 import uvicorn
 
@@ -107,8 +111,6 @@ class _Http(uvicorn.Server):
 
     def bind(self) -> None:
         """Take the address. Raises OSError."""
-        import socket
-
         family = socket.AF_INET6 if ":" in self.config.host else socket.AF_INET
         listener = socket.socket(family)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -117,6 +119,19 @@ class _Http(uvicorn.Server):
         listener.setblocking(False)
         self.sockets = [listener]
         self.port: int = listener.getsockname()[1]
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at SIGINT and SIGTERM, with status 0: uvicorn itself would send the signal on to the process."""
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGINT, signal.SIGTERM)
+        for number in signals:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
 
     def _log_started_message(self, listeners: object) -> None:
         """Nothing: `serve` has said it."""
