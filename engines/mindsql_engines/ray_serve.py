@@ -7,13 +7,13 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mindsql.engine import Args, Capabilities, Engine, Option, Summary, context
+from mindsql.engine import Args, Option, Summary, context
 from mindsql.errors import EngineError, StatementError
 from mindsql.schema import Schema, is_integer
-from mindsql_engines.remote import dtypes, fanout, hosts, settings, tables
+from mindsql_engines.remote import dtypes, fanout, settings, tables
+from mindsql_engines.remote.base import RemoteEngine
 from mindsql_engines.remote.client import Client, dumps
 from mindsql_engines.remote.failures import RequestError, spoken
 from mindsql_engines.remote.settings import Settings
@@ -21,7 +21,6 @@ from mindsql_engines.remote.tables import Columns, TablePredictor
 
 if TYPE_CHECKING:
     import pandas as pd
-    import requests
 
 _BATCH_ROWS = 10_000
 _TRIAL_ROWS = 3
@@ -33,7 +32,7 @@ _URLS = (
 )
 
 
-class RayServeEngine(Engine):
+class RayServeEngine(RemoteEngine):
     """Trains and asks a model behind two URLs."""
 
     title: ClassVar[str] = "Ray Serve"
@@ -52,22 +51,12 @@ class RayServeEngine(Engine):
         *settings.CONNECTION,
     )
     engine_options: ClassVar[tuple[Option, ...]] = (*_URLS, *settings.CONNECTION)
-    predict_options: ClassVar[tuple[Option, ...]] = settings.PREDICT
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        thread_safe=True, needs_training_data=False, ask_once=True, max_concurrency=1
-    )
-    requires: ClassVar[str] = "pip install requests"
-
-    def create_engine(self, connection_args: dict[str, Any]) -> None:
-        """Check the URLs; nothing is sent."""
-        for key in ("url.predict", "url.train"):
-            if connection_args.get(key):
-                hosts.check_url(connection_args[key], context().network, key)
+    urls: ClassVar[tuple[str, ...]] = ("url.predict", "url.train")
 
     def create(self, target: str, df: pd.DataFrame | None = None, args: Args | None = None) -> None:
         """See `Engine.create`. Everything is checked before anything is sent."""
         args = args or {}
-        using = self._using(args)
+        using = self.using(args)
         rows: Schema = args.get("schema") or Schema()
         predict_url, train_url = using.get("url.predict"), using.get("url.train")
         if not predict_url:
@@ -84,9 +73,7 @@ class RayServeEngine(Engine):
                 "url.train is given, but no rows to train on",
                 hint="CREATE MODEL … FROM (SELECT …) PREDICT …, or leave url.train out",
             )
-        for key, url in (("url.predict", predict_url), ("url.train", train_url)):
-            if url:
-                hosts.check_url(url, context().network, key)
+        self.check_urls(using)
         declared = dtypes.read(using.get("outputs"), "outputs")
         types = tables.columns_of(target, dtypes.read(using.get("dtype_dict")), rows)
         own = next((name for name in types if name.casefold() == target.casefold()), None)
@@ -118,17 +105,6 @@ class RayServeEngine(Engine):
         outputs = tables.outputs_of(target, target_type, further)
         tables.store(self.model_storage, target, inputs, names, outputs, rows=0 if df is None else len(df))
 
-    def _using(self, args: Args) -> dict[str, Any]:
-        """The options of the engine, those of the model over them."""
-        given = {key: value for key, value in (args.get("using") or {}).items() if value is not None}
-        return {**self.engine_storage.get_connection_args(), **given}
-
-    @cached_property
-    def _session(self) -> requests.Session:
-        from mindsql_engines.remote import connections
-
-        return connections.session()
-
     def _settings(self, using: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> Settings:
         return Settings.of(using, params, batch_rows=_BATCH_ROWS)
 
@@ -136,7 +112,7 @@ class RayServeEngine(Engine):
         self, frame: pd.DataFrame, types: Mapping[str, str], target: str, using: Mapping[str, Any], url: str
     ) -> None:
         made = self._settings(using)
-        client = Client(made, url, context(), self._session)
+        client = Client(made, url, context(), self.session)
         self.model_storage.training_state_set(0, 2, "sending rows")
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as body:
             for piece in training_body(frame, types, target):
@@ -169,7 +145,7 @@ class RayServeEngine(Engine):
     ) -> dict[str, Sequence[Any]]:
         few = df.head(_TRIAL_ROWS)
         sent = {c.name: dtypes.sendable(_cells(few[c.name]), types[c.name], c.name) for c in inputs}
-        client = Client(self._settings(using), url, context(), self._session)
+        client = Client(self._settings(using), url, context(), self.session)
         answer = fanout.ask_one(client, lambda: self._ask(client, url, sent, False))
         return tables.spread(answer, target, len(few))
 
@@ -185,22 +161,16 @@ class RayServeEngine(Engine):
     def predictor(self, args: Args | None = None) -> TablePredictor:
         """See `Engine.predictor`."""
         args = args or {}
-        using = self._using(args)
+        using = self.using(args)
         url = str(using.get("url.predict"))
         made = self._settings(using, args.get("predict_params"))
         return TablePredictor(
             tables.stored(self.model_storage),
             url,
             made,
-            self._session,
+            self.session,
             lambda client, columns, again: self._ask(client, url, columns, again),
         )
-
-    def predict(self, df: pd.DataFrame, args: Args | None = None) -> pd.DataFrame:
-        """See `Engine.predict`."""
-        meta = tables.stored(self.model_storage)
-        wanted = list((args or {}).get("columns") or [meta["target"]])
-        return tables.as_frame(self.predictor(args), meta, df, wanted)
 
     def summary(self) -> Summary:
         """See `Engine.summary`."""

@@ -67,3 +67,35 @@ def ray_url(tmp_path: Path) -> Iterator[str]:
     command = [sys.executable, str(processes.HERE / "ray_app.py"), str(port)]
     with processes.process(command, url + "/my_model/openapi.json", tmp_path / "log", QUIET):
         yield url
+
+
+@pytest.fixture
+def mlflow_tracking(tmp_path: Path) -> Iterator[str]:
+    """A real `mlflow server` whose registry has the models of `servers/mlflow_models.py`; its URL."""
+    port = processes.free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db"),
+        *(
+            "--artifacts-destination",
+            str(tmp_path / "artifacts"),
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(port),
+            "-w",
+            "1",
+        ),
+    ]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**QUIET, "PATH": path, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    script = str(processes.HERE / "mlflow_models.py")
+    with processes.process(command, url + "/health", tmp_path / "tracking.log", env):
+        subprocess.run(
+            [sys.executable, script, url],
+            check=True,
+            env={**os.environ, **QUIET},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        yield url

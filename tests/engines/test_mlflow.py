@@ -14,7 +14,8 @@ from servers.scripted import Answer, Request, Server
 import mindsql
 from mindsql.connection import Connection
 from mindsql.errors import EngineError, StatementError
-from mindsql_engines.mlflow import keyed, signature_of
+from mindsql_engines.mlflow.asking import keyed
+from mindsql_engines.mlflow.registry import signature_of
 
 PAGE = """CREATE PREDICTOR byom2 PREDICT `1` USING url.predict='http://localhost:5000/invocations', \
 format='mlflow', data_dtype={"0": "integer", "1": "integer"}"""
@@ -130,6 +131,8 @@ def test_parquet_that_is_refused_goes_as_json(con: Connection) -> None:
         ("format = 'mlflow', url.predict = '{url}', url.train = '{url}'", 'unknown option .*"url.train"'),
         ("format = 'mlflow', url.predict = '{url}', protocol = 'new'", 'the option "protocol" cannot be'),
         ("format = 'mlflow', url.predict = '{url}', model = 'rent/1'", "belong together"),
+        ("format = 'mlflow', url.predict = '{url}', trusted = true", "leave url.predict out"),
+        ("format = 'mlflow', tracking_uri = '{url}', model = 'a/1', parquet = true", "parquet has no meaning"),
         ("format = 'mlflow', url.predict = 'file:///x', dtype_dict = {{'a': 'text'}}", "no http"),
     ],
 )
@@ -201,6 +204,38 @@ def test_answers_of_many_shapes(con: Connection, mlflow_shapes: str) -> None:
     assert ask("several", "m.y, m.y_big") == [(0.5, 2), (1, 4), (2, 8)]
 
 
+@pytest.mark.slow_server
+def test_a_real_registry(con: Connection, mlflow_tracking: str) -> None:
+    """A registry name and `tracking_uri`, and nothing else: the scikit-learn model is loaded, no code of it is run."""
+
+    def create(model: str, more: str = "") -> None:
+        con.execute(
+            f"CREATE OR REPLACE MODEL m PREDICT size USING engine = 'mlflow', model_name = '{model}', "
+            f"tracking_uri = '{mlflow_tracking}'{more}"
+        )
+
+    query = (
+        'SELECT t."0", m.size, m.size_confidence > 0.5 '
+        'FROM (SELECT i AS "0", 0.5 AS more FROM range(0, 40, 13) s(i)) AS t JOIN m ORDER BY 1'
+    )
+    expected = [(0, "small", True), (13, "small", True), (26, "big", True), (39, "big", True)]
+    for model in ("sizes/1", "sizes@champion", "models:/sizes/Production"):
+        create(model)
+        assert con.execute("DESCRIBE m.inputs").fetchall() == [("0", "BIGINT"), ("more", "DOUBLE")]
+        assert con.execute(query).fetchall() == expected
+        assert con.execute("SELECT size FROM m WHERE `0` = 2 AND more = 0.5").fetchall() == [("small",)]
+    assert "models:/sizes/1" in str(con.execute("DESCRIBE m.info").fetchall())
+    with pytest.raises(StatementError, match="not a skops file"):
+        create("sizes")  # the latest version, 2, is a pickle
+    create("sizes", ", trusted = true")
+    assert con.execute(query).fetchall() == expected
+    with pytest.raises(StatementError, match="is a model of python_function: only MLflow itself") as report:
+        create("shapes/1")
+    assert "mlflow models serve -m models:/shapes/1" in str(report.value.hint)
+    with pytest.raises(EngineError, match="not found"):
+        create("rents/1")
+
+
 def test_the_signature_in_the_registry(con: Connection) -> None:
     mlmodel = b"""flavors: {}
 signature:
@@ -231,6 +266,11 @@ signature:
             con.execute(f"{using}'rent s@best', dtype_dict = {{'cellar': 'integer'}}")
         with pytest.raises(EngineError, match="no such model"):
             con.execute(f"{using}'rents/1'")
+        server.requests.clear()
+        con.execute(f"{using.replace(server.url + '/inv', 'http://127.0.0.1:1/inv')}'rent s@best', api_key = 'k3y'")
+        con.execute(f"{using}'rent s@best', api_key = 'k3y'")
+        # A key is for the server that answers; the registry gets it when it is the same.
+        assert ["Authorization" in r.headers for r in server.requests] == [False, False, True, True]
 
 
 def test_signatures() -> None:

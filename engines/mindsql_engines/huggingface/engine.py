@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mindsql.engine import Args, Capabilities, Engine, Option, Summary, context
-from mindsql.errors import EngineError, StatementError, UnknownNameError
+from mindsql.engine import Args, Option, Summary
+from mindsql.errors import StatementError, UnknownNameError
 from mindsql.schema import Column, Schema
 from mindsql_engines.huggingface import formats, tasks
 from mindsql_engines.huggingface.formats import Target
-from mindsql_engines.remote import hosts, settings
+from mindsql_engines.remote import settings, tables
+from mindsql_engines.remote.base import RemoteEngine
 from mindsql_engines.remote.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
-    import requests
 
     from mindsql_engines.huggingface.predicting import HuggingFacePredictor
 
@@ -42,7 +41,7 @@ _SERVER = (
 _CHOSEN = ("input_column", "context_column", "input_column2")
 
 
-class HuggingFaceEngine(Engine):
+class HuggingFaceEngine(RemoteEngine):
     """Asks models by the Hugging Face Inference API, and those of TEI, TGI, vLLM, llama.cpp, Ollama and toolkits."""
 
     title: ClassVar[str] = "Hugging Face Inference"
@@ -77,23 +76,15 @@ class HuggingFaceEngine(Engine):
         *settings.CONNECTION,
     )
     engine_options: ClassVar[tuple[Option, ...]] = (*_SERVER, *settings.CONNECTION)
+    urls: ClassVar[tuple[str, ...]] = ("base_url",)
     predict_options: ClassVar[tuple[Option, ...]] = (
         Option("parameters", "object", description="further parameters, for this query"),
         *settings.PREDICT,
     )
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        thread_safe=True, needs_training_data=False, ask_once=True, max_concurrency=1
-    )
-    requires: ClassVar[str] = "pip install requests"
-
-    def create_engine(self, connection_args: dict[str, Any]) -> None:
-        """Check the URL; nothing is sent."""
-        if connection_args.get("base_url"):
-            hosts.check_url(connection_args["base_url"], context().network, "base_url")
 
     def create(self, target: str, df: pd.DataFrame | None = None, args: Args | None = None) -> None:
         """See `Engine.create`. Nothing is sent: a model can be made without a network."""
-        using = self._using(args)
+        using = self.using(args)
         name = str(using["task"])
         how = tasks.TASKS[name]
         for option in _CHOSEN:
@@ -114,8 +105,7 @@ class HuggingFaceEngine(Engine):
         if bool(using.get("lang_input")) != bool(using.get("lang_output")):
             raise StatementError("lang_input and lang_output belong together")
         base = using.get("base_url")
-        if base:
-            hosts.check_url(base, context().network, "base_url")
+        self.check_urls(using)
         kind = using.get("api_format", "auto")
         formats.check(kind, name)
         if kind not in ("auto", "hf") and not base:
@@ -158,27 +148,11 @@ class HuggingFaceEngine(Engine):
             return f"Helsinki-NLP/opus-mt-{using['lang_input']}-{using['lang_output']}", True
         return tasks.TASKS[str(using["task"])].model, True
 
-    def _using(self, args: Args | None) -> dict[str, Any]:
-        given = {key: value for key, value in ((args or {}).get("using") or {}).items() if value is not None}
-        return {**self.engine_storage.get_connection_args(), **given}
-
-    @cached_property
-    def _session(self) -> requests.Session:
-        from mindsql_engines.remote import connections
-
-        return connections.session()
-
-    def _stored(self) -> dict[str, Any]:
-        found: dict[str, Any] | None = self.model_storage.json_get("model")
-        if found is None:
-            raise EngineError("the model has nothing stored", hint="RETRAIN it")
-        return found
-
     def predictor(self, args: Args | None = None) -> HuggingFacePredictor:
         """See `Engine.predictor`."""
         from mindsql_engines.huggingface.predicting import HuggingFacePredictor
 
-        meta, using = self._stored(), self._using(args)
+        meta, using = tables.stored(self.model_storage), self.using(args)
         params = (args or {}).get("predict_params") or {}
         how = tasks.TASKS[meta["task"]]
         sent = {key: using[option] for option, key in how.parameters.items() if using.get(option) is not None}
@@ -200,35 +174,14 @@ class HuggingFaceEngine(Engine):
             target,
             using.get("api_format", "auto") if using.get("base_url") else "hf",
             Settings.of(using, params, batch_rows=32, concurrency=8),
-            self._session,
+            self.session,
             using.get("media_root"),
             int(using.get("max_media_bytes") or _MOST_BYTES),
         )
 
-    def predict(self, df: pd.DataFrame, args: Args | None = None) -> pd.DataFrame:
-        """See `Engine.predict`; the same answers as the predictor's."""
-        import pandas as pd
-        import pyarrow as pa
-
-        meta = self._stored()
-        wanted: Sequence[str] = list((args or {}).get("columns") or [meta["target"]])
-        folded = {str(column).casefold(): column for column in df.columns}
-        names = [name for name, _ in meta["inputs"]]
-        missing = [name for name in names if name.casefold() not in folded]
-        if missing:
-            raise UnknownNameError.of("column; the model needs", missing[0], map(str, df.columns))
-        table = pa.Table.from_pandas(df[[folded[name.casefold()] for name in names]], preserve_index=False)
-        batches = table.rename_columns(names).combine_chunks().to_batches()
-        batch = batches[0] if batches else pa.RecordBatch.from_pylist([], table.rename_columns(names).schema)
-        answers = self.predictor(args).predict(batch, wanted)
-        # As objects: a missing answer stays None, whatever the type.
-        frame = pd.DataFrame({n: pd.Series(a.to_pylist(), dtype=object) for n, a in answers.items()})
-        frame.index = df.index
-        return frame
-
     def summary(self) -> Summary:
         """See `Engine.summary`."""
-        meta = self._stored()
+        meta = tables.stored(self.model_storage)
         columns = Schema(Column(name, kind) for name, kind in meta["inputs"])
         return Summary(columns, Schema.of(meta["outputs"]), notes=tuple(meta["notes"]))
 
@@ -243,6 +196,6 @@ class HuggingFaceEngine(Engine):
             return pd.DataFrame(tasks.table(), columns=names)
         if key != "model":
             raise UnknownNameError.of("key", key, ["model", "tasks"])
-        meta = self._stored()
+        meta = tables.stored(self.model_storage)
         rows = [("task", meta["task"]), ("model_name", meta["model"]), ("note", "; ".join(meta["notes"]))]
         return pd.DataFrame(rows, columns=["property", "value"])

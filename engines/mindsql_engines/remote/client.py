@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from mindsql.engine import Context
@@ -21,6 +21,19 @@ if TYPE_CHECKING:
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 8.0
 _REDIRECTS = 3
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What to send; `Client.request` says what each means."""
+
+    method: str
+    url: str
+    body: bytes | IO[bytes] | None
+    content_type: str | None
+    headers: Mapping[str, str]
+    timeout: float
+    most: int | None
 
 
 @dataclass(frozen=True)
@@ -123,14 +136,13 @@ class Client:
         """
         hosts.check_url(url, self.context.network)
         settings = self.settings
+        sent = _Request(method, url, body, content_type, headers or {}, timeout or settings.timeout, most)
         waited, tries, told = 0.0, 0, 0
         while True:
             self._wait(self._pause - time.monotonic(), waited)
             wait: float | None = None
             try:
-                reply = self._follow(
-                    method, url, body, content_type, headers, timeout or settings.timeout, most
-                )
+                reply = self._follow(sent)
             except RequestError as failure:
                 error, again = failure, failure.status is None
             else:
@@ -187,45 +199,27 @@ class Client:
                 f"the requests of this statement took longer than {limit:g} s", hint="raise time_limit"
             )
 
-    def _follow(
-        self,
-        method: str,
-        url: str,
-        body: bytes | IO[bytes] | None,
-        content_type: str | None,
-        headers: Mapping[str, str] | None,
-        timeout: float,
-        most: int | None,
-    ) -> Reply:
+    def _follow(self, request: _Request) -> Reply:
         """Send it, and after a redirect within the origin send it there."""
         from urllib.parse import urljoin
 
         for _ in range(_REDIRECTS):
-            reply = self._send(method, url, body, content_type, headers, timeout, most)
+            reply = self._send(request)
             location = reply.headers.get("Location")
             if reply.status not in (307, 308) or not location:
                 return reply
-            target = urljoin(url, location)
-            if hosts.origin(target) != hosts.origin(url):
+            target = urljoin(request.url, location)
+            if hosts.origin(target) != hosts.origin(request.url):
                 return reply
-            url = target
+            request = replace(request, url=target)
         return reply
 
-    def _send(
-        self,
-        method: str,
-        url: str,
-        body: bytes | IO[bytes] | None,
-        content_type: str | None,
-        headers: Mapping[str, str] | None,
-        timeout: float,
-        most: int | None,
-    ) -> Reply:
+    def _send(self, request: _Request) -> Reply:
         import requests
 
-        settings = self.settings
+        settings, url, body = self.settings, request.url, request.body
         limit = settings.time_limit
-        ends = time.monotonic() + timeout
+        ends = time.monotonic() + request.timeout
         if limit is not None:
             ends = min(ends, self.context.started + limit)
         sent = {"User-Agent": "mindsql", "Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
@@ -233,9 +227,9 @@ class Client:
             sent.update({str(key): str(value) for key, value in settings.headers.items()})
             if settings.api_key:
                 sent["Authorization"] = f"Bearer {settings.api_key}"
-        sent.update(headers or {})
-        if content_type is not None:
-            sent["Content-Type"] = content_type
+        sent.update(request.headers)
+        if request.content_type is not None:
+            sent["Content-Type"] = request.content_type
         size = len(body) if isinstance(body, bytes) else 0
         if body is not None and not isinstance(body, bytes):
             size = body.seek(0, 2)
@@ -247,16 +241,16 @@ class Client:
                 raise Cancelled("the statement was stopped")
             self.count("requests")
             with self._session.request(
-                method,
+                request.method,
                 url,
                 data=body,
                 headers=sent,
-                timeout=(min(settings.connect_timeout, timeout), timeout),
+                timeout=(min(settings.connect_timeout, request.timeout), request.timeout),
                 allow_redirects=False,
                 verify=settings.verify_ssl,
                 stream=True,
             ) as answer:
-                content = _content(answer, most, url)
+                content = _content(answer, request.most, url)
             self.count("bytes", size + len(content))
             return Reply(url, answer.status_code, answer.headers, content)
         except (requests.RequestException, OSError, ValueError) as error:
@@ -265,7 +259,7 @@ class Client:
             if call.cut == "stop" or self.stopped:
                 raise Cancelled("the statement was stopped") from error
             self.check_limit()
-            raise _translated(error, url, timeout, call.cut == "time") from error
+            raise _translated(error, url, request.timeout, call.cut == "time") from error
         finally:
             self.calls.end(call)
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mindsql.engine import Storage, Summary, context
+from mindsql.engine import Predictor, Storage, Summary, context
 from mindsql.errors import EngineError, StatementError, UnknownNameError
 from mindsql.schema import Column, Schema, family, is_integer
 from mindsql_engines.remote import dtypes, fanout
@@ -270,7 +270,7 @@ def _fit(value: Any, type_name: str) -> Any:
 
 
 def as_frame(
-    predictor: TablePredictor, meta: Mapping[str, Any], df: pd.DataFrame, columns: Sequence[str]
+    predictor: Predictor, meta: Mapping[str, Any], df: pd.DataFrame, columns: Sequence[str]
 ) -> pd.DataFrame:
     """What `Engine.predict` gives: the predictor's answers to a data frame."""
     import pandas as pd

@@ -163,13 +163,17 @@ def _first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def read_file(path: str, trusted: bool) -> Any:
-    """A ready-made estimator from a .skops file, or from a joblib or pickle file when trusted."""
-    file = Path(path).expanduser()
+def read_file(path: str) -> bytes:
+    """The bytes of a file. Raises StatementError."""
     try:
-        data = file.read_bytes()
+        return Path(path).expanduser().read_bytes()
     except OSError as error:
         raise StatementError(f'cannot read the model file "{path}": {error.strerror or error}') from error
+
+
+def read(data: bytes, path: str, trusted: bool) -> Any:
+    """A ready-made estimator from a skops file, or from a joblib or pickle file when trusted. Raises
+    StatementError, which calls the file by its path."""
     if data[:2] == b"PK":  # a zip archive, which every skops file is
         return _read_skops(data, path, trusted)
     if not trusted:

@@ -127,7 +127,9 @@ class SklearnPredictor:
             return self._encoder.matrix(arrays, rows)
         import pandas as pd
 
-        return pd.DataFrame({name: _pandas(array, self._types[name]) for name, array in arrays.items()})
+        frame = pd.DataFrame({name: _pandas(array, self._types[name]) for name, array in arrays.items()})
+        # One that was fitted on a nameless matrix warns of names.
+        return frame if hasattr(self._estimator, "feature_names_in_") else frame.to_numpy()
 
     def _answer(self, matrix: Any, wanted: list[str], extras: bool) -> dict[str, pa.Array]:
         if self._task in ("classification", "clustering") and self._classes:

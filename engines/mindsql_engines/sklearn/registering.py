@@ -35,12 +35,36 @@ def register(
             "a ready-made model needs a name for its answer", hint="add PREDICT and that name"
         )
     path = str(using["path"])
-    estimator = artifacts.read_file(path, trusted)
+    keep(storage, target, artifacts.read_file(path), path, trusted)
+
+
+def keep(
+    storage: Storage,
+    target: str,
+    data: bytes,
+    source: str,
+    trusted: bool,
+    signature: Mapping[str, str] | None = None,
+) -> None:
+    """Keep an estimator as a model that answers `target`.
+
+    Args:
+        storage: Where.
+        target: The name of its answer.
+        data: A skops file, or when trusted a joblib or pickle file.
+        source: Where that is from, as the user wrote it.
+        trusted: Whether loading may run code.
+        signature: Input → DuckDB type, where more is known of them than the estimator says.
+
+    Raises:
+        StatementError: The estimator is none that can be kept.
+    """
+    estimator = artifacts.read(data, source, trusted)
     name = type(_last(estimator)).__name__
-    inputs = _inputs(estimator, path)
-    task, answer_type, classes = _answers(estimator, path)
+    inputs = _inputs(estimator, source, signature or {})
+    task, answer_type, classes = _answers(estimator, source)
     proba = task == "classification" and hasattr(estimator, "predict_proba")
-    notes = [f'registered from "{path}", not trained here, so there are no scores; EVALUATE gives some']
+    notes = [f'registered from "{source}", not trained here, so there are no scores; EVALUATE gives some']
     meta: dict[str, Any] = {
         "target": target,
         "task": task,
@@ -69,13 +93,13 @@ def register(
         },
     }
     try:
-        data, file = artifacts.dumps({"estimator": estimator}, name), models.ARTIFACT
+        kept, file = artifacts.dumps({"estimator": estimator}, name), models.ARTIFACT
     except EngineError as error:
         if not trusted:
             raise
-        data, file = artifacts.pickled(estimator), models.PICKLE
+        kept, file = artifacts.pickled(estimator), models.PICKLE
         notes.append(f"stored as a pickle, which every session must trust anew, because {error.message}")
-    models.write(storage, meta, data, file)
+    models.write(storage, meta, kept, file)
 
 
 def _last(estimator: Any) -> Any:
@@ -83,10 +107,12 @@ def _last(estimator: Any) -> Any:
     return _last(steps[-1][1]) if steps else estimator
 
 
-def _inputs(estimator: Any, path: str) -> list[tuple[str, str]]:
+def _inputs(estimator: Any, path: str, signature: Mapping[str, str]) -> list[tuple[str, str]]:
     if not hasattr(estimator, "predict"):
         raise StatementError(f'"{path}" holds a {type(estimator).__name__}, which cannot predict')
     names = getattr(estimator, "feature_names_in_", None)
+    if names is None and signature:
+        return list(signature.items())
     if names is None:
         raise StatementError(
             f'the model in "{path}" does not know the names of its inputs',
@@ -94,6 +120,7 @@ def _inputs(estimator: Any, path: str) -> list[tuple[str, str]]:
         )
     types = {str(name): "DOUBLE" for name in names}
     _find_texts(estimator, [str(name) for name in names], types)
+    types.update((name, kind) for name, kind in signature.items() if name in types)
     return list(types.items())
 
 

@@ -1,0 +1,154 @@
+"""Owns how a scoring server is asked: by today's protocol, as JSON or Parquet, and by that before MLflow 2.
+
+https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/ says what is sent.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from mindsql_engines.remote.client import Client, Reply, dumps
+from mindsql_engines.remote.failures import RequestError
+from mindsql_engines.remote.tables import Columns
+
+_PARQUET_ROWS = 1000
+_PARQUET_SINCE = (3, 10, 1)
+_NEW_SINCE = (2, 0, 0)
+_PARQUET = "application/vnd.apache.parquet"
+_OLD = "application/json; format=pandas-records"
+
+
+class Asking:
+    """Asks one scoring server in the protocol that it speaks, which is found out with the first request.
+
+    Args:
+        url: Its `/invocations`.
+        protocol: `current`, `old`, or `auto` to find out.
+        types: Column → dtype.
+        target: The column to predict.
+        params: Parameters for the model.
+        parquet: Whether many rows go as Parquet; None to find out.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        protocol: str,
+        types: Mapping[str, str],
+        target: str,
+        params: Mapping[str, Any] | None,
+        parquet: bool | None,
+    ) -> None:
+        self._url = url
+        self._types = types
+        self._target = target
+        self._params = params
+        self._old: bool | None = {"current": False, "old": True}.get(protocol)
+        self._parquet = parquet
+        self._asked = protocol != "auto" and parquet is not None
+
+    def __call__(self, client: Client, columns: Columns, again: bool) -> Mapping[str, Any]:
+        """Send columns, and give the answer's by key. Raises RequestError."""
+        if not self._asked:
+            self._ask_version(client)
+            self._asked = True
+        rows = len(next(iter(columns.values()), []))
+        if self._parquet and not self._old and not self._params and rows >= _PARQUET_ROWS:
+            try:
+                body = parquet(columns, self._types)
+                reply = client.request("POST", self._url, body, _PARQUET, retry_rows=again)
+                return keyed(reply.json(), self._target)
+            except RequestError as error:
+                # Types are taken exactly in Parquet, and by their meaning in JSON.
+                if error.status not in (400, 415, 422):
+                    raise
+                found = self._json(client, columns, again)
+                self._parquet = False
+                return found
+        return self._json(client, columns, again)
+
+    def _json(self, client: Client, columns: Columns, again: bool) -> Mapping[str, Any]:
+        records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        payload: dict[str, Any] = {"dataframe_records": records}
+        if self._params:
+            payload["params"] = self._params
+        if self._old:
+            return keyed(self._send_old(client, records, again).json(), self._target)
+        try:
+            reply = client.post(self._url, payload, retry_rows=again)
+        except RequestError as error:
+            if self._old is not None or error.status not in (400, 415):
+                raise
+            try:
+                reply = self._send_old(client, records, again)
+            except RequestError:
+                raise error from None
+            self._old = True
+        else:
+            self._old = False
+        return keyed(reply.json(), self._target)
+
+    def _send_old(self, client: Client, records: list[dict[str, Any]], again: bool) -> Reply:
+        return client.request("POST", self._url, dumps(records), _OLD, retry_rows=again)
+
+    def _ask_version(self, client: Client) -> None:
+        """Ask the server which MLflow it is; one that does not say is found out by trying."""
+        base = self._url.split("?", 1)[0].rstrip("/").removesuffix("/invocations")
+        try:
+            reply = client.request("GET", base + "/version", timeout=min(5.0, client.settings.timeout))
+        except RequestError as error:
+            if error.status is None:
+                raise
+            return
+        found = re.match(r'\s*"?(\d+)\.(\d+)(?:\.(\d+))?', reply.content.decode("utf-8", "replace"))
+        if found is None:
+            return
+        version = tuple(int(part or 0) for part in found.groups())
+        if self._old is None:
+            self._old = version < _NEW_SINCE
+        if self._parquet is None:
+            self._parquet = version >= _PARQUET_SINCE
+
+
+def keyed(answer: Any, target: str) -> dict[str, Any]:
+    """An answer of any known form as columns, the prediction under `prediction`. Raises RequestError."""
+    found = answer.get("predictions", answer) if isinstance(answer, Mapping) else answer
+    if isinstance(found, Mapping):
+        columns = {str(key): list(v) if isinstance(v, (list, tuple)) else v for key, v in found.items()}
+    elif isinstance(found, list) and found and all(isinstance(row, Mapping) for row in found):
+        keys = list(dict.fromkeys(str(key) for row in found for key in row))
+        columns = {key: [row.get(key) for row in found] for key in keys}
+    elif isinstance(found, list):
+        if found and all(isinstance(row, list) and len(row) == 1 for row in found):
+            found = [row[0] for row in found]
+        return {"prediction": found}
+    else:
+        raise RequestError("the answer has no predictions", status=200, hint=f"it is {found!r:.100}")
+    folded = {key.casefold(): key for key in columns}
+    own = folded.get(target.casefold()) or folded.get("prediction") or folded.get("predictions")
+    own = own or next(iter(columns), None)
+    return {("prediction" if key == own else key): values for key, values in columns.items()}
+
+
+def parquet(columns: Columns, types: Mapping[str, str]) -> bytes:
+    """Columns of JSON values as a Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    wanted = {
+        "integer": pa.int64(), "float": pa.float64(), "text": pa.string(), "boolean": pa.bool_(),
+        "array": pa.list_(pa.float64()),
+    }  # fmt: skip
+    arrays = []
+    for name, values in columns.items():
+        dtype = types[name]
+        if dtype in ("date", "datetime"):
+            arrays.append(pa.array(values, pa.string()).cast(pa.timestamp("us")))
+        else:
+            arrays.append(pa.array(values, wanted.get(dtype)))
+    body = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(arrays, names=list(columns)), body)
+    return body.getvalue()
