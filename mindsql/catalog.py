@@ -54,7 +54,8 @@ class Version:
     """One trained artifact of a model, never changed once it is complete.
 
     Attributes:
-        status: `generating` (its rows are still to be read), `training`, `complete` or `error`.
+        status: `untrained` (noted for the next RETRAIN), `generating` (its rows are still to be read), `training`,
+            `complete` or `error`.
         query: The text of the training query, with its `FROM`; None when there was none.
         options: The options as given: JSON values, secrets encrypted or by reference.
         settings: What is no option: `alias`, `anomaly`, `order_by`, `group_by`, `window`, `horizon`.
@@ -116,6 +117,8 @@ class Model:
                     f'the model "{self.name}" could not be trained: {last.error}',
                     hint=f"mend what it says, then RETRAIN {self.name} or CREATE OR REPLACE MODEL {self.name}",
                 )
+            if last is not None and last.status == "untrained":
+                raise CatalogError(f'the model "{self.name}" is not trained yet', hint=f"RETRAIN {self.name}")
             status = last.status if last else "missing"
             raise CatalogError(f'the model "{self.name}" is not ready yet: its status is {status}')
         wanted = self.active if number is None else number
@@ -132,6 +135,10 @@ class Model:
             f'the model "{self.name}" has no version {wanted}',
             hint="there are: " + ", ".join(str(version.number) for version in self.versions),
         )
+
+    def untrained(self) -> Version | None:
+        """The version that is noted for the next RETRAIN, if there is one."""
+        return next((version for version in self.versions if version.status == "untrained"), None)
 
     def next_number(self) -> int:
         """The number that a new version gets."""

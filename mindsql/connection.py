@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+    from mindsql.catalog import Snapshot
     from mindsql.engine import Engine
     from mindsql.jobs import Jobs
 
@@ -330,12 +331,16 @@ class Connection:
         self._session.registry.register(name, cls)
         return self
 
-    # Trainings in the background --------------------------------------------------------------------------
+    # Beside tables ----------------------------------------------------------------------------------------
 
     @property
     def jobs(self) -> Jobs:
         """The trainings in the background, of all connections to this database."""
         return self._session.shared.jobs
+
+    def snapshot(self) -> Snapshot:
+        """What there is beside tables: an immutable picture of projects, engines, models, views and sources."""
+        return self._session.snapshot()
 
     # DB-API 2.0 and life ----------------------------------------------------------------------------------
 

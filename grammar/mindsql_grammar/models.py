@@ -76,15 +76,15 @@ def retrain(cursor: Cursor, span: Span) -> Retrain:
     """`RETRAIN` is taken already."""
     _accept_kind_word(cursor, "MODEL", "PREDICTOR")
     name = _model_name(cursor, "the name of the model")
-    rows, options = _rows_and_options(cursor, "RETRAIN")
-    return Retrain(name, rows, options, span=span)
+    rows, options, target = _rows_and_options(cursor, "RETRAIN", predict=True)
+    return Retrain(name, rows, options, target, span=span)
 
 
 def finetune(cursor: Cursor, span: Span) -> Finetune:
     """`FINETUNE` is taken already."""
     _accept_kind_word(cursor, "MODEL", "PREDICTOR")
     name = _model_name(cursor, "the name of the model")
-    rows, options = _rows_and_options(cursor, "FINETUNE")
+    rows, options, _ = _rows_and_options(cursor, "FINETUNE")
     if rows is None:
         raise cursor.error("FINETUNE needs the new rows", hint="write FINETUNE model FROM (SELECT …)")
     return Finetune(name, rows, options, span=span)
@@ -94,7 +94,7 @@ def evaluate(cursor: Cursor, span: Span) -> Evaluate:
     """`EVALUATE` is taken already."""
     is_model = True if _accept_kind_word(cursor, "MODEL", "PREDICTOR") else None
     name, version = split_version(_model_name(cursor, "the name of a metric or a model"))
-    rows, options = _rows_and_options(cursor, "EVALUATE")
+    rows, options, _ = _rows_and_options(cursor, "EVALUATE")
     return Evaluate(name, version, rows, options, is_model, span=span)
 
 
@@ -282,14 +282,18 @@ def _accept_kind_word(cursor: Cursor, *words: str) -> bool:
     return True
 
 
-def _rows_and_options(cursor: Cursor, verb: str) -> tuple[Rows | None, tuple[Option, ...]]:
-    """`[FROM …] [USING …]` up to the end, in either order."""
+def _rows_and_options(
+    cursor: Cursor, verb: str, *, predict: bool = False
+) -> tuple[Rows | None, tuple[Option, ...], str | None]:
+    """`[FROM …] [PREDICT …] [USING …]` up to the end, in any order; PREDICT where the verb has it."""
     rows: Rows | None = None
     options: tuple[Option, ...] = ()
+    target: str | None = None
+    clauses = ("FROM", "PREDICT", "USING") if predict else ("FROM", "USING")
     seen: set[str] = set()
     while not cursor.done():
         clause = cursor.word()
-        if clause not in ("FROM", "USING"):
+        if clause not in clauses:
             break
         if clause in seen:
             raise cursor.error(f"{clause} is given twice", hint="leave one of them out")
@@ -297,10 +301,12 @@ def _rows_and_options(cursor: Cursor, verb: str) -> tuple[Rows | None, tuple[Opt
         cursor.index += 1
         if clause == "FROM":
             rows = read_rows(cursor)
+        elif clause == "PREDICT":
+            target = cursor.single_name("the name of the column to predict")
         else:
             options = values.options(cursor)
-    _finish(cursor, verb, [w for w in ("FROM", "USING") if w not in seen], bool(options))
-    return rows, options
+    _finish(cursor, verb, [w for w in clauses if w not in seen], bool(options))
+    return rows, options, target
 
 
 def _finish(cursor: Cursor, verb: str, clauses: tuple[str, ...] | list[str], options: bool) -> None:

@@ -143,11 +143,12 @@ class CreateModel(Statement):
 
 @dataclass(frozen=True)
 class Retrain(Statement):
-    """`RETRAIN [MODEL] name [FROM …] [USING …]`."""
+    """`RETRAIN [MODEL] name [FROM …] [PREDICT target] [USING …]`."""
 
     name: Name
     rows: Rows | None = None
     options: tuple[Option, ...] = ()
+    target: str | None = None
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,9 @@ def _create_model(statement: st.CreateModel) -> str:
 
 @to_sql.register
 def _retrain(statement: st.Retrain) -> str:
-    return _model_command("RETRAIN", statement.name, statement.rows, statement.options)
+    target = f" PREDICT {quote_command_name([statement.target])}" if statement.target is not None else ""
+    begin = _model_command("RETRAIN", statement.name, statement.rows, ())
+    return begin + target + _using(statement.options)
 
 
 @to_sql.register

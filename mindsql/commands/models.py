@@ -14,6 +14,7 @@ from mindsql.commands.training import (
     Finish,
     Recipe,
     check_data,
+    note,
     read_options,
     read_rows,
     stored_rows,
@@ -90,6 +91,11 @@ def create(
             if value is not None
         },
     )
+    if every.get("train") is False:
+        if old is not None:
+            raise CatalogError(f'the model "{name}" exists already', hint=f"RETRAIN {name} USING train = false")
+        _name_rows(recipe)
+        return _row(note(session, recipe, fresh=True))
     _read(session, recipe, parameters, work)
 
     def finish(catalog: Catalog, version: Version) -> Version:
@@ -112,35 +118,38 @@ def retrain(
     session: Session, statement: grammar.Retrain, parameters: Mapping[str, Any], work: Work
 ) -> Result:
     """RETRAIN: a new version from the stored query or a new one, with options merged over the old."""
-    return _new_version(session, statement.name, statement.rows, statement.options, parameters, work, False)
+    return _new_version(session, statement, parameters, work)
 
 
 def finetune(
     session: Session, statement: grammar.Finetune, parameters: Mapping[str, Any], work: Work
 ) -> Result:
     """FINETUNE: a new version that continues the active one on new rows only."""
-    return _new_version(session, statement.name, statement.rows, statement.options, parameters, work, True)
+    return _new_version(session, statement, parameters, work)
 
 
 def _new_version(
     session: Session,
-    name: tuple[str, ...],
-    rows: grammar.Rows | None,
-    given: tuple[grammar.Option, ...],
+    statement: grammar.Retrain | grammar.Finetune,
     parameters: Mapping[str, Any],
     work: Work,
-    continues: bool,
 ) -> Result:
-    model = names.model(session, name)
+    continues = isinstance(statement, grammar.Finetune)
+    target = None if isinstance(statement, grammar.Finetune) else statement.target
+    rows = statement.rows
+    model = names.model(session, statement.name)
     base = model.version() if model.active is not None else model.versions[-1]
     if continues and model.active is None:
         model.version()  # says why there is nothing to continue
+    noted = None if continues else model.untrained()
+    base = noted or base
     _check_writable(session)
-    engine, handler, cls, options, sealed, every = read_options(session, given, parameters, base)
+    engine, handler, cls, options, sealed, every = read_options(session, statement.options, parameters, base)
+    dropped = ("source",) if target in (None, base.target) else ("source", "alias")
     recipe = Recipe(
         project=model.project,
         name=model.name,
-        target=base.target,
+        target=target or base.target,
         engine=engine,
         handler=handler,
         cls=cls,
@@ -151,7 +160,7 @@ def _new_version(
         background=every["background"],
         rows=rows if rows is not None else stored_rows(base),
         settings={
-            **{key: value for key, value in base.settings.items() if key != "source"},
+            **{key: value for key, value in base.settings.items() if key not in dropped},
             **({"cache": every["cache"]} if "cache" in every else {}),
         },
     )
@@ -161,6 +170,11 @@ def _new_version(
             f'the query of "{model.name}" has parameters, and their values were not kept',
             hint=f"RETRAIN {model.name} FROM (SELECT …)",
         )
+    if every.get("train") is False:
+        if continues:
+            raise StatementError("FINETUNE takes no train = false", hint="leave it out")
+        _name_rows(recipe)
+        return _row(note(session, recipe))
     _read(session, recipe, parameters, work)
     if continues:
         _check_same_columns(base, recipe)
@@ -168,6 +182,7 @@ def _new_version(
     def finish(catalog: Catalog, version: Version) -> Version:
         if recipe.activate or model.active is None:
             catalog.set_active(model.project, model.name, version.number)
+        catalog.drop_versions([noted] if noted else [])
         return version
 
     kind = "FINETUNE" if continues else "RETRAIN"
@@ -218,11 +233,16 @@ def _read(session: Session, recipe: Recipe, parameters: Mapping[str, Any], work:
         recipe.schema = background.columns(session, rows, parameters)
     else:
         recipe.data, recipe.schema = read_rows(session, rows, parameters, work)
+    _name_rows(recipe)
+    check_data(recipe)
+
+
+def _name_rows(recipe: Recipe) -> None:
+    rows = recipe.rows
     if rows is not None:
         recipe.query = rows.text
         if rows.native is not None:
             recipe.settings["source"] = list(rows.native.source)
-    check_data(recipe)
 
 
 def _row(version: Version) -> Result:

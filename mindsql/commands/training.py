@@ -48,6 +48,7 @@ _EVERY_MODEL = (
     Option("join_learn_process", "boolean", description="wait for the training; a server can do without"),
     Option("cache", "boolean", description="keep its answers in the database, and ask equal rows but once"),
     Option("active", "boolean", description="RETRAIN: whether the new version answers at once"),
+    Option("train", "boolean", description="false: note an untrained version, for the next RETRAIN"),
 )
 _TRIAL_ROWS = 3
 
@@ -110,12 +111,18 @@ def read_options(
         known = [*session.registry.names(), *(e.name for e in session.snapshot().engines)]
         raise UnknownNameError.of("engine", engine, known)
     cls = session.registry.load(handler)
-    merged: dict[str, Any] = (
+    before: dict[str, Any] = (
         dict(open_sealed(base.options)) if base is not None and base.engine == engine else {}
     )
-    merged.update({key: value for key, value, _ in own})
+    changes = {key: value for key, value, _ in own}
+    merged = {**before, **changes}
     with border(engine, "options"):
         known_options = cls.options_for(merged)
+        if before and known_options != cls.options_for(before):
+            # What another option brought along, such as the parameters of another estimator, goes with it.
+            lasting = {option.name for option in cls.options}
+            merged = {**{key: value for key, value in before.items() if key in lasting}, **changes}
+            known_options = cls.options_for(merged)
     # The base's own options were checked when it was made; those given now carry their place in the text.
     spans = {key.casefold(): span for key, _, span in own}
     checked = check(
@@ -356,6 +363,35 @@ def forget(session: Session, version: Version) -> None:
             catalog.drop_model(model)
 
 
+def note(session: Session, recipe: Recipe, fresh: bool = False) -> Version:
+    """Keep a version that is still to be trained, in the place of one noted before. Arguments as of `train`."""
+    version = Version(
+        id=uuid.uuid4().hex,
+        project=recipe.project,
+        model=recipe.name,
+        number=1,
+        status="untrained",
+        engine=recipe.engine,
+        handler=recipe.handler,
+        target=recipe.target,
+        query=recipe.query,
+        options=recipe.sealed,
+        settings=recipe.settings,
+        tag=recipe.tag,
+        created_at=datetime.now(),
+    )
+    with session.writing() as catalog:
+        there = catalog.hold(recipe.project, recipe.name)
+        if there is not None and fresh:
+            raise CatalogError(f'the model "{recipe.name}" exists already')
+        if there is not None:
+            noted = there.untrained()
+            version = replace(version, number=noted.number if noted else there.next_number())
+            catalog.drop_versions([noted] if noted else [])
+        catalog.add_version(version)
+    return version
+
+
 def _call_engine(
     session: Session, recipe: Recipe, work: Work, base: Version | None
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
@@ -433,6 +469,7 @@ def _call_engine(
         "accuracy": summary.accuracy,
         "notes": list(summary.notes),
         "accepts_missing": recipe.cls.capabilities.accepts_missing,
+        "columns": recipe.schema.names,
         "files": len(files),
     }
 
