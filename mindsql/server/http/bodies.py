@@ -14,9 +14,10 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl
 
+from mindsql.errors import TooLargeError
 from mindsql.server.http import columns
 from mindsql.server.http.columns import Limits
-from mindsql.server.http.faults import MediaTypeError, RequestError, SizeError
+from mindsql.server.http.faults import MediaTypeError, RequestError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +46,9 @@ class _Body:
         except LookupError:
             raise MediaTypeError(f"the charset {charset!r} is not known", hint="send UTF-8") from None
         except UnicodeDecodeError as error:
-            raise RequestError(f"the body is no {charset} at byte {error.start + 1}", hint="send UTF-8") from error
+            raise RequestError(
+                f"the body is no {charset} at byte {error.start + 1}", hint="send UTF-8"
+            ) from error
 
 
 _Reader: TypeAlias = "Callable[[_Body], pa.Table]"
@@ -66,10 +69,10 @@ def read(content: bytes, content_type: str, limits: Limits, text: Collection[str
     Raises:
         MediaTypeError: A body of a kind that is not read (415).
         RequestError: It is not what it says it is; the message has the place (400).
-        SizeError: It holds too much (413).
+        TooLargeError: It holds too much (413).
     """
     if len(content) > limits.bytes:
-        raise SizeError(f"the body has more than {limits.bytes} bytes", hint="send it in parts")
+        raise TooLargeError(f"the body has more than {limits.bytes} bytes", hint="send it in parts")
     if not content.strip():
         return None
     media, parameters = _content_type(content_type)
@@ -232,7 +235,11 @@ def _form(body: _Body) -> pa.Table:
         return _csv(body)
     try:
         pairs = parse_qsl(
-            text, keep_blank_values=True, strict_parsing=True, max_num_fields=body.limits.cells, errors="strict"
+            text,
+            keep_blank_values=True,
+            strict_parsing=True,
+            max_num_fields=body.limits.cells,
+            errors="strict",
         )
     except (ValueError, UnicodeDecodeError) as error:
         raise RequestError(f"the body is neither JSON nor a form: {error}", hint=_WITHOUT_BREAKS) from error
@@ -246,13 +253,16 @@ def _files(body: _Body) -> pa.Table:
     pairs: list[tuple[str, str]] = []
     tables: list[pa.Table] = []
 
+    def text(value: bytes | None) -> str:
+        return (value or b"").decode("utf-8", "replace")
+
     def field(one: Any) -> None:
-        pairs.append(((one.field_name or b"").decode("utf-8", "replace"), (one.value or b"").decode("utf-8", "replace")))
+        pairs.append((text(one.field_name), text(one.value)))
 
     def file(one: Any) -> None:
         one.file_object.seek(0)
-        name = (one.file_name or b"").decode("utf-8", "replace")
-        tables.append(_file(name, getattr(one, "content_type", None) or "", one.file_object.read(), body))
+        kind = getattr(one, "content_type", None) or ""
+        tables.append(_file(text(one.file_name), kind, one.file_object.read(), body))
 
     boundary = body.parameters.get("boundary")
     if not boundary:
@@ -260,7 +270,10 @@ def _files(body: _Body) -> pa.Table:
     headers = {"Content-Type": f"multipart/form-data; boundary={boundary}".encode()}
     try:
         parser = python_multipart.create_form_parser(
-            headers, field, file, config={"MAX_MEMORY_FILE_SIZE": body.limits.bytes, "MAX_BODY_SIZE": body.limits.bytes}
+            headers,
+            field,
+            file,
+            config={"MAX_MEMORY_FILE_SIZE": body.limits.bytes, "MAX_BODY_SIZE": body.limits.bytes},
         )
         parser.write(body.content)
         parser.finalize()
@@ -271,7 +284,9 @@ def _files(body: _Body) -> pa.Table:
     if not tables:
         return columns.from_pairs(pairs, body.limits)
     if pairs:
-        raise RequestError(f'the form field "{pairs[0][0]}" stands beside a file', hint="options belong into the URL")
+        raise RequestError(
+            f'the form field "{pairs[0][0]}" stands beside a file', hint="options belong into the URL"
+        )
     return columns.appended(tables, body.limits)
 
 

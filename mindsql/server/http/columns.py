@@ -1,4 +1,4 @@
-"""Owns how loose values become typed columns: JSON documents, pairs of a form, tables put together; and their limits."""
+"""Owns how loose values become typed columns, JSON documents and forms among them, and how many there may be."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
 
-from mindsql.server.http.faults import RequestError, SizeError
+from mindsql.errors import TooLargeError
+from mindsql.server.http.faults import RequestError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,30 +36,32 @@ class Limits:
     cells: int = 20_000_000
     depth: int = 16
 
-    def too_many_rows(self) -> SizeError:
+    def too_many_rows(self) -> TooLargeError:
         """The error for more than `rows`."""
-        return SizeError(f"the body has more than {self.rows} rows", hint="send it in parts")
+        return TooLargeError(f"the body has more than {self.rows} rows", hint="send it in parts")
 
-    def too_many_columns(self) -> SizeError:
+    def too_many_columns(self) -> TooLargeError:
         """The error for more than `columns`."""
-        return SizeError(f"the body has more than {self.columns} columns")
+        return TooLargeError(f"the body has more than {self.columns} columns")
 
-    def too_much(self) -> SizeError:
+    def too_much(self) -> TooLargeError:
         """The error for more than `unpacked_bytes`."""
-        return SizeError(f"the body unpacks to more than {self.unpacked_bytes} bytes", hint="send it in parts")
+        return TooLargeError(
+            f"the body unpacks to more than {self.unpacked_bytes} bytes", hint="send it in parts"
+        )
 
-    def too_deep(self) -> SizeError:
+    def too_deep(self) -> TooLargeError:
         """The error for more than `depth`."""
-        return SizeError(f"the body nests deeper than {self.depth} levels")
+        return TooLargeError(f"the body nests deeper than {self.depth} levels")
 
     def check(self, rows: int, columns: int) -> None:
-        """Raise SizeError for a table that is too large."""
+        """Raise TooLargeError for a table that is too large."""
         if rows > self.rows:
             raise self.too_many_rows()
         if columns > self.columns:
             raise self.too_many_columns()
         if rows * columns > self.cells:
-            raise SizeError(f"the body has more than {self.cells} cells", hint="send it in parts")
+            raise TooLargeError(f"the body has more than {self.cells} cells", hint="send it in parts")
 
 
 # JSON ---------------------------------------------------------------------------------------------------------
@@ -75,7 +78,9 @@ def documents(text: str, limits: Limits) -> list[Any]:
         try:
             value, at = _DECODER.raw_decode(text, at)
         except json.JSONDecodeError as error:
-            raise RequestError(f"no JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
+            raise RequestError(
+                f"no JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+            ) from error
         except RecursionError as error:
             raise limits.too_deep() from error
         except ValueError as error:  # a number of too many digits
@@ -99,7 +104,9 @@ def from_json(document: Any, limits: Limits) -> pa.Table:
     """
     if isinstance(document, dict) and list(document) == ["data"]:
         inner = document["data"]
-        if isinstance(inner, dict) or (isinstance(inner, list) and all(isinstance(row, dict) for row in inner)):
+        if isinstance(inner, dict) or (
+            isinstance(inner, list) and all(isinstance(row, dict) for row in inner)
+        ):
             document = inner
     if isinstance(document, list):
         return from_records(document, limits)
@@ -199,8 +206,7 @@ def array(name: str, values: list[Any], limits: Limits) -> pa.Array:
 
 
 def _is_wide(values: list[Any]) -> bool:
-    numbers = [value for value in values if value is not None]
-    return min(numbers) < -(2**63) or max(numbers) >= 2**63
+    return any(value is not None and not -(2**63) <= value < 2**63 for value in values)
 
 
 def _float(name: str, value: float) -> float:
@@ -228,7 +234,7 @@ def _text(value: Any) -> str:
 
 
 def checked(table: pa.Table, limits: Limits) -> pa.Table:
-    """The table, if its names tell its columns apart and it is not too large. Raises RequestError, SizeError."""
+    """The table, if its names tell its columns apart and it is not too large. Raises RequestError, TooLargeError."""
     limits.check(table.num_rows, table.num_columns)
     seen: dict[str, str] = {}
     for name in table.column_names:

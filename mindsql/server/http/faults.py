@@ -1,8 +1,8 @@
-"""Owns what can be wrong with a request before any statement is run: its body, its size, its parameters."""
+"""Owns what can be wrong with a request before any statement is run: its body, its parameters."""
 
 from __future__ import annotations
 
-from mindsql.errors import MindSQLError, StatementError
+from mindsql.errors import StatementError
 
 
 class RequestError(StatementError):
@@ -18,14 +18,6 @@ class MediaTypeError(RequestError):
 
     code = "MEDIA_TYPE"
     http_status = 415
-
-
-class SizeError(MindSQLError):
-    """The body holds more than the server takes."""
-
-    code = "LIMIT"
-    sqlstate = "54000"
-    http_status = 413
 
 
 class UnprocessableError(StatementError):

@@ -20,7 +20,7 @@ def read(content: bytes, limits: Limits) -> pa.Table:
 
     Raises:
         RequestError: No workbook, or a cell of a column without a name.
-        SizeError: It unpacks to too much.
+        TooLargeError: It unpacks to too much.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as packed:
@@ -65,4 +65,6 @@ def _first_sheet(content: bytes, limits: Limits) -> pa.Table:
     for place, name in enumerate(names):
         if name is None:
             raise RequestError(f"column {place + 1} of the workbook has no name")
-    return columns.from_columns([str(name) for name in names], [column[:count] for column in found], count, limits)
+    return columns.from_columns(
+        [str(name) for name in names], [column[:count] for column in found], count, limits
+    )
