@@ -37,7 +37,15 @@ _TABLES = {
     "_answers": "version VARCHAR, key BLOB, answer VARCHAR",
     "_views": "project VARCHAR, name VARCHAR, query VARCHAR, created_at TIMESTAMP",
     "_sources": "name VARCHAR, engine VARCHAR, parameters JSON, created_at TIMESTAMP",
+    "_tokens": (
+        "id VARCHAR, name VARCHAR, role VARCHAR, digest BLOB, native BLOB, created_at TIMESTAMP, "
+        "expires_at TIMESTAMP, requests_per_minute INTEGER, max_body BIGINT"
+    ),
 }
+
+
+TABLES = frozenset(_TABLES)
+"""The catalog's own tables: remote statements never see them."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from mindsql import database
-from mindsql.database import Database, Parameters
+from mindsql.database import Database, Parameters, Sandbox
 from mindsql.errors import InterfaceError, MindSQLError, StatementError, UnknownNameError, suggest
 from mindsql.positions import relocated
 from mindsql.progress import Progress
@@ -47,6 +47,7 @@ def connect(
     *,
     progress: Progress | None = None,
     settings: Settings | None = None,
+    sandbox: Sandbox | None = None,
 ) -> Connection:
     """Open a database.
 
@@ -55,11 +56,12 @@ def connect(
         read_only: Never write; several processes may then read one file.
         progress: Who is told how far long statements are.
         settings: What can be switched; see `Settings`.
+        sandbox: Closes the database to the machine; see `Sandbox`.
 
     Raises:
         CatalogError: The file cannot be opened, or another process has it open.
     """
-    shared = Shared(Database(str(path), read_only))
+    shared = Shared(Database(str(path), read_only, sandbox))
     session = Session(shared, settings or Settings(), progress)
     connection = Connection(session)
     if shared.database.has_catalog and not read_only:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import duckdb
 
@@ -31,6 +33,31 @@ Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any] | None
 _TYPE_FAILED = (duckdb.ConversionException, duckdb.OutOfRangeException)
 
 
+@dataclass(frozen=True)
+class Sandbox:
+    """What statements may reach outside the database; DuckDB itself refuses the rest, and no SET changes it.
+
+    Attributes:
+        folders: Folders whose files may be read, absolute.
+        memory: The most memory, as DuckDB writes it (`4GB`); None leaves it at DuckDB's own limit.
+        threads: How many threads DuckDB computes with; None for one per core.
+    """
+
+    folders: tuple[str, ...] = ()
+    memory: str | None = None
+    threads: int | None = None
+
+    def holds(self, path: str) -> bool:
+        """Whether a path lies in one of the folders, symbolic links followed."""
+        real = os.path.realpath(path)
+        return any(os.path.commonpath([real, os.path.realpath(folder)]) == os.path.realpath(folder)
+                   for folder in self.folders)  # fmt: skip
+
+
+FREE_SETTINGS = ("TimeZone", "Calendar")
+"""What a session may still SET in a sandbox."""
+
+
 class Database:
     """One open DuckDB file (or memory), shared by all connections and cursors on it.
 
@@ -41,20 +68,25 @@ class Database:
         generation: Grows with every committed change of MindSQL's catalog.
         has_catalog: Whether MindSQL's catalog may be in it; without, no name can be ours.
         shape: Grows with every statement that may change tables, so that cached plans can be dropped.
+        sandbox: What statements may reach outside; None for everything that the process may.
     """
 
-    def __init__(self, path: str, read_only: bool) -> None:
+    def __init__(self, path: str, read_only: bool, sandbox: Sandbox | None = None) -> None:
         self.path = path
         self.read_only = read_only
+        self.sandbox = sandbox
         self.lock = threading.RLock()
         self.writer = threading.RLock()
         self.generation = 0
         self.shape = 0
+        # Local variables are found by `Connection` itself: DuckDB would see ours, not the caller's.
+        config: dict[str, Any] = {"python_enable_replacements": False}
         with translated():
-            # Local variables are found by `Connection` itself: DuckDB would see ours, not the caller's.
-            self.root: Raw = duckdb.connect(
-                path, read_only=read_only, config={"python_enable_replacements": False}
-            )
+            if sandbox is not None:
+                config |= _closed(path, sandbox)
+            self.root: Raw = duckdb.connect(path, read_only=read_only, config=config)
+            if sandbox is not None:
+                _lock(self.root, sandbox)
             row = self.root.execute("SELECT current_database()").fetchone()
         assert row is not None
         self.name: str = row[0]
@@ -70,6 +102,37 @@ class Database:
     def close(self) -> None:
         """Close the file."""
         self.root.close()
+
+
+def _closed(path: str, sandbox: Sandbox) -> dict[str, Any]:
+    """How DuckDB is started for a sandbox."""
+    config: dict[str, Any] = {
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "allow_community_extensions": False,
+        "allow_persistent_secrets": False,
+    }
+    if path != ":memory:":
+        # Rows that do not fit into memory go here: nobody else may read them.
+        config["temp_directory"] = folder = os.path.abspath(path) + ".tmp"
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        os.chmod(folder, 0o700)
+    else:
+        config["temp_directory"] = ""
+    if sandbox.memory is not None:
+        config["memory_limit"] = sandbox.memory
+    if sandbox.threads is not None:
+        config["threads"] = sandbox.threads
+    return config
+
+
+def _lock(raw: Raw, sandbox: Sandbox) -> None:
+    """Close a database to the machine. DuckDB takes these only once it runs."""
+    listed = ", ".join(literal(os.path.realpath(folder)) for folder in sandbox.folders)
+    raw.execute(f"SET allowed_directories = [{listed}]")
+    raw.execute(f"SET allowed_configs = [{', '.join(map(literal, FREE_SETTINGS))}]")
+    raw.execute("SET enable_external_access = false")
+    raw.execute("SET lock_configuration = true")
 
 
 def quote(name: str) -> str:
@@ -100,6 +163,61 @@ def has_relation(raw: Raw, name: str) -> bool:
     except duckdb.Error:
         return True  # a view whose own query fails is still a view
     return True
+
+
+class Token(NamedTuple):
+    """A word, number, string or sign of a text, as DuckDB's own lexer cuts it.
+
+    Attributes:
+        kind: `identifier`, `keyword`, `string_const`, `numeric_const` or `operator`.
+        text: As it is written, quotes included.
+        start: Where it begins in the text.
+    """
+
+    kind: str
+    text: str
+    start: int
+
+    @property
+    def word(self) -> str:
+        """A name without quotes and case; of a bare word, the word."""
+        quoted = len(self.text) > 1 and self.text[0] == self.text[-1] == '"'
+        return (self.text[1:-1].replace('""', '"') if quoted else self.text).casefold()
+
+
+def tokens(text: str) -> list[Token]:
+    """A text as DuckDB's lexer reads it, without comments. Raises StatementError."""
+    try:
+        data = text.encode()  # its places are bytes
+    except UnicodeError as error:
+        raise StatementError("the text of the statement is not valid Unicode") from error
+    found: list[Token] = []
+    places = duckdb.tokenize(text)
+    ends = [*(start for start, _ in places[1:]), len(data)]
+    place = len(data[: places[0][0]].decode(errors="replace")) if places else 0
+    for (start, kind), end in zip(places, ends, strict=True):
+        part = data[start:end].decode(errors="replace")
+        if kind.name != "comment":
+            found.append(Token(kind.name, part.strip(), place))
+        place += len(part)
+    return found
+
+
+def statement_kinds(raw: Raw, text: str) -> list[tuple[str, str]]:
+    """The kind and the text of each of DuckDB's statements in a text, by DuckDB's own parser.
+
+    Raises:
+        StatementError: DuckDB cannot read it.
+        ValueError: DuckDB reads it, and its client has no name for such a statement.
+    """
+    with translated(text):
+        return [(statement.type.name, statement.query) for statement in raw.extract_statements(text)]
+
+
+def functions(raw: Raw) -> list[tuple[str, str]]:
+    """Name and type of every function that comes with DuckDB."""
+    found = rows(raw, "SELECT DISTINCT function_name, function_type FROM duckdb_functions() WHERE internal")
+    return [(name, kind) for name, kind in found]
 
 
 def reader(raw: Raw, sql: str, parameters: Parameters = None, rows: int = 65536) -> pa.RecordBatchReader:

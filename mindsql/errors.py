@@ -235,11 +235,19 @@ class AuthenticationError(MindSQLError, OperationalError):
 
 
 class LimitError(MindSQLError, OperationalError):
-    """More than the server allows: sessions, requests, rows."""
+    """More than the server allows: sessions, requests, rows.
+
+    Args:
+        retry_after: Seconds after which it is worth asking again, when that is known.
+    """
 
     code = "LIMIT"
     sqlstate = "53000"
     http_status = 429
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
 
 
 class TooLargeError(LimitError):

@@ -15,7 +15,7 @@ from mindsql.binder.tree import generate
 from mindsql.bound import BoundModel
 from mindsql.catalog import Version
 from mindsql.engine import Engine, EngineStorage, Storage
-from mindsql.errors import CatalogError, EngineError, MindSQLError, StatementError
+from mindsql.errors import AccessError, CatalogError, EngineError, MindSQLError, StatementError
 from mindsql.executor.engines import LoadedModel, ModelCache, border
 from mindsql.executor.executor import Executor, Run
 from mindsql.executor.kept import Store
@@ -48,6 +48,9 @@ def prepare(
     bound = binder(session, parameters).bind(query)
     if bound is None:
         return None
+    asked = [relation.alias for scope in bound.scopes for relation in scope.models]
+    if asked and not session.settings.models:
+        raise AccessError(f'"{asked[0]}" is a model, and this connection may only query tables')
     surplus = [name for name in parameters if name not in used_parameters(query)] if text is not None else []
     if surplus:
         raise StatementError(
@@ -108,7 +111,8 @@ def _point_plan(session: Session, template: str, values: Mapping[str, Any]) -> P
 
 def _key(session: Session, text: str, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
     types = tuple((name, type(value)) for name, value in parameters.items())
-    return text, session.project, session.database.generation, session.database.shape, types
+    state = (session.database.generation, session.database.shape, session.settings.models)
+    return text, session.project, state, types
 
 
 def binder(session: Session, parameters: Mapping[str, Any]) -> Binder:

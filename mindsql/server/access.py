@@ -1,15 +1,43 @@
-"""Owns who may do what: roles, principals, and the check of a statement against them."""
+"""Owns what a remote statement may do: the roles, and the check that every statement of every door passes first.
+
+DuckDB itself refuses files, extensions and settings (`mindsql.database.Sandbox`). This module refuses what DuckDB has
+no rule for: statements above a role, the catalog's own tables, and functions that reach past the query they stand in.
+What a statement does is told by parsers, DuckDB's and ours, never by its first word; where the two could read a text
+differently, both readings must pass.
+"""
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mindsql.connection import Connection
+from sqlglot import expressions as exp
+
+import mindsql_grammar as grammar
+from mindsql import database
+from mindsql.binder.tree import generate
+from mindsql.catalog import SCHEMA, TABLES
+from mindsql.database import FREE_SETTINGS, Sandbox, Token
+from mindsql.errors import AccessError, MindSQLError
+from mindsql.server import functions
+from mindsql.statements import is_verb, leading_word
+
+if TYPE_CHECKING:
+    from mindsql.connection import Connection
+    from mindsql.session import Session
 
 
 class Role(enum.IntEnum):
-    """What a client may do; each role may do what those below it may."""
+    """Who may do what; each may do what those before it may.
+
+    READ queries tables, PREDICT also asks models, WRITE also changes tables and models, ADMIN also changes engines,
+    databases and tokens, and ends the sessions of others.
+    """
 
     READ = 1
     PREDICT = 2
@@ -22,22 +50,380 @@ class Principal:
     """Who asks.
 
     Attributes:
-        name: The token's name.
-        role: What it may do.
-        body_bytes: The largest body it may send, None for the server's limit.
+        name: The name of the token, for the audit log.
+        token: The id of the token: one that is made anew under an old name is another's.
+        requests_per_minute: How many statements it may send in a minute; None for any number.
+        body_bytes: The largest body it may send; None for the server's own limit.
     """
 
     name: str
     role: Role
+    token: str = ""
+    requests_per_minute: int | None = None
     body_bytes: int | None = None
 
 
 LOCAL = Principal("local", Role.ADMIN)
-"""Whoever reaches a server that asks for no token."""
+"""Whoever reaches a server that has no tokens: it listens on loopback alone, or was told to ask for none."""
 NOBODY = Principal("nobody", Role.READ)
 """Who has shown no token, on paths that need none."""
 
 
-def check(connection: Connection, text: str, principal: Principal) -> Role:
-    """The role that a text needs. Raises AccessError when the principal has a lower one."""
+class Needs(NamedTuple):
+    """What a text needs.
+
+    Attributes:
+        role: The role that may run it.
+        stays: Whether it leaves something in its session: a setting, a transaction, a prepared statement.
+    """
+
+    role: Role
+    stays: bool
+
+
+_KINDS = {
+    "SELECT": Role.READ,
+    "EXPLAIN": Role.READ,
+    "MULTI": Role.READ,
+    "PREPARE": Role.READ,
+    "EXECUTE": Role.READ,
+    "TRANSACTION": Role.READ,
+    "SET": Role.READ,
+    "PRAGMA": Role.READ,
+    "CALL": Role.READ,
+    "INSERT": Role.WRITE,
+    "UPDATE": Role.WRITE,
+    "DELETE": Role.WRITE,
+    "MERGE_INTO": Role.WRITE,
+    "CREATE": Role.WRITE,
+    "DROP": Role.WRITE,
+    "ALTER": Role.WRITE,
+    "COPY": Role.WRITE,
+    "VACUUM": Role.WRITE,
+}
+"""DuckDB's statements; what is not listed (ATTACH, LOAD, EXPORT, …) nobody may run through a server."""
+
+_STATEMENTS: dict[type[grammar.Statement], Role] = {
+    grammar.Query: Role.READ,
+    grammar.Show: Role.READ,
+    grammar.Describe: Role.READ,
+    grammar.DuckDB: Role.READ,  # DuckDB's own kind tells
+    grammar.Explain: Role.READ,  # so does the statement in it
+    grammar.Use: Role.READ,
+    grammar.Evaluate: Role.PREDICT,
+    grammar.CreateModel: Role.WRITE,
+    grammar.Retrain: Role.WRITE,
+    grammar.Finetune: Role.WRITE,
+    grammar.SetActive: Role.WRITE,
+    grammar.CreateView: Role.WRITE,
+    grammar.CreateProject: Role.WRITE,
+    grammar.Drop: Role.WRITE,
+    grammar.CreateEngine: Role.ADMIN,
+    grammar.CreateDatabase: Role.ADMIN,
+}
+_PASSING = frozenset({"SELECT", "EXPLAIN", "INSERT", "UPDATE", "DELETE", "MERGE_INTO"})
+_PASSING_OURS = (grammar.Query, grammar.Show, grammar.Describe, grammar.Explain, grammar.Evaluate)
+"""What leaves nothing behind in its session."""
+_ADMIN_DROPS = frozenset({"ml_engine", "database", "project"})
+
+_CHANGING = frozenset({"insert", "update", "delete", "merge", "truncate"})
+_CHANGING_TREES = (
+    exp.Insert,
+    exp.Update,
+    exp.Delete,
+    exp.Merge,
+    exp.Create,
+    exp.Drop,
+    exp.Alter,
+    exp.Command,
+)
+_READING_TREES = (exp.Query, exp.Values, exp.Condition, exp.Describe, exp.Summarize)
+_QUERYING = frozenset(
+    {"SELECT", "WITH", "FROM", "VALUES", "TABLE", "PIVOT", "UNPIVOT", "DESCRIBE", "SUMMARIZE"}
+)
+_PRAGMAS = functions.names(
+    "collations database_list database_size functions platform show show_databases show_tables show_tables_expanded "
+    "table_info user_agent version"
+)
+_SECRET = re.compile(r"(?:create|drop) (?:(?:or|replace|persistent|temporary|temp|if|not|exists) )*secret\b")
+_CATALOG_SCHEMA = re.compile(
+    rf"(?:create|drop|alter) (?:(?:or|replace|if|not|exists) )*schema .*\b{SCHEMA}\b"
+)
+_OWN_TABLES = re.compile(rf"(?<!\w)(?:{'|'.join(sorted(TABLES))})(?!\w)")
+
+
+def enter(connection: Connection, principal: Principal) -> None:
+    """Make a connection that of a principal: below PREDICT its queries cannot name models, wherever they stand."""
+    session = connection._session
+    session.settings = replace(session.settings, models=principal.role >= Role.PREDICT)
+
+
+def check(connection: Connection, text: str, principal: Principal) -> Needs:
+    """What a text needs; refuse one that this principal, or anybody at a distance, must not run.
+
+    A text that no parser can read passes: it cannot run either, and the error of running it says where it is wrong.
+
+    Raises:
+        AccessError: It may not.
+        StatementError: It is no text that could be read at all.
+    """
+    session = connection._session
+    found = [_needs(session, piece) for piece in _pieces(text)]
+    needed = max((each.role for each in found), default=Role.READ)
+    if needed > principal.role:
+        raise AccessError(
+            f"the role {principal.role.name.lower()} may not do this",
+            hint=f"it needs a token with the role {needed.name.lower()}",
+        )
+    return Needs(needed, any(each.stays for each in found))
+
+
+def _pieces(text: str) -> list[str]:
+    """The statements as `Connection.execute` cuts them."""
+    if ";" not in text.rstrip().rstrip(";"):
+        return [text]
+    return [piece.text for piece in grammar.split(text)]
+
+
+def _needs(session: Session, text: str) -> Needs:
+    """What one statement needs. Raises AccessError when nobody may run it."""
+    tokens = _read(session, text)
+    try:
+        kinds: list[tuple[str, str]] | None = database.statement_kinds(session.raw, text)
+    except MindSQLError:
+        kinds = None
+    except ValueError:
+        raise _refused("this statement") from None
+    ours = _ours(session, text, unread=kinds is None)
+    roles = [_role_of_ours(session, statement) for statement in ours]
+    if not any(isinstance(statement, grammar.Use) for statement in ours):
+        roles += [_role_of(session, kind, piece) for kind, piece in kinds or ()]
+    elif re.search(rf"\.\W*{SCHEMA}\b", "".join(token.word for token in tokens)):
+        raise _own()  # the project of that name is no schema, but `file.mindsql` is
+    if any(name in functions.CHANGING for name, _ in functions.calls(tokens)):
+        roles.append(Role.WRITE)
+    passes = {kind for kind, _ in kinds or ()} <= _PASSING and all(type(each) in _PASSING_OURS for each in ours)
+    return Needs(max(roles, default=Role.READ), not passes)
+
+
+def _read(session: Session, text: str) -> list[Token]:
+    """The tokens of a text that names nothing it must not. Raises AccessError, StatementError."""
+    if _OWN_TABLES.search(unicodedata.normalize("NFKC", text).casefold()):
+        raise _own()
+    tokens = database.tokens(text)
+    functions.check(session.raw, tokens, _sandbox(session))
+    return tokens
+
+
+def _sandbox(session: Session) -> Sandbox:
+    return session.database.sandbox or Sandbox()
+
+
+def _own() -> AccessError:
+    return AccessError(
+        f"the catalog's own tables (schema {SCHEMA}) are not available through a server",
+        hint="SHOW MODELS, or SELECT * FROM information_schema.models",
+    )
+
+
+def _refused(what: str) -> AccessError:
+    return AccessError(f"{what} is not available through a server")
+
+
+# Ours -----------------------------------------------------------------------------------------------------
+
+
+def _ours(session: Session, text: str, unread: bool) -> list[grammar.Statement]:
+    """The statements as our grammar reads them; none when only DuckDB would."""
+    if not (unread or is_verb(text, leading_word(text)) or session.names_ours(text)):
+        return []
+    try:
+        return list(grammar.parse(text))
+    except grammar.ParseError:
+        return []
+
+
+def _role_of_ours(session: Session, statement: grammar.Statement) -> Role:
+    """The role that a statement of our grammar needs. Raises AccessError."""
+    role = _STATEMENTS.get(type(statement))
+    if role is None:
+        raise _refused("this statement")
+    for value in _values(statement):
+        if isinstance(value, grammar.Env):
+            role = max(role, Role.ADMIN)  # it could be sent to where the model lies
+        elif isinstance(value, grammar.Native):
+            role = max(role, _role_of_native(session, value))
+        elif isinstance(value, exp.Expr):
+            role = max(role, _role_of_tree(session, value))
+        elif isinstance(value, grammar.Statement):
+            role = max(role, _STATEMENTS.get(type(value), Role.ADMIN))
+            if isinstance(value, grammar.Drop) and value.kind in _ADMIN_DROPS:
+                role = max(role, Role.ADMIN)
+            if isinstance(value, grammar.CreateModel | grammar.Retrain | grammar.Finetune):
+                _check_options(session, value.options)
+    return role
+
+
+def _role_of_tree(session: Session, tree: exp.Expr) -> Role:
+    """What our parser makes of a text is written in DuckDB's words, and read as DuckDB will read it."""
+    _read(session, generate(tree))
+    if isinstance(tree, exp.Copy):
+        raise _refused("COPY TO")
+    reads = isinstance(tree, _READING_TREES) and tree.find(*_CHANGING_TREES) is None
+    return Role.READ if reads else Role.WRITE
+
+
+def _role_of_native(session: Session, native: grammar.Native) -> Role:
+    """A native query is given to its source as it stands: it must be a query there too."""
+    try:
+        kinds = database.statement_kinds(session.raw, native.text)
+    except (MindSQLError, ValueError):
+        raise AccessError("the native query cannot be read, so it is not run") from None
+    if any(kind != "SELECT" for kind, _ in kinds):
+        raise _refused("a native query that is no SELECT")
+    return _needs(session, native.text).role
+
+
+def _check_options(session: Session, options: tuple[grammar.Option, ...]) -> None:
+    """`path` of a ready-made model names a file of the server."""
+    for option in options:
+        if option.key.casefold() == "path":
+            functions.check_path(option.value if isinstance(option.value, str) else None, _sandbox(session))
+
+
+def _values(value: Any) -> Iterator[Any]:
+    """A value and all that lies in it."""
+    yield value
+    if is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            yield from _values(getattr(value, field.name))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _values(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _values(item)
+
+
+# DuckDB's -------------------------------------------------------------------------------------------------
+
+
+def _role_of(session: Session, kind: str, text: str) -> Role:
+    """The role that a statement of DuckDB needs. Raises AccessError."""
+    tokens = database.tokens(text)
+    words = [token.word for token in tokens if token.text != ";"]
+    role = _KINDS.get(kind)
+    if role is None:
+        raise _refused(words[0].upper() if words else "this statement")
+    rule = _RULES.get(kind)
+    if rule is not None:
+        role = rule(session, text, tokens, words)
+    if role == Role.READ and _changes(tokens):
+        return Role.WRITE
+    return role
+
+
+def _changes(tokens: Sequence[Token]) -> bool:
+    """Whether a query holds a statement that changes something: a common table expression may."""
+    return any(
+        token.word in _CHANGING and _is_bare(token) and before.text in ("(", ")")
+        for before, token in pairwise(tokens)
+    )
+
+
+def _is_bare(token: Token) -> bool:
+    return not token.text.startswith(('"', "'"))
+
+
+def _inner(session: Session, text: str, tokens: list[Token], words: list[str]) -> Role:
+    """EXPLAIN and PREPARE are what they hold."""
+    rest = tokens[1:]
+    if words[0] == "prepare":
+        rest = tokens[words.index("as") + 1 :]
+    elif rest and rest[0].word in ("analyze", "analyse"):
+        rest = rest[1:]
+    while rest:
+        inner = text[rest[0].start :]
+        try:
+            kinds = database.statement_kinds(session.raw, inner)
+        except (MindSQLError, ValueError):
+            # `(FORMAT json)` stands before the statement.
+            closing = next((i for i, token in enumerate(rest) if token.text == ")"), None)
+            if rest[0].text != "(" or closing is None:
+                break
+            rest = rest[closing + 1 :]
+            continue
+        return max((_role_of(session, kind, piece) for kind, piece in kinds), default=Role.READ)
+    raise _refused("this statement")
+
+
+def _multi(session: Session, text: str, tokens: list[Token], words: list[str]) -> Role:
+    """PIVOT becomes several statements, and so does what holds one."""
+    return Role.READ if words[0].strip("(").upper() in _QUERYING or words[0] == "(" else Role.WRITE
+
+
+def _set(session: Session, text: str, tokens: list[Token], words: list[str]) -> Role:
+    """SET, RESET and USE, of what belongs to the session."""
+    if words[0] == "use":
+        if SCHEMA in "".join(words[1:]):
+            raise _own()
+        return Role.READ
+    rest = words[2:] if words[1:2] == ["session"] else words[1:]
+    free = {name.casefold() for name in FREE_SETTINGS} | {"variable", "time"}
+    if not rest or rest[0] not in free:
+        raise AccessError(
+            f"the setting {rest[0] if rest else ''} cannot be changed through a server",
+            hint=f"a session may SET {', '.join(FREE_SETTINGS)} and VARIABLE",
+        )
+    return Role.READ
+
+
+def _pragma(session: Session, text: str, tokens: list[Token], words: list[str]) -> Role:
+    if words[0] != "pragma" or words[1] not in _PRAGMAS or "=" in words:
+        raise _refused(" ".join(words[:2]).upper())
+    return Role.READ
+
+
+def _call(session: Session, text: str, tokens: list[Token], words: list[str]) -> Role:
+    """CALL reads; CHECKPOINT, which is a call too, ends the transactions of others."""
+    return Role.READ if words[0] == "call" else Role.ADMIN
+
+
+def _copy(session: Session, text: str, tokens: list[Token], words: list[str]) -> Role:
+    """COPY … FROM a file in a declared folder."""
+    depth = 0
+    for index, word in enumerate(words):
+        depth += (word == "(") - (word == ")")
+        if depth == 0 and word in ("from", "to") and _is_bare(tokens[index]):
+            if word == "to":
+                break
+            after = [token for token in tokens[index + 1 :] if token.word != "with"]
+            functions.check_path(functions.string(after), _sandbox(session))
+            return Role.WRITE
+    raise _refused("COPY TO")
+
+
+def _define(session: Session, text: str, tokens: list[Token], words: list[str]) -> Role:
+    """CREATE, DROP and ALTER of all but secrets, databases and the catalog's schema."""
+    said = " ".join(words)
+    if words[0] == "deallocate":
+        return Role.READ
+    if _SECRET.match(said) or words[:2] == ["alter", "database"]:
+        raise _refused(" ".join(words[:2]).upper())
+    if _CATALOG_SCHEMA.match(said):
+        raise _own()
     return Role.WRITE
+
+
+_RULES: dict[str, Callable[[Session, str, list[Token], list[str]], Role]] = {
+    "EXPLAIN": _inner,
+    "PREPARE": _inner,
+    "MULTI": _multi,
+    "SET": _set,
+    "PRAGMA": _pragma,
+    "CALL": _call,
+    "COPY": _copy,
+    "CREATE": _define,
+    "DROP": _define,
+    "ALTER": _define,
+}

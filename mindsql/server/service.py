@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -12,8 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from mindsql.connection import Connection, connect
-from mindsql.database import Parameters
-from mindsql.errors import Cancelled, LimitError, MindSQLError, TimeLimitError
+from mindsql.database import Parameters, Sandbox
+from mindsql.errors import AccessError, Cancelled, LimitError, MindSQLError, TimeLimitError
 from mindsql.result import Result
 from mindsql.server import access
 from mindsql.server.access import Principal
@@ -44,6 +45,7 @@ class Session:
         self.principal = principal
         self.door = door
         self.connection: Connection = service.take_connection()
+        access.enter(self.connection, principal)
         self.statement: str | None = None
         self.used = time.monotonic()
         self.clean = True
@@ -61,8 +63,13 @@ class Session:
             MindSQLError: What `Connection.execute` raises.
         """
         service = self._service
-        needed = access.check(self.connection, sql, self.principal)
-        self.clean = self.clean and needed < access.Role.WRITE
+        service.tokens.admit(self.principal)
+        try:
+            needs = access.check(self.connection, sql, self.principal)
+        except AccessError as refused:
+            service.audit.write(self.principal, self.door, sql, refused)
+            raise
+        self.clean = self.clean and not needs.stays
         self.begin(sql)
         error: MindSQLError | None = None
         try:
@@ -74,7 +81,7 @@ class Session:
             raise error from raised
         finally:
             self.statement = None if error is not None else self.statement
-            if needed >= access.Role.WRITE:
+            if needs.role >= access.Role.WRITE:
                 service.audit.write(self.principal, self.door, sql, error)
 
     def begin(self, what: str) -> None:
@@ -138,7 +145,8 @@ class Service:
             allowed_hosts=options.allowed_hosts,
             private_hosts=options.private_hosts,
         )
-        self.root: Connection = connect(path, settings=settings)
+        sandbox = Sandbox(tuple(map(os.path.abspath, options.folders)), options.memory)
+        self.root: Connection = connect(path, settings=settings, sandbox=sandbox)
         self.tokens = Tokens(self.root.cursor())
         self.audit = Audit.of(path, options)
         self.sessions: dict[int, Session] = {}

@@ -1,0 +1,112 @@
+"""Owns which of DuckDB's functions a remote statement may call.
+
+Table functions are listed: one that a later DuckDB brings is closed until it is looked at. Scalar functions and
+aggregates compute from their arguments alone, but for a few that are named here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from mindsql import database
+from mindsql.database import Sandbox, Token
+from mindsql.errors import AccessError
+
+if TYPE_CHECKING:
+    from mindsql.database import Raw
+
+
+def names(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
+
+
+_TABLES = names(
+    # rows out of nothing, or out of an argument
+    "range generate_series unnest repeat repeat_row summary json_each json_tree "
+    "icu_calendar_names pg_timezone_names test_all_types "
+    # what there is in the database
+    "duckdb_columns duckdb_constraints duckdb_databases duckdb_dependencies duckdb_extensions duckdb_functions "
+    "duckdb_indexes duckdb_keywords duckdb_memory duckdb_optimizers duckdb_prepared_statements duckdb_schemas "
+    "duckdb_sequences duckdb_settings duckdb_tables duckdb_temporary_files duckdb_triggers duckdb_types "
+    "duckdb_variables duckdb_views pragma_collations pragma_database_size pragma_platform pragma_show "
+    "pragma_table_info pragma_user_agent pragma_version"
+)
+_FILES = names(
+    "glob parquet_file_metadata parquet_kv_metadata parquet_metadata parquet_scan parquet_schema read_blob read_csv "
+    "read_csv_auto read_json read_json_auto read_json_objects read_json_objects_auto read_ndjson read_ndjson_auto "
+    "read_ndjson_objects read_parquet read_text sniff_csv"
+)
+"""They read files: those of declared folders, and no others. DuckDB alone would let them read the database's own."""
+_SCALARS = names(
+    # states and encodings that DuckDB trusts to be its own
+    "combine finalize index_key to_aggregate_state variant_bytes_to_variant "
+    # they run a text, or write to the log
+    "getenv json_serialize_plan write_log"
+)
+CHANGING = frozenset({"nextval", "setval"})
+"""They change the database in the middle of a query."""
+
+_known: dict[str, frozenset[str]] = {}
+
+
+def calls(tokens: Sequence[Token]) -> Iterator[tuple[str, Sequence[Token]]]:
+    """Each name that an opening parenthesis follows, with the tokens after the parenthesis."""
+    for index, token in enumerate(tokens[:-1]):
+        if token.kind in ("identifier", "keyword") and tokens[index + 1].text == "(":
+            yield token.word, tokens[index + 2 :]
+
+
+def check(raw: Raw, tokens: Sequence[Token], sandbox: Sandbox) -> None:
+    """Refuse calls that reach past the statement. Raises AccessError."""
+    for name, arguments in calls(tokens):
+        if name in _FILES:
+            for path in _paths(name, arguments):
+                check_path(path, sandbox)
+        elif name in _closed(raw) or name in _SCALARS or name.startswith("__internal"):
+            raise AccessError(f"the function {name} is not available through a server")
+
+
+def check_path(path: str | None, sandbox: Sandbox) -> None:
+    """Refuse a file outside the declared folders; None is a path that is not written out. Raises AccessError."""
+    if not sandbox.folders:
+        raise AccessError(
+            "files are not available through this server", hint="it was started without --allow-folder"
+        )
+    if path is None:
+        raise AccessError("the path of a file must be written out as one string")
+    if not sandbox.holds(path):
+        raise AccessError(f'the file "{path}" lies outside the folders of this server')
+
+
+def string(tokens: Sequence[Token]) -> str | None:
+    """The string that tokens begin with, when a `,`, a closing sign or nothing follows it; else None."""
+    if not tokens or tokens[0].kind != "string_const" or not tokens[0].text.startswith("'"):
+        return None
+    if len(tokens) > 1 and tokens[1].text not in (",", ")", "]", "(", ";"):
+        return None
+    return tokens[0].text[1:-1].replace("''", "'")
+
+
+def _paths(name: str, arguments: Sequence[Token]) -> Iterator[str | None]:
+    """The paths in a call: one string, or a list of strings."""
+    if not arguments or arguments[0].text != "[":
+        yield string(arguments)
+        return
+    rest = arguments[1:]
+    while True:
+        yield string(rest)
+        if len(rest) < 2 or rest[1].text != ",":
+            return
+        rest = rest[2:]
+
+
+def _closed(raw: Raw) -> frozenset[str]:
+    """DuckDB's table functions that are not listed."""
+    if "closed" not in _known:
+        tables = {
+            name.casefold() for name, kind in database.functions(raw) if kind in ("table", "table_macro")
+        }
+        _known["closed"] = frozenset(tables - _TABLES)
+    return _known["closed"]

@@ -1,0 +1,79 @@
+"""Owns how often: statements of one token, and wrong tokens from one address."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from mindsql.errors import LimitError
+from mindsql.server.access import Principal
+
+FAILURES_PER_MINUTE = 30
+_MOST = 10_000
+"""How many tokens and addresses are remembered; the one seen longest ago is forgotten first."""
+
+
+class Bucket:
+    """A token bucket: `per_minute` may come at once, and then as many as a minute brings.
+
+    Args:
+        clock: Seconds, from any beginning.
+    """
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = per_minute / 60
+        self._most = float(per_minute)
+        self._left = float(per_minute)
+        self._clock = clock
+        self._at = clock()
+
+    def take(self) -> float:
+        """Take one; 0 when there was one, else the seconds until there is."""
+        now = self._clock()
+        self._left = min(self._most, self._left + (now - self._at) * self._rate)
+        self._at = now
+        if self._left >= 1:
+            self._left -= 1
+            return 0.0
+        return (1 - self._left) / self._rate
+
+
+class Limits:
+    """The buckets of one server. Any thread may call.
+
+    Args:
+        clock: Seconds, from any beginning.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._buckets: OrderedDict[tuple[str, str], Bucket] = OrderedDict()
+
+    def spend(self, principal: Principal) -> None:
+        """Count one statement. Raises LimitError."""
+        if principal.requests_per_minute is None:
+            return
+        wait = self._take(("token", principal.token), principal.requests_per_minute)
+        if wait:
+            raise LimitError(
+                f"this token may send {principal.requests_per_minute} statements a minute",
+                hint=f"wait {wait:.0f} s",
+                retry_after=wait,
+            )
+
+    def failed(self, address: str) -> None:
+        """Count one wrong secret. Raises LimitError."""
+        wait = self._take(("address", address), FAILURES_PER_MINUTE)
+        if wait:
+            raise LimitError("too many wrong tokens came from this address", retry_after=wait)
+
+    def _take(self, key: tuple[str, str], per_minute: int) -> float:
+        with self._lock:
+            bucket = self._buckets.pop(key, None) or Bucket(per_minute, self._clock)
+            self._buckets[key] = bucket
+            while len(self._buckets) > _MOST:
+                self._buckets.popitem(last=False)
+            return bucket.take()
