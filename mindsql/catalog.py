@@ -39,7 +39,7 @@ _TABLES = {
     "_sources": "name VARCHAR, engine VARCHAR, parameters JSON, created_at TIMESTAMP",
     "_tokens": (
         "id VARCHAR, name VARCHAR, role VARCHAR, digest BLOB, native BLOB, created_at TIMESTAMP, "
-        "expires_at TIMESTAMP, requests_per_minute INTEGER, max_body BIGINT"
+        "expires_at TIMESTAMP, requests_per_minute INTEGER, body_bytes BIGINT"
     ),
 }
 
