@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from mindsql.errors import (
     StatementError,
     UnknownNameError,
 )
+from mindsql.quiet import quiet
 from mindsql.schema import Schema
 
 if TYPE_CHECKING:
@@ -266,9 +266,7 @@ def abandon(raw: Raw) -> None:
 
 def result_reader(raw: Raw, batch_rows: int) -> pa.RecordBatchReader:
     """The open result of a connection as a stream of Arrow batches."""
-    with warnings.catch_warnings():
-        # The advice (use a relation) does not fit: the statement has run already.
-        warnings.filterwarnings("ignore", message="Arrow output on a DB-API result", category=UserWarning)
+    with quiet():  # it advises to use a relation, and the statement has run already
         return raw.to_arrow_reader(batch_rows)
 
 

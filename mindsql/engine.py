@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from mindsql.errors import EngineError
+from mindsql.quiet import heard as heard
+from mindsql.quiet import quiet as quiet
 from mindsql.schema import Schema
 
 if TYPE_CHECKING:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from mindsql.errors import DataError, StatementError, UnknownNameError
+from mindsql.quiet import quiet
 
 _CLASSIFICATION = (
     "accuracy_score",
@@ -88,9 +88,8 @@ def score(name: str, actual: Any, prediction: Any, options: Mapping[str, Any]) -
         keywords.setdefault("average", "macro")
         keywords.setdefault("zero_division", 0.0)
     try:
-        with warnings.catch_warnings():
-            # A class that only one side has is no mistake of the user's: the score says what it is worth.
-            warnings.simplefilter("ignore", UserWarning)
+        # A class that only one side has is no mistake of the user's: the score says what it is worth.
+        with quiet():
             return float(getattr(metrics, name)(left, right, **keywords))
     except TypeError as error:
         raise StatementError(f"{name} does not take these options: {error}") from error

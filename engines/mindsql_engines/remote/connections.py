@@ -101,11 +101,11 @@ class _Watched:
         call: Call | None = getattr(_CURRENT, "call", None)
         if call is not None:
             if self.sock is None:
-                self.connect()  # type: ignore[attr-defined]
+                self.connect()  # type: ignore[attr-defined]  # of the connection it is mixed into
             sock: Any = self.sock
             check_address(str(sock.getpeername()[0]), call.network, self.host)
             call.use(sock)
-        super().request(*args, **kwargs)  # type: ignore[misc]
+        super().request(*args, **kwargs)  # type: ignore[misc]  # as above
 
 
 class _Plain(_Watched, HTTPConnection):

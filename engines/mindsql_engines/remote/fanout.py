@@ -70,7 +70,7 @@ def ask_all(client: Client, rows: int, batch_rows: int, send: Send[T]) -> list[T
             results.put(part)
 
     threads = min(client.settings.concurrency, -(-rows // batch_rows))
-    answers: list[T | Failed | None] = [None] * rows
+    answers: list[T | Failed] = [Failed("not asked")] * rows
     done = 0
     try:
         for number in range(threads):
@@ -92,7 +92,7 @@ def ask_all(client: Client, rows: int, batch_rows: int, send: Send[T]) -> list[T
     except BaseException:
         client.stop()
         raise
-    return answers  # type: ignore[return-value]
+    return answers
 
 
 def ask_one(client: Client, send: Callable[[], T]) -> T:
@@ -116,14 +116,14 @@ def ask_one(client: Client, send: Callable[[], T]) -> T:
 def _solve(client: Client, rows: range, send: Send[T], again: bool) -> list[T | Failed]:
     """The answers of a range; one that fails for its rows is halved until the bad ones are alone."""
     try:
-        answers = list(send(rows, again))
+        answers: list[T | Failed] = [*send(rows, again)]
         if len(answers) != len(rows):
             raise RequestError(
                 f"the server was asked for {len(rows)} rows and answered {len(answers)}",
                 status=200,
                 hint="which answer belongs to which row cannot be known",
             )
-        return answers  # type: ignore[return-value]
+        return answers
     except Cancelled:
         raise
     except MindSQLError as error:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
+from mindsql.engine import quiet
 from mindsql.errors import CatalogError, EngineError, MindSQLError, StatementError
 
 ALLOWED = (
@@ -132,8 +132,7 @@ def loads(data: bytes, wanted: str, trained_with: str) -> dict[str, Any]:
     try:
         unknown = _unknown(data)
         if not unknown:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # other versions are tried, and told of when they fail
+            with quiet():  # other versions are tried, and told of when they fail
                 found: dict[str, Any] = skops.io.loads(data, trusted=list(ALLOWED))
             return found
     except MindSQLError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mindsql.engine import quiet
 from mindsql.errors import DataError, EngineError, MindSQLError
 from mindsql.schema import Schema, family
 from mindsql_engines.sklearn import columns, scoring, threads
@@ -109,12 +109,11 @@ class SklearnPredictor:
         try:
             few = threads.few(rows, threads.FEW_TO_PREDICT)
             # Extreme inputs may give infinite answers, which are NULL.
-            quiet = np.errstate(over="ignore", invalid="ignore")
-            with few, quiet, self._context(assume_finite=self._encoder is not None):
+            infinite = np.errstate(over="ignore", invalid="ignore")
+            with few, infinite, self._context(assume_finite=self._encoder is not None):
                 if not self._warns:
                     return self._answer(self._matrix(arrays, rows), wanted, extras)
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
+                with quiet():
                     return self._answer(self._matrix(arrays, rows), wanted, extras)
         except MindSQLError:
             raise

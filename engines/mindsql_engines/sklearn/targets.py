@@ -103,10 +103,11 @@ def prepare(name: str, series: pd.Series[Any], duckdb_type: str, task: Task, why
             raise DataError(
                 f'the target "{name}" has only one value, {only}; a classifier needs at least two'
             )
-        if len(labels) > 1000 or (len(labels) > FEW_CLASSES and len(labels) > len(target.values) / 2):  # type: ignore[arg-type]
+        rows = int(kept.sum())
+        if len(labels) > 1000 or (len(labels) > FEW_CLASSES and len(labels) > rows / 2):
             numeric = family(duckdb_type) == "number"
             raise DataError(
-                f'the target "{name}" has {len(labels)} distinct values in {int(kept.sum())} rows, '
+                f'the target "{name}" has {len(labels)} distinct values in {rows} rows, '
                 "too many for classes",
                 hint="say task = 'regression'" if numeric else None,
             )

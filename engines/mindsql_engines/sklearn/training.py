@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from mindsql.engine import Task
+from mindsql.engine import Task, heard, quiet
 from mindsql.errors import DataError, EngineError, MindSQLError, StatementError, UnknownNameError
 from mindsql.schema import Schema, family
 from mindsql_engines.sklearn import columns, estimators, features, parameters, scoring, targets, threads
@@ -305,8 +304,7 @@ def _hold_out(
 def score(fitted: Any, target: Target, x: Numbers, train: Codes, test: Codes, job: Job) -> Scores:
     """The scores that fit the task, on the rows `test`, beside a baseline learnt from the rows `train`."""
     values = target.values
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         if target.task == "anomaly":
             truth = None if values is None else values[test]
             share = float(np.mean(values[train])) if values is not None else 0.0
@@ -358,15 +356,14 @@ def _look_at(made: Trained, matrix: Numbers, seed: int | None) -> None:
 @contextmanager
 def collected(notes: list[str]) -> Iterator[None]:
     """Turn what scikit-learn warns of into notes."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with heard() as caught:
         try:
             yield
         finally:
             for warning in caught:
-                if issubclass(warning.category, FutureWarning | DeprecationWarning):
+                if isinstance(warning, FutureWarning | DeprecationWarning):
                     continue  # news for who writes Python, not for who writes SQL
-                text = " ".join(str(warning.message).split())
-                note = f"{warning.category.__name__}: {text[:300]}"
+                text = " ".join(str(warning).split())
+                note = f"{type(warning).__name__}: {text[:300]}"
                 if note not in notes and len(notes) < 50:
                     notes.append(note)

@@ -145,22 +145,26 @@ def _split(value: str, threshold: float, missing_low: bool, low: Node, high: Nod
     return Node(test=f"{value} <= {number(threshold)}", met=low, other=high)
 
 
+def _of_leaf(values: Any) -> Callable[[int], str]:
+    """What a leaf answers, given a value for each node."""
+    return lambda leaf: number(values[leaf])
+
+
 def _mean(meta: Mapping[str, Any], estimator: Any, forest: _Forest) -> dict[str, str]:
     """A single tree, or the mean of several."""
     members = getattr(estimator, "estimators_", None) or [estimator]
-    features = getattr(estimator, "estimators_features_", None)
     if any(type(member).__name__ not in _SINGLE for member in members):
         raise NotTranslatable("its members are not trees")
     if type(estimator).__name__.startswith("Bagging"):
         nodes = [
             forest.tree(member.tree_, own)
-            for member, own in zip(members, features, strict=True)  # type: ignore[arg-type]
+            for member, own in zip(members, estimator.estimators_features_, strict=True)
         ]
     else:
         nodes = [forest.tree(member.tree_) for member in members]
     if meta["task"] == "regression":
         terms = [
-            node.sql(lambda leaf, values=member.tree_.value: number(values[leaf, 0, 0]))  # type: ignore[misc]
+            node.sql(_of_leaf(member.tree_.value[:, 0, 0]))
             for node, member in zip(nodes, members, strict=True)
         ]
         whole = forest.sums(terms, "", "s")
@@ -209,9 +213,7 @@ def _boosted(meta: Mapping[str, Any], estimator: Any, forest: _Forest) -> dict[s
     rate = float(estimator.learning_rate)
     terms = [
         [
-            forest.tree(member.tree_).sql(
-                lambda leaf, values=member.tree_.value: number(rate * values[leaf, 0, 0])  # type: ignore[misc]
-            )
+            forest.tree(member.tree_).sql(_of_leaf(rate * member.tree_.value[:, 0, 0]))
             for member in estimator.estimators_[:, k]
         ]
         for k in range(estimator.estimators_.shape[1])
@@ -255,13 +257,7 @@ def _adaptive(meta: Mapping[str, Any], estimator: Any, forest: _Forest) -> dict[
         own = []
         for node, member, weight in zip(nodes, members, weights.tolist(), strict=True):
             voted = member.classes_[np.argmax(member.tree_.value[:, 0, :], axis=1)] == wanted
-            own.append(
-                node.sql(
-                    lambda leaf, voted=voted, weight=weight: number(  # type: ignore[misc]
-                        weight if voted[leaf] else -1 / (count - 1) * weight
-                    )
-                )
-            )
+            own.append(node.sql(_of_leaf(np.where(voted, weight, -1 / (count - 1) * weight))))
         terms.append(own)
     sums = _scores(forest, terms, [0.0] * len(terms))
     level = forest.steps.next()
@@ -282,8 +278,7 @@ def _histogram(meta: Mapping[str, Any], estimator: Any, forest: _Forest) -> dict
     for row in estimator._predictors:
         for k, predictor in enumerate(row):
             node = _histogram_tree(estimator, predictor, columns, forest)
-            values = predictor.nodes["value"]
-            terms[k].append(node.sql(lambda leaf, values=values: number(values[leaf])))  # type: ignore[misc]
+            terms[k].append(node.sql(_of_leaf(predictor.nodes["value"])))
     scores = _scores(forest, terms, starts)
     if meta["task"] == "regression":
         score = scores[0]

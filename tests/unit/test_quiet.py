@@ -1,0 +1,66 @@
+"""Warnings of libraries, in threads that work at once."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+
+import pytest
+
+from mindsql.quiet import heard, quiet
+
+
+def test_two_threads_do_not_end_each_others_silence() -> None:
+    before, show = list(warnings.filters), warnings.showwarning
+    entered, left = threading.Event(), threading.Event()
+    raised: list[BaseException] = []
+
+    def second() -> None:
+        try:
+            with quiet():
+                entered.set()
+                left.wait(20)
+                warnings.warn("still quiet", UserWarning, stacklevel=1)
+        except Warning as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=second)
+    with quiet():
+        thread.start()
+        assert entered.wait(20)
+    left.set()
+    thread.join()
+    assert raised == []
+    assert (list(warnings.filters), warnings.showwarning) == (before, show)
+    with pytest.raises(UserWarning, match="heard again"):
+        warnings.warn("heard again", UserWarning, stacklevel=1)
+
+
+def test_each_thread_collects_its_own() -> None:
+    both = threading.Barrier(2, timeout=20)
+    found: dict[str, list[str]] = {}
+
+    def work(name: str) -> None:
+        with heard() as caught:
+            both.wait()
+            for _ in range(3):
+                warnings.warn(name, UserWarning, stacklevel=1)
+            with quiet():
+                warnings.warn("ignored inside", UserWarning, stacklevel=1)
+            both.wait()
+        found[name] = [str(warning) for warning in caught]
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {"a": ["a"] * 3, "b": ["b"] * 3}
+
+
+def test_a_helper_thread_is_heard_by_who_collects() -> None:
+    with heard() as caught:
+        helper = threading.Thread(target=lambda: warnings.warn("from below", UserWarning, stacklevel=1))
+        helper.start()
+        helper.join()
+    assert [str(warning) for warning in caught] == ["from below"]
