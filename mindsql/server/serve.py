@@ -112,7 +112,8 @@ class _Http(uvicorn.Server):
     def bind(self) -> None:
         """Take the address. Raises OSError."""
         family = socket.AF_INET6 if ":" in self.config.host else socket.AF_INET
-        listener = socket.socket(family)
+        # The protocol must be said: asyncio sends small answers at once only on sockets that know theirs to be TCP.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((self.config.host, self.config.port))
         listener.listen(_BACKLOG)
