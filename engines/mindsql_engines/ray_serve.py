@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mindsql.engine import Args, Option, Summary, context
 from mindsql.errors import EngineError, StatementError
-from mindsql.schema import Schema, is_integer
+from mindsql.schema import Schema
 from mindsql_engines.remote import dtypes, fanout, settings, tables
 from mindsql_engines.remote.base import RemoteEngine
 from mindsql_engines.remote.client import Client, dumps
@@ -89,8 +89,7 @@ class RayServeEngine(RemoteEngine):
         target_type = dtypes.schema({own or target: types.get(own or target, "float")}, rows)[0].type
         if known is not None and types[known.name] == "integer":
             target_type = known.type
-        if target_type.startswith("DECIMAL"):
-            target_type = "DOUBLE"
+        target_type = tables.answerable(target_type)
         if df is not None:
             frame = df[[*inputs.names, known.name if known is not None else target]]
             sent = {**names, (known.name if known is not None else target): types[own or target]}
@@ -211,15 +210,9 @@ def _cells(values: Any) -> list[Any]:
 
 
 def _fitting(type_name: str, answers: Sequence[Any]) -> str:
-    """The type of the target, unless the answers need a wider one: a mean of whole numbers is none."""
-    given = [value for value in answers if value is not None]
-    if is_integer(type_name) and not all(_is_whole(value) for value in given):
-        return "DOUBLE" if all(isinstance(value, (int, float)) for value in given) else "VARCHAR"
-    return type_name
-
-
-def _is_whole(value: Any) -> bool:
+    """The type of the target, unless the answers need another one: a mean of whole numbers is none."""
     try:
-        return float(value).is_integer()
-    except (TypeError, ValueError):
-        return False
+        tables.fitted(answers, type_name, "prediction")
+    except RequestError:
+        return tables.told_type(answers)
+    return type_name

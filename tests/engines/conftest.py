@@ -1,4 +1,4 @@
-"""Owns the servers that tests of remote engines share."""
+"""Owns the connection and the servers that tests of engines share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 from servers import processes
 
+import mindsql
+from mindsql.connection import Connection
+
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONWARNINGS": "ignore"}
+
+
+@pytest.fixture
+def con() -> Iterator[Connection]:
+    """A connection in memory."""
+    with mindsql.connect() as connection:
+        yield connection
 
 
 @pytest.fixture(scope="session")

@@ -1,30 +1,21 @@
-"""Hugging Face Inference: requests compared with huggingface_hub's own client, answers in every form, media."""
+"""Hugging Face Inference: requests compared with huggingface_hub's own client, and what CREATE and SELECT promise."""
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import settings as examples
-from hypothesis import strategies as st
+from servers.questions import LABELS, PNG, ask, create
 from servers.scripted import Answer, Request, Server
 
-import mindsql
 from mindsql.connection import Connection
-from mindsql.errors import EngineError, MindSQLError, StatementError
-from mindsql.session import Settings
-from mindsql_engines.huggingface import answers, media, tasks
+from mindsql.errors import EngineError, StatementError
+from mindsql_engines.huggingface import tasks
 
-PNG = b"\x89PNG\r\n\x1a\n1234"
-WAV = b"RIFF\x00\x00\x00\x00WAVEfmt "
-LABELS = [{"label": "good", "score": 0.9}, {"label": "bad", "score": 0.1}]
 ANSWERS: dict[str, Any] = {
     "text-classification": [LABELS],
     "zero-shot-classification": LABELS,
@@ -51,34 +42,6 @@ ANSWERS: dict[str, Any] = {
     "zero-shot-image-classification": LABELS,
 }  # fmt: skip
 TABLE = {"a": ["1", "2"]}
-ROWS: dict[str, str] = {
-    "pair": "SELECT 'q' AS t, 'c' AS u",
-    "table": """SELECT 'q' AS t, '{"a": ["1", "2"]}' AS u""",
-    "similarity": "SELECT 't' AS t, 'u' AS u",
-    "rerank": "SELECT 't' AS t, 'u' AS u",
-    "media": f"SELECT from_base64('{base64.b64encode(PNG).decode()}') AS t",
-}
-
-
-@pytest.fixture
-def con() -> Iterator[Connection]:
-    with mindsql.connect() as connection:
-        yield connection
-
-
-def create(con: Connection, task: str, server: Server | None, more: str = "") -> None:
-    how = tasks.TASKS[task]
-    columns = "".join(f", {option} = '{name}'" for option, name in zip(how.inputs, "tu", strict=False))
-    url = f", base_url = '{server.url}'" if server is not None else ""
-    con.execute(
-        f"CREATE OR REPLACE MODEL m PREDICT y USING engine = 'hf_api', task = '{task}'{columns}{url}{more}"
-    )
-
-
-def ask(con: Connection, task: str, columns: str = "m.y", rows: str | None = None) -> list[Any]:
-    rows = rows or ROWS.get(tasks.TASKS[task].shape, "SELECT 't' AS t")
-    return con.execute(f"SELECT {columns} FROM ({rows}) AS r JOIN m").fetchall()
-
 
 # The oracle ---------------------------------------------------------------------------------------------------
 
@@ -373,188 +336,6 @@ def test_text_generation_inference_is_asked_as_hosted_models(con: Connection) ->
     with Server(tgi) as server:
         create(con, "text-generation", server)
         assert ask(con, "text-generation") == [("t!",)]
-
-
-# Media --------------------------------------------------------------------------------------------------------
-
-
-def test_media_cells(con: Connection, tmp_path: Path) -> None:
-    (tmp_path / "root").mkdir()
-    (tmp_path / "root" / "a.png").write_bytes(PNG)
-    (tmp_path / "secret.png").write_bytes(PNG)
-    encoded = base64.b64encode(PNG).decode()
-    good = [f"'{encoded}'", f"'data:image/png;base64,{encoded}'", "'{url}/a.png'", "'{url}/moved'", "'a.png'"]
-    bad = [
-        f"'{tmp_path}/secret.png'",
-        "'../secret.png'",
-        "'/etc/hostname'",
-        "'file:///etc/hostname'",
-        "'{url}/large'",
-    ]
-
-    def script(request: Request) -> Any:
-        if request.path == "/moved":
-            return Answer({}, status=302, headers={"Location": "/a.png"})
-        if request.path == "/large":
-            return Answer(b"x" * 5000)
-        return (
-            Answer(PNG)
-            if request.method == "GET"
-            else [*LABELS, {"label": str(request.body == PNG), "score": 2}]
-        )
-
-    with Server(script) as server:
-        more = (
-            f", media_root = '{tmp_path}/root', max_media_bytes = 1000, on_error = 'null', api_format = 'hf'"
-        )
-        create(con, "image-classification", server, more)
-        for cells, expected in ((good, "True"), (bad, None)):
-            rows = f"SELECT unnest([{', '.join(cells)}]) AS t".replace("{url}", server.url)
-            found = ask(con, "image-classification", "m.y, m.y_error", rows)
-            assert [y for y, _ in found] == [expected] * 5, found
-        posted = [r for r in server.requests if r.method == "POST"]
-        assert posted and all(r.headers["Content-Type"] == "image/png" for r in posted)
-        create(con, "image-classification", server, ", api_format = 'hf'")
-        with pytest.raises(MindSQLError, match="none that can be read"):
-            ask(con, "image-classification", "m.y", "SELECT 'a.png' AS t")
-
-
-def test_media_are_fetched_under_the_host_rules() -> None:
-    server = Server(lambda request: Answer(PNG) if request.method == "GET" else LABELS)
-    with server, mindsql.connect(settings=Settings(allowed_hosts=("127.0.0.1",))) as con:
-        create(con, "image-classification", server, ", on_error = 'null', api_format = 'hf', api_key = 'k3y'")
-        rows = (
-            f"SELECT unnest(['{server.url}/a.png', 'http://169.254.169.254/x', 'http://localhost:1/']) AS t"
-        )
-        found = ask(con, "image-classification", "m.y, m.y_error", rows)
-        assert [y for y, _ in found] == ["good", None, None]
-        assert 'may not ask the host "169.254.169.254"' in found[1][1]
-        assert len(server.requests) == 2
-
-
-def test_kinds_of_media() -> None:
-    assert media.content_type(PNG) == "image/png" and media.content_type(WAV) == "audio/wav"
-    assert media.content_type(b"?") == "application/octet-stream"
-
-
-# Answers ------------------------------------------------------------------------------------------------------
-
-SCORES = st.floats(0, 1)
-PAIRS = st.lists(
-    st.tuples(st.text(min_size=1), SCORES), min_size=1, max_size=5, unique_by=lambda pair: pair[0]
-).map(lambda pairs: [{"label": label, "score": score} for label, score in sorted(pairs, key=lambda p: -p[1])])
-LABEL_FORMS: dict[str, Callable[[Any], Any]] = {
-    "nested": lambda x: [x],
-    "flat": lambda x: x,
-    "reversed": lambda x: x[::-1] if len({i["score"] for i in x}) == len(x) else x,
-    "parallel": lambda x: {
-        "sequence": "s",
-        "labels": [i["label"] for i in x],
-        "scores": [i["score"] for i in x],
-    },
-    "parallel in a list": lambda x: [{"labels": [i["label"] for i in x], "scores": [i["score"] for i in x]}],
-    "mapping": lambda x: (
-        {i["label"]: i["score"] for i in x}
-        if not {i["label"] for i in x} & {"label", "labels", "data", "scores"}
-        else x
-    ),
-}
-TEXT_FORMS: dict[str, Callable[[str], Any]] = {
-    **{key: lambda x, key=key: [{key: x}] for key in ("summary_text", "translation_text", "generated_text")},
-    "dict": lambda x: {"generated_text": x},
-    "nested": lambda x: [[{"generated_text": x}]],
-    "speech": lambda x: {"text": x, "chunks": []},
-    "bare": lambda x: x,
-    "list": lambda x: [x],
-    "chat": lambda x: {"choices": [{"message": {"content": x}}]},
-    "parts": lambda x: {"choices": [{"message": {"content": [{"type": "text", "text": x}]}}]},
-    "completion": lambda x: {"choices": [{"text": x}]},
-    "turns": lambda x: [
-        {"generated_text": [{"role": "user", "content": "?"}, {"role": "assistant", "content": x}]}
-    ],
-}
-VECTOR_FORMS: dict[str, Callable[[Any], Any]] = {
-    "flat": lambda x: x,
-    "nested": lambda x: [x],
-    "deeper": lambda x: [[x]],
-    "openai": lambda x: {"data": [{"index": 0, "embedding": x}]},
-    "named": lambda x: {"embedding": x},
-}
-NUMBER_FORMS: dict[str, Callable[[Any], Any]] = {
-    "bare": lambda x: x,
-    "list": lambda x: [x],
-    "nested": lambda x: [[x]],
-    "tei": lambda x: [{"index": 0, "score": x}],
-    "openai": lambda x: {"results": [{"index": 0, "relevance_score": x}]},
-    "classifier": lambda x: [[{"label": "LABEL_0", "score": x}]],
-}
-
-
-@pytest.mark.parametrize("form", LABEL_FORMS)
-@given(found=PAIRS)
-@examples(max_examples=50, deadline=None)
-def test_labels_in_every_form(form: str, found: Any) -> None:
-    read = answers.labels(LABEL_FORMS[form](found))
-    assert read.explain == found and read.value == found[0]["label"]
-
-
-@pytest.mark.parametrize("form", TEXT_FORMS)
-@given(found=st.text())
-@examples(max_examples=50, deadline=None)
-def test_texts_in_every_form(form: str, found: str) -> None:
-    assert answers.text(TEXT_FORMS[form](found)).value == found
-
-
-@pytest.mark.parametrize("form", VECTOR_FORMS)
-@given(found=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=6))
-@examples(max_examples=50, deadline=None)
-def test_vectors_in_every_form(form: str, found: Any) -> None:
-    assert answers.vector(VECTOR_FORMS[form](found)).value == found
-
-
-@pytest.mark.parametrize("form", NUMBER_FORMS)
-@given(found=SCORES)
-@examples(max_examples=50, deadline=None)
-def test_numbers_in_every_form(form: str, found: float) -> None:
-    assert answers.number(NUMBER_FORMS[form](found)).value == found
-
-
-def test_other_forms() -> None:
-    entity = {"word": "Bo", "score": 0.5, "start": 0, "end": 2}
-    for form in (
-        [{"entity_group": "PER", **entity}],
-        [{"entity": "PER", **entity}],
-        [[{"entity": "PER", **entity}]],
-    ):
-        assert answers.entities(form).explain == [{"entity": "PER", **entity}]
-    assert answers.entities([]).value == []
-    best, other = {"answer": "x", "score": 0.9}, {"answer": "z", "score": 0.1}
-    for found in (best, [best], [other, best], [[best, other]]):
-        assert answers.span(found).value == "x"
-    mask, less = (
-        {"sequence": "a b", "score": 0.9, "token_str": "b"},
-        {"sequence": "a c", "score": 0.1, "token_str": "c"},
-    )
-    for masks in ([mask, less], [[mask, less]], [less, mask], mask):
-        assert answers.masks(masks).value == "a b"
-    assert answers.masks([[mask, less], [less, mask]]).value == "b b"
-    assert answers.vector([[[1.0, 3.0], [3.0, 5.0]]]).value == [2.0, 4.0]
-
-
-@pytest.mark.parametrize("read", [how.read for how in tasks.TASKS.values()])
-@given(
-    answer=st.recursive(
-        st.none() | st.booleans() | st.floats() | st.text(),
-        lambda x: (
-            st.lists(x, max_size=3)
-            | st.dictionaries(st.sampled_from(["label", "labels", "score", "text", "answer", "data"]), x)
-        ),
-    )
-)
-@examples(max_examples=60, deadline=None)  # fmt: skip
-def test_no_answer_breaks_the_reader(read: Any, answer: Any) -> None:
-    with suppress(EngineError):
-        read(answer)
 
 
 def test_the_readme_shows_the_table(root: Path) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from servers.scripted import Answer, Request, Server
 
-import mindsql
 from mindsql.connection import Connection
 from mindsql.errors import EngineError, StatementError
 from mindsql_engines.mlflow.asking import keyed
@@ -19,12 +17,6 @@ from mindsql_engines.mlflow.registry import signature_of
 
 PAGE = """CREATE PREDICTOR byom2 PREDICT `1` USING url.predict='http://localhost:5000/invocations', \
 format='mlflow', data_dtype={"0": "integer", "1": "integer"}"""
-
-
-@pytest.fixture
-def con() -> Iterator[Connection]:
-    with mindsql.connect() as connection:
-        yield connection
 
 
 def doubling(request: Request) -> Any:

@@ -6,10 +6,11 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from servers.answers import sums
-from servers.scripted import Answer, Server
+from servers.scripted import Answer, Request, Server
 
 import mindsql
 from mindsql.connection import Connection
@@ -30,12 +31,6 @@ def add_rentals(con: Connection, folder: Path) -> None:
     with mindsql.connect(str(path)) as other:
         other.execute(RENTALS)
     con.execute(f'CREATE DATABASE mydb WITH ENGINE = \'duckdb\', PARAMETERS = {{"path": "{path}"}}')
-
-
-@pytest.fixture
-def con() -> Iterator[Connection]:
-    with mindsql.connect() as connection:
-        yield connection
 
 
 @pytest.fixture
@@ -285,3 +280,38 @@ def test_finetune_is_refused(con: Connection, summing: Server) -> None:
     con.execute(untrained(summing))
     with pytest.raises(MindSQLError, match="cannot continue a model"):
         con.execute("FINETUNE m FROM (SELECT 1 AS a, 1.0 AS b, 1.0 AS y)")
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        ("DATE", ["2020-01-01", "2020-01-02T00:00:00"], "soon"),
+        ("TIMESTAMP", ["2020-01-01T10:00:00", "2020-01-01"], "2020-13-01"),
+        ("TINYINT", [3, 4.0], 300),
+        ("HUGEINT", [3, 4], 1e30),
+        ("BOOLEAN", [True, "false"], "maybe"),
+        ("DOUBLE[]", [[1.0], [2]], ["x"]),
+    ],
+)
+def test_an_answer_of_another_type_is_the_error_of_its_row(
+    con: Connection, kind: str, good: list[Any], bad: Any
+) -> None:
+    def script(request: Request) -> Any:
+        if request.path == "/train":
+            return {"status": "ok"}
+        rows = json.loads(request.json()["df"])["a"].values()
+        return {"prediction": [bad if row == 3 else good[row % 2] for row in rows]}
+
+    con.execute(f"CREATE TABLE t AS SELECT i AS a, NULL::{kind} AS y FROM range(3) r(i)")
+    with Server(script) as server:
+        con.execute(
+            "CREATE MODEL m FROM (SELECT * FROM t) PREDICT y USING format = 'ray_serve', on_error = 'null', "
+            f"url.train = '{server.url}/train', url.predict = '{server.url}/predict'"
+        )
+        rows = con.execute(
+            "SELECT m.y IS NULL, m.y_error FROM (SELECT i AS a FROM range(5) r(i)) AS t JOIN m ORDER BY t.a"
+        ).fetchall()
+        assert [missing for missing, _ in rows] == [False, False, False, True, False]
+        assert 'for "y", which is no ' in rows[3][1] and rows[2][1] is None
+        with pytest.raises(EngineError, match=r'the server answers .* for "y", which is no'):
+            con.execute("SELECT y FROM m WHERE a = 3 USING on_error = 'fail'").fetchall()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
 
@@ -199,12 +199,6 @@ def echo(request: Request) -> Any:
     if any(value % 100 == 99 for value in values):
         return Answer({"error": f"a bad row among {len(values)}"}, status=400)
     return {"prediction": values}
-
-
-@pytest.fixture
-def con() -> Iterator[Connection]:
-    with mindsql.connect() as connection:
-        yield connection
 
 
 def model(con: Connection, server: Server, more: str = "") -> None:

@@ -165,7 +165,7 @@ class MLflowEngine(RemoteEngine):
             kind, more = self._trial(names, using, url, target)
             further = {**more, **further}
             if known is not None and known.family != "number":
-                kind = known.type
+                kind = tables.answerable(known.type)
         outputs = tables.outputs_of(target, kind, further)
         tables.store(self.model_storage, target, dtypes.schema(names, rows), names, outputs)
 

@@ -88,7 +88,7 @@ def sendable(values: Sequence[Any], dtype: str, name: str, first: int = 0) -> li
     Raises:
         DataError: A value does not fit; it names row and column.
     """
-    fit = _FITS[dtype]
+    fit = FITS[dtype]
     found: list[Any] = []
     for value in values:
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
@@ -184,7 +184,7 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-_FITS: dict[str, Callable[[Any], Any]] = {
+FITS: dict[str, Callable[[Any], Any]] = {
     "integer": _integer,
     "float": _float,
     "categorical": plain,
@@ -194,3 +194,4 @@ _FITS: dict[str, Callable[[Any], Any]] = {
     "boolean": _boolean,
     "array": _array,
 }
+"""Type → what makes a value of it as JSON holds it, or raises ValueError, TypeError or OverflowError."""

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import requests
 
+_ARROW = {
+    **{f"{u}{name}": f"{u.lower()}int{bits}" for u in ("", "U")
+       for name, bits in (("TINYINT", 8), ("SMALLINT", 16), ("INTEGER", 32), ("BIGINT", 64))},
+    "FLOAT": "float32", "DOUBLE": "float64", "BOOLEAN": "bool", "VARCHAR": "string", "JSON": "string",
+    "DATE": "date32", "TIMESTAMP": "timestamp[us]",
+}  # fmt: skip
+"""DuckDB type → Arrow type of what a server can answer, beside DOUBLE[]."""
 _CONFIDENCE = ("confidence", "score", "probability")
 _INTERVALS = ("interval", "intervals", "confidence_interval", "confidence_intervals")
 
@@ -95,6 +102,13 @@ def summary(storage: Storage) -> Summary:
         rows=found.get("rows", 0),
         notes=tuple(found.get("notes", ())),
     )
+
+
+def answerable(type_name: str) -> str:
+    """The type itself, or the one that stands for it in an answer: JSON has no form for many."""
+    if type_name in (*_ARROW, "DOUBLE[]"):
+        return type_name
+    return "BIGINT" if is_integer(type_name) else "DOUBLE" if family(type_name) == "number" else "VARCHAR"
 
 
 def outputs_of(target: str, type_name: str, further: Mapping[str, str]) -> Schema:
@@ -215,36 +229,44 @@ def collected(
         else:
             i = wanted.index(name)
             values = [None if bad else a[i] for a, bad in zip(answers, failed, strict=True)]
-            result[name] = pa.array(values, _arrow(types[name], pa))
+            result[name] = _array(values, types[name])
     return result
 
 
-def _arrow(type_name: str, pa: Any) -> Any:
-    if type_name in ("VARCHAR", "JSON", "DATE") or type_name.startswith("TIMESTAMP"):
-        return pa.string()
-    if is_integer(type_name):
-        return pa.int64()
-    return {
-        "DOUBLE": pa.float64(),
-        "FLOAT": pa.float64(),
-        "BOOLEAN": pa.bool_(),
-        "DOUBLE[]": pa.list_(pa.float64()),
-    }[type_name]
+def _array(values: Sequence[Any], type_name: str) -> Any:
+    """What `fitted` gave, as Arrow. Raises pyarrow.ArrowException, OverflowError."""
+    import pyarrow as pa
+
+    if type_name == "DOUBLE[]":
+        return pa.array(values, pa.list_(pa.float64()))
+    kind = pa.type_for_alias(_ARROW[type_name])
+    return pa.array(values, pa.string()).cast(kind) if family(type_name) == "time" else pa.array(values, kind)
 
 
 def fitted(values: Sequence[Any], type_name: str, name: str) -> list[Any]:
-    """Answers as values of their column's type. Raises RequestError."""
-    found: list[Any] = []
-    for value in values:
-        try:
-            found.append(None if value is None else _fit(value, type_name))
-        except (ValueError, TypeError, OverflowError) as error:
-            raise RequestError(
-                f'the server answers {value!r:.80} for "{name}", which is no {type_name}',
-                status=200,
-                hint=f'give "{name}" its type in dtype_dict',
-            ) from error
-    return found
+    """Answers as values that Arrow takes for their column's type. Raises RequestError, which names the first that is
+    none."""
+    import pyarrow as pa
+
+    def fit(few: Sequence[Any]) -> list[Any]:
+        found = [None if value is None else _fit(value, type_name) for value in few]
+        _array(found, type_name)
+        return found
+
+    wrong = (ValueError, TypeError, OverflowError, pa.ArrowException)
+    try:
+        return fit(values)
+    except wrong:
+        for value in values:
+            try:
+                fit([value])
+            except wrong as error:
+                raise RequestError(
+                    f'the server answers {value!r:.80} for "{name}", which is no {type_name}',
+                    status=200,
+                    hint=f'give "{name}" its type in dtype_dict',
+                ) from error
+        raise
 
 
 def _fit(value: Any, type_name: str) -> Any:
@@ -266,6 +288,8 @@ def _fit(value: Any, type_name: str) -> Any:
                 raise ValueError
             return int(value) if not isinstance(value, str) else int(number)
         return number
+    if type_name == "DATE":
+        return dtypes.FITS["date"](value)
     return [float(item) for item in value] if kind == "nested" else str(value)
 
 
