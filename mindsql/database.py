@@ -282,6 +282,12 @@ def arrow_type(raw: Raw, type_name: str) -> pa.DataType:
         return raw.sql(f"SELECT NULL::{type_name} AS v").to_arrow_table().schema.field(0).type
 
 
+def attached(raw: Raw) -> list[str]:
+    """The names of the databases that DuckDB has open."""
+    found = raw.execute("SELECT database_name FROM duckdb_databases() WHERE NOT internal").fetchall()
+    return [name for (name,) in found]
+
+
 def temporary_names(raw: Raw) -> set[str]:
     """Names that only this connection sees: temporary tables and views, and registered frames."""
     found = raw.execute(

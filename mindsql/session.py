@@ -280,11 +280,15 @@ class Session:
     def source(self, name: str) -> Source:
         """An open source. Raises UnknownNameError, SourceError."""
         from mindsql.secrets import open_sealed
-        from mindsql.sources import check_parameters, open_source
+        from mindsql.sources import Attached, check_parameters, open_source
 
         entry = self.snapshot().source(name)
         if entry is None:
-            raise UnknownNameError.of("database", name, [s.name for s in self.snapshot().sources])
+            known = database.attached(self.raw)
+            found = next((own for own in known if own.casefold() == name.casefold()), None)
+            if found is None:
+                raise UnknownNameError.of("database", name, [*known, *(s.name for s in self.snapshot().sources)])
+            return Attached(found, self.raw, self.cursor)
         kept = self._sources.get(entry.name)
         if kept is None or kept[0] != entry:
             parameters = check_parameters(entry.engine, open_sealed(entry.parameters))

@@ -54,29 +54,13 @@ class Source(Protocol):
         """Let go of it."""
 
 
-class DuckDBFile:
-    """A DuckDB file, attached to the user's database under the source's name."""
+class Attached:
+    """A database that DuckDB has open."""
 
-    options = (
-        Option("path", "string", required=True, aliases=("database", "file"), description="the DuckDB file"),
-        Option("read_only", "boolean", default=False, description="never write to it"),
-    )
-
-    def __init__(self, name: str, parameters: Mapping[str, Any], raw: Raw, cursor: Callable[[], Raw]) -> None:
+    def __init__(self, name: str, raw: Raw, cursor: Callable[[], Raw]) -> None:
         self.name = name
         self._raw = raw
         self._cursor = cursor
-        path = Path(parameters["path"])
-        if path.is_dir():
-            raise SourceError(f'"{path}" is a folder', hint="ENGINE = 'files'")
-        attached = database.rows(
-            raw, f"SELECT 1 FROM duckdb_databases() WHERE database_name = {literal(name)}"
-        )
-        if not attached:
-            if parameters["read_only"] and not path.exists():
-                raise SourceError(f'the file "{path}" does not exist')
-            mode = " (READ_ONLY)" if parameters["read_only"] else ""
-            database.run(raw, f"ATTACH {literal(str(path))} AS {quote(name)}{mode}")
 
     def tables(self) -> list[str]:
         """All tables and views."""
@@ -122,6 +106,29 @@ class DuckDBFile:
         raw = self._cursor()
         database.run(raw, f"USE {quote(self.name)}")
         return raw
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class DuckDBFile(Attached):
+    """A DuckDB file, attached to the user's database under the source's name."""
+
+    options = (
+        Option("path", "string", required=True, aliases=("database", "file"), description="the DuckDB file"),
+        Option("read_only", "boolean", default=False, description="never write to it"),
+    )
+
+    def __init__(self, name: str, parameters: Mapping[str, Any], raw: Raw, cursor: Callable[[], Raw]) -> None:
+        super().__init__(name, raw, cursor)
+        path = Path(parameters["path"])
+        if path.is_dir():
+            raise SourceError(f'"{path}" is a folder', hint="ENGINE = 'files'")
+        if name not in database.attached(raw):
+            if parameters["read_only"] and not path.exists():
+                raise SourceError(f'the file "{path}" does not exist')
+            mode = " (READ_ONLY)" if parameters["read_only"] else ""
+            database.run(raw, f"ATTACH {literal(str(path))} AS {quote(name)}{mode}")
 
     def close(self) -> None:
         """Detach it."""

@@ -95,7 +95,10 @@ class Patterns(NamedTuple):
         """The patterns for the names of models, views and sources."""
         parts = sorted((re.escape(name) for name in names), key=len, reverse=True)
         words = rf"|(?<!\w)(?:{'|'.join(parts)})(?!\w)" if parts else ""
-        projects = r"|\b\w+\s*\.\s*(?:models|models_versions|predictors)\b|\b(?:mindsql|mindsdb)\s*\.|`"
+        projects = (
+            r"|(?:\b\w+\s*\.|\b(?:FROM|JOIN)\b)\s*(?:models|models_versions|predictors)\b"
+            r"|\b(?:mindsql|mindsdb)\s*\.|`|\bFROM\s+\w+\s*\(\s*(?:SELECT|WITH|FROM)\b"
+        )
         ours = f"{_SYSTEM}{projects}{words}"
         return cls(
             re.compile(ours, re.I),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mindsql.catalog import Snapshot
+from mindsql.catalog import DEFAULT_PROJECT, Snapshot
 from mindsql.database import literal, quote
 from mindsql.jobs import Job, Jobs
 from mindsql.registry import Registry
@@ -223,7 +223,8 @@ def _databases(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
 
 def _views(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
     columns = [("name", "VARCHAR"), ("project", "VARCHAR"), ("query", "VARCHAR")]
-    return values(columns, [(v.name, v.project, v.query) for v in snapshot.views])
+    ours = values(columns, [(v.name, v.project, v.query) for v in snapshot.views])
+    return f"{ours} UNION ALL SELECT view_name, {literal(DEFAULT_PROJECT)}, sql FROM duckdb_views() WHERE NOT internal"
 
 
 def _model_columns(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:

@@ -145,19 +145,19 @@ def _view_of_rows(cursor: Cursor, span: Span, name: Name, or_replace: bool, exis
 
 
 def create_table(cursor: Cursor) -> Cursor | None:
-    """A cursor over all of CREATE TABLE if it has a query; `AS` may be left out before parentheses."""
+    """A cursor over all of CREATE TABLE if it has a query; `AS` may be left out, as in MindsDB and MySQL."""
     depth = 0
     for index in range(cursor.index, cursor.end):
         token = cursor.tokens[index]
         kind = token.token_type
         if depth == 0 and kind is TokenType.ALIAS:
             return Cursor(cursor.source, cursor.tokens)
+        following = cursor.word(index + 1 - cursor.index)
+        parenthesised = kind is TokenType.L_PAREN and following in ("SELECT", "WITH", "FROM")
+        if depth == 0 and (parenthesised or (kind is TokenType.SELECT and index > cursor.index)):
+            alias = Token(TokenType.ALIAS, "AS", token.line, token.col, token.start, token.start - 1)
+            return Cursor(cursor.source, [*cursor.tokens[:index], alias, *cursor.tokens[index:]])
         if kind is TokenType.L_PAREN:
-            following = cursor.word(index + 1 - cursor.index)
-            if depth == 0 and following in ("SELECT", "WITH", "FROM"):
-                alias = Token(TokenType.ALIAS, "AS", token.line, token.col, token.start, token.start - 1)
-                tokens = [*cursor.tokens[:index], alias, *cursor.tokens[index:]]
-                return Cursor(cursor.source, tokens)
             depth += 1
         elif kind is TokenType.R_PAREN:
             depth -= 1

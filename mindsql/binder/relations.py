@@ -124,8 +124,11 @@ class _Expander:
         if system is None and len(parts) == 2 and parts[1].casefold() in _MODEL_TABLES:
             project = self.binder.snapshot.project(parts[0])
             system = self.binder.system(project, parts[1]) if project else None
+        elif len(parts) == 1 and parts[0].casefold() in _MODEL_TABLES and not self.is_known(parts):
+            system = self.binder.system(self.binder.project, parts[0])
         if system is not None:
             self.expansion.passing = True
+            _name_as_written(table)
             return self.subquery(table, grammar.parse_query(system), depth)
         found = self.model_or_view(parts)
         if isinstance(found, tuple):
@@ -141,6 +144,11 @@ class _Expander:
                 self.replace(table, relation)
         elif len(parts) > 1 and (project := self.binder.snapshot.project(parts[0])) is not None:
             snapshot = self.binder.snapshot
+            if project == DEFAULT_PROJECT and len(parts) == 2 and self.binder.is_table(parts[1]):
+                # A view without a model is DuckDB's, and is made in the default project all the same.
+                table.set("db", None)
+                self.expansion.touched = True
+                return None
             known = [m.name for m in snapshot.models if m.project == project]
             known += [v.name for v in snapshot.views if v.project == project]
             if project != DEFAULT_PROJECT or not parts[1].startswith("_"):
@@ -148,6 +156,10 @@ class _Expander:
                     "model", ".".join(parts), known, span=span_of(table), hint=None if known else _NO_MODELS
                 )
         return None
+
+    def is_known(self, parts: tuple[str, ...]) -> bool:
+        """Whether the user has a model, a view or a table of that name."""
+        return self.model_or_view(parts) is not None or self.binder.is_table(parts[-1])
 
     def model_or_view(self, parts: tuple[str, ...]) -> tuple[Model, int | None] | View | None:
         """The model (with the version asked for) or the view that a dotted name means."""
@@ -209,16 +221,13 @@ class _Expander:
 
     def native(self, table: exp.Table, native: grammar.Native) -> None:
         source = self.binder.snapshot.source(native.source[0])
-        if source is None:
-            raise UnknownNameError.of(
-                "database", native.source[0], [s.name for s in self.binder.snapshot.sources], hint=None
-            )
+        database = source.name if source is not None else native.source[0]  # one of DuckDB's own, perhaps
         name = f"__native_{len(self.expansion.natives)}"
         table.set("this", exp.to_identifier(name, quoted=True))
         if table.args.get("alias") is None:
-            table.set("alias", exp.TableAlias(this=exp.to_identifier(source.name, quoted=True)))
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(database, quoted=True)))
         table.meta[RELATION] = name
-        self.expansion.natives[name] = (source.name, native.text)
+        self.expansion.natives[name] = (database, native.text)
         self.expansion.touched = True
 
     def subquery(self, table: exp.Table, query: grammar.Query, depth: int) -> None:
@@ -266,6 +275,14 @@ def _write_targets(tree: exp.Expr) -> set[int]:
         if isinstance(target, exp.Table):
             found.add(id(target))
     return found
+
+
+def _name_as_written(table: exp.Table) -> None:
+    """Call the columns of a system table as the query spells them: MindsDB's clients ask for NAME and look for NAME."""
+    select = table.parent_select
+    for item in select.expressions if select is not None else ():
+        if isinstance(item, exp.Column) and isinstance(item.this, exp.Identifier):
+            item.replace(exp.alias_(item.copy(), item.name, quoted=True))
 
 
 def _is_cte(table: exp.Table) -> bool:

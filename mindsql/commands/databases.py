@@ -22,6 +22,9 @@ from mindsql.work import Work
 if TYPE_CHECKING:
     from mindsql.session import Session
 
+_PROJECTS = frozenset({"mindsql", "mindsdb"})
+"""Engines of CREATE DATABASE that make a project: MindsDB's clients ask for one so."""
+
 
 def create_engine(
     session: Session, statement: grammar.CreateEngine, parameters: Mapping[str, Any], work: Work
@@ -72,6 +75,9 @@ def create_database(
     session: Session, statement: grammar.CreateDatabase, parameters: Mapping[str, Any], work: Work
 ) -> Result:
     """CREATE DATABASE: check the parameters, open the source once, store it."""
+    if statement.engine.casefold() in _PROJECTS:
+        project = grammar.CreateProject(statement.name, statement.if_not_exists, span=statement.span)
+        return create_project(session, project, parameters, work)
     existing = session.snapshot().source(statement.name)
     if existing is not None and not statement.or_replace:
         if statement.if_not_exists:
@@ -190,6 +196,8 @@ def _drop_project(session: Session, name: str, if_exists: bool) -> Result:
 
 def _drop_database(session: Session, name: str, if_exists: bool) -> Result:
     snapshot = session.snapshot()
+    if snapshot.source(name) is None and snapshot.project(name) is not None:
+        return _drop_project(session, name, if_exists)
     if snapshot.source(name) is None:
         if if_exists:
             return done(f'there is no database "{name}"')

@@ -144,6 +144,7 @@ class Service:
             replacements=False,
             allowed_hosts=options.allowed_hosts,
             private_hosts=options.private_hosts,
+            background="always" if options.background else True,
         )
         sandbox = Sandbox(tuple(map(os.path.abspath, options.folders)), options.memory)
         self.root: Connection = connect(path, settings=settings, sandbox=sandbox)
