@@ -28,6 +28,7 @@ examples:
   mindsql shop.duckdb --format json < report.sql   run statements from stdin
   mindsql demo                                     see models as tables on real data
   mindsql serve shop.duckdb                        open it to programs: HTTP, REST and the MySQL wire
+  mindsql token create shop.duckdb ann             who may use that server: create, list, revoke
 
 Without -c, -f or a redirected stdin the prompt opens; without FILE the database is in memory.
 A statement that fails does not stop the next one, unless --bail is given.
@@ -88,6 +89,10 @@ def main(argv: list[str] | None = None) -> int:
             from mindsql.server.cli import main as serve
 
             return serve(arguments[1:])
+        if arguments[:1] == ["token"]:
+            from mindsql.server.tokens_cli import main as token
+
+            return token(arguments[1:])
         return _run(arguments)
     except BrokenPipeError:
         # Nobody reads on. Python would complain once more when it flushes stdout at its end.

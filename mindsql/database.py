@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import duckdb
 
 from mindsql.errors import (
+    AccessError,
     Cancelled,
     CatalogError,
     DataError,
@@ -47,11 +48,21 @@ class Sandbox:
     memory: str | None = None
     threads: int | None = None
 
-    def holds(self, path: str) -> bool:
-        """Whether a path lies in one of the folders, symbolic links followed."""
+    def admit(self, path: object) -> None:
+        """Let a path pass that lies in one of the folders, symbolic links followed. Raises AccessError.
+
+        Args:
+            path: A string; anything else is a path that is not written out, and does not pass.
+        """
+        if not self.folders:
+            raise AccessError("files are not available here", hint="mindsql serve --allow-folder names folders")
+        if not isinstance(path, str):
+            raise AccessError("the path of a file must be written out as one string")
         real = os.path.realpath(path)
-        return any(os.path.commonpath([real, os.path.realpath(folder)]) == os.path.realpath(folder)
-                   for folder in self.folders)  # fmt: skip
+        for folder in map(os.path.realpath, self.folders):
+            if real == folder or real.startswith(os.path.join(folder, "")):
+                return
+        raise AccessError(f'the file "{path}" lies outside the folders that may be read')
 
 
 FREE_SETTINGS = ("TimeZone", "Calendar")
@@ -102,6 +113,9 @@ class Database:
     def close(self) -> None:
         """Close the file."""
         self.root.close()
+        if self.sandbox is not None and self.path != ":memory:":
+            with suppress(OSError):
+                os.rmdir(_spill(self.path))
 
 
 def _closed(path: str, sandbox: Sandbox) -> dict[str, Any]:
@@ -114,7 +128,7 @@ def _closed(path: str, sandbox: Sandbox) -> dict[str, Any]:
     }
     if path != ":memory:":
         # Rows that do not fit into memory go here: nobody else may read them.
-        config["temp_directory"] = folder = os.path.abspath(path) + ".tmp"
+        config["temp_directory"] = folder = _spill(path)
         os.makedirs(folder, mode=0o700, exist_ok=True)
         os.chmod(folder, 0o700)
     else:
@@ -124,6 +138,10 @@ def _closed(path: str, sandbox: Sandbox) -> dict[str, Any]:
     if sandbox.threads is not None:
         config["threads"] = sandbox.threads
     return config
+
+
+def _spill(path: str) -> str:
+    return os.path.abspath(path) + ".tmp"
 
 
 def _lock(raw: Raw, sandbox: Sandbox) -> None:

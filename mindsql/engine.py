@@ -44,6 +44,7 @@ class Option:
         description: One line for SHOW, DESCRIBE and completion.
         aliases: Other names for it.
         minimum, maximum: Bounds of a number, both allowed values.
+        file: A path on this machine; a server takes those in its declared folders alone.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Option:
     aliases: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    file: bool = False
 
 
 ANY_OPTION = Option("*", "any", description="any other option, handed on as it is given")

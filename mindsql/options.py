@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import mindsql_grammar as grammar
+from mindsql.database import Sandbox
 from mindsql.engine import ANY_OPTION, Option
 from mindsql.errors import StatementError, UnknownNameError
 from mindsql.redaction import looks_secret
@@ -77,6 +78,13 @@ def secrecy(options: Sequence[Option]) -> Callable[[str], bool]:
     """Tells by its name whether an option must be hidden: as declared, or by its looks when it is not."""
     declared = {option.name: option.secret for option in options}
     return lambda name: declared[name] if name in declared else looks_secret(name)
+
+
+def admit_files(given: Mapping[str, Any], options: Sequence[Option], sandbox: Sandbox | None) -> None:
+    """Refuse checked options that name a file outside a sandbox. Raises AccessError."""
+    for option in options:
+        if sandbox is not None and option.file and given.get(option.name) is not None:
+            sandbox.admit(given[option.name])
 
 
 def typed(option: Option, value: Any, span: tuple[int, int] | None = None) -> Any:

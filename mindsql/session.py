@@ -292,7 +292,10 @@ class Session:
         kept = self._sources.get(entry.name)
         if kept is None or kept[0] != entry:
             parameters = check_parameters(entry.engine, open_sealed(entry.parameters))
-            self._sources[entry.name] = (entry, open_source(entry, parameters, self.raw, self.cursor))
+            self._sources[entry.name] = (
+                entry,
+                open_source(entry, parameters, self.raw, self.cursor, self.database.sandbox),
+            )
         return self._sources[entry.name][1]
 
     def attach_sources(self, text: str) -> None:

@@ -15,10 +15,10 @@ from sqlglot import expressions as exp
 
 from mindsql import database
 from mindsql.catalog import SourceEntry
-from mindsql.database import Raw, literal, quote
+from mindsql.database import Raw, Sandbox, literal, quote
 from mindsql.engine import Option
 from mindsql.errors import MindSQLError, SourceError, StatementError, UnknownNameError
-from mindsql.options import check
+from mindsql.options import admit_files, check
 from mindsql.schema import Schema
 
 if TYPE_CHECKING:
@@ -115,7 +115,14 @@ class DuckDBFile(Attached):
     """A DuckDB file, attached to the user's database under the source's name."""
 
     options = (
-        Option("path", "string", required=True, aliases=("database", "file"), description="the DuckDB file"),
+        Option(
+            "path",
+            "string",
+            required=True,
+            aliases=("database", "file"),
+            file=True,
+            description="the DuckDB file",
+        ),
         Option("read_only", "boolean", default=False, description="never write to it"),
     )
 
@@ -139,7 +146,9 @@ class DuckDBFile(Attached):
 class Files:
     """A folder of CSV, Parquet and JSON files; each file is a table named as the file without its ending."""
 
-    options = (Option("path", "string", required=True, aliases=("folder",), description="the folder"),)
+    options = (
+        Option("path", "string", required=True, aliases=("folder",), file=True, description="the folder"),
+    )
 
     def __init__(self, name: str, parameters: Mapping[str, Any], raw: Raw, cursor: Callable[[], Raw]) -> None:
         self.name = name
@@ -226,10 +235,15 @@ def check_parameters(engine: str, parameters: Mapping[str, Any]) -> dict[str, An
 
 
 def open_source(
-    entry: SourceEntry, parameters: Mapping[str, Any], raw: Raw, cursor: Callable[[], Raw]
+    entry: SourceEntry,
+    parameters: Mapping[str, Any],
+    raw: Raw,
+    cursor: Callable[[], Raw],
+    sandbox: Sandbox | None = None,
 ) -> Source:
-    """Open a source. Raises SourceError."""
+    """Open a source. Raises SourceError, AccessError."""
     engine = entry.engine.casefold()
+    admit_files(parameters, _OPTIONS[engine], sandbox)
     path = parameters.get("path")
     if engine == "duckdb" and isinstance(path, str) and Path(path).is_dir():
         engine = "files"

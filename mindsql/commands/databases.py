@@ -13,7 +13,7 @@ from mindsql.commands.answers import done
 from mindsql.engine import EngineStorage
 from mindsql.errors import CatalogError, StatementError, UnknownNameError
 from mindsql.executor.engines import border
-from mindsql.options import check, secrecy
+from mindsql.options import admit_files, check, secrecy
 from mindsql.result import Result
 from mindsql.secrets import open_sealed, seal
 from mindsql.sources import check_parameters
@@ -39,6 +39,7 @@ def create_engine(
     cls = session.registry.load(statement.handler)
     given = [(o.key, _value(o.value, parameters), (o.span.start, o.span.end)) for o in statement.options]
     options = check(given, cls.engine_options, f'the handler "{statement.handler}"')
+    admit_files(options, cls.engine_options, session.database.sandbox)
     stored = seal(options, secrecy(cls.engine_options))
     clear = open_sealed(stored)
     storage = EngineStorage(clear)

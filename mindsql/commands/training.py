@@ -30,7 +30,7 @@ from mindsql.errors import (
 from mindsql.executor.engines import border, trial_outputs
 from mindsql.frames import to_pandas
 from mindsql.libraries import installed_libraries
-from mindsql.options import check, secrecy
+from mindsql.options import admit_files, check, secrecy
 from mindsql.schema import Column, Schema
 from mindsql.secrets import open_sealed, seal
 from mindsql.session import PROCESS
@@ -130,6 +130,7 @@ def read_options(
         known_options,
         f'the engine "{engine}"',
     )
+    admit_files(checked, known_options, session.database.sandbox)
     if every.get("cache") and not (cls.capabilities.deterministic and cls.capabilities.row_wise):
         raise StatementError(
             f'the engine "{engine}" does not answer equal rows alike, so cache = true would change its answers',

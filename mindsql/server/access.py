@@ -124,7 +124,7 @@ _STATEMENTS: dict[type[grammar.Statement], Role] = {
 _PASSING = frozenset({"SELECT", "EXPLAIN", "INSERT", "UPDATE", "DELETE", "MERGE_INTO"})
 _PASSING_OURS = (grammar.Query, grammar.Show, grammar.Describe, grammar.Explain, grammar.Evaluate)
 """What leaves nothing behind in its session."""
-_ADMIN_DROPS = frozenset({"ml_engine", "database", "project"})
+_ADMIN_DROPS = frozenset({"ml_engine", "database"})
 
 _CHANGING = frozenset({"insert", "update", "delete", "merge", "truncate"})
 _CHANGING_TREES = (
@@ -202,7 +202,9 @@ def _needs(session: Session, text: str) -> Needs:
         raise _own()  # the project of that name is no schema, but `file.mindsql` is
     if any(name in functions.CHANGING for name, _ in functions.calls(tokens)):
         roles.append(Role.WRITE)
-    passes = {kind for kind, _ in kinds or ()} <= _PASSING and all(type(each) in _PASSING_OURS for each in ours)
+    passes = {kind for kind, _ in kinds or ()} <= _PASSING and all(
+        type(each) in _PASSING_OURS for each in ours
+    )
     return Needs(max(roles, default=Role.READ), not passes)
 
 
@@ -259,8 +261,6 @@ def _role_of_ours(session: Session, statement: grammar.Statement) -> Role:
             role = max(role, _STATEMENTS.get(type(value), Role.ADMIN))
             if isinstance(value, grammar.Drop) and value.kind in _ADMIN_DROPS:
                 role = max(role, Role.ADMIN)
-            if isinstance(value, grammar.CreateModel | grammar.Retrain | grammar.Finetune):
-                _check_options(session, value.options)
     return role
 
 
@@ -282,13 +282,6 @@ def _role_of_native(session: Session, native: grammar.Native) -> Role:
     if any(kind != "SELECT" for kind, _ in kinds):
         raise _refused("a native query that is no SELECT")
     return _needs(session, native.text).role
-
-
-def _check_options(session: Session, options: tuple[grammar.Option, ...]) -> None:
-    """`path` of a ready-made model names a file of the server."""
-    for option in options:
-        if option.key.casefold() == "path":
-            functions.check_path(option.value if isinstance(option.value, str) else None, _sandbox(session))
 
 
 def _values(value: Any) -> Iterator[Any]:
@@ -398,7 +391,7 @@ def _copy(session: Session, text: str, tokens: list[Token], words: list[str]) ->
             if word == "to":
                 break
             after = [token for token in tokens[index + 1 :] if token.word != "with"]
-            functions.check_path(functions.string(after), _sandbox(session))
+            _sandbox(session).admit(functions.string(after))
             return Role.WRITE
     raise _refused("COPY TO")
 

@@ -63,21 +63,9 @@ def check(raw: Raw, tokens: Sequence[Token], sandbox: Sandbox) -> None:
     for name, arguments in calls(tokens):
         if name in _FILES:
             for path in _paths(name, arguments):
-                check_path(path, sandbox)
+                sandbox.admit(path)
         elif name in _closed(raw) or name in _SCALARS or name.startswith("__internal"):
             raise AccessError(f"the function {name} is not available through a server")
-
-
-def check_path(path: str | None, sandbox: Sandbox) -> None:
-    """Refuse a file outside the declared folders; None is a path that is not written out. Raises AccessError."""
-    if not sandbox.folders:
-        raise AccessError(
-            "files are not available through this server", hint="it was started without --allow-folder"
-        )
-    if path is None:
-        raise AccessError("the path of a file must be written out as one string")
-    if not sandbox.holds(path):
-        raise AccessError(f'the file "{path}" lies outside the folders of this server')
 
 
 def string(tokens: Sequence[Token]) -> str | None:

@@ -56,7 +56,9 @@ class Token:
     @property
     def principal(self) -> Principal:
         """Who shows it."""
-        return Principal(self.name, Role[self.role.upper()], self.id, self.requests_per_minute, self.body_bytes)
+        return Principal(
+            self.name, Role[self.role.upper()], self.id, self.requests_per_minute, self.body_bytes
+        )
 
     @property
     def expired(self) -> bool:
@@ -218,7 +220,6 @@ class Tokens:
         if principal.token and self.principal(principal.name) != principal:
             raise AuthenticationError(f'the token "{principal.name}" is no longer good', hint="connect anew")
         self.limits.spend(principal)
-
 
     def close(self) -> None:
         """Close the connection."""

@@ -35,7 +35,7 @@ _SERVER = (
         choices=("auto", *formats.FORMATS),
         description="what that server speaks; auto asks it",
     ),
-    Option("media_root", "string", description="the only folder that paths in media cells may lead into"),
+    Option("media_root", "string", file=True, description="the only folder that paths in media cells may lead into"),
     Option("max_media_bytes", "integer", minimum=1, description="the most bytes of a media cell (33554432)"),
 )
 _CHOSEN = ("input_column", "context_column", "input_column2")

@@ -24,7 +24,7 @@ _OPTIONS = (
         choices=("classification", "regression", "anomaly", "clustering"),
         description="what kind of answer to give; inferred from the target when not given",
     ),
-    Option("path", "string", description="a ready-made estimator or pipeline to register, saved with skops"),
+    Option("path", "string", file=True, description="a ready-made estimator or pipeline to register, saved with skops"),
     Option(
         "trusted", "boolean", default=False, description="load a pickle, which can run any code that is in it"
     ),

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mindsql.libraries import installed_libraries
-from mindsql.server.http import errors, mindsdb, sql
+from mindsql.server.http import errors, mindsdb, sql, tokens
 from mindsql.server.http.answers import Json
 from mindsql.server.http.gate import Gate
 from mindsql.server.metrics import CONTENT_TYPE
@@ -33,6 +33,7 @@ def create_app(service: Service) -> FastAPI:
     errors.install(app)
     app.include_router(sql.router)
     app.include_router(mindsdb.router)
+    app.include_router(tokens.router)
 
     @app.get("/health", tags=["state"])
     async def health() -> Response:
