@@ -93,6 +93,8 @@ def _models(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
     rows = []
     at_work = jobs.unfinished()
     for model in snapshot.models:
+        # Before its first version is trained, a model's last one stands for it, as in MindsDB.
+        active = model.active or max((version.number for version in model.versions), default=None)
         for version in model.versions:
             job = at_work.get(version.id)
             rows.append(
@@ -100,7 +102,7 @@ def _models(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
                     model.name,
                     version.engine,
                     model.project,
-                    version.number == model.active,
+                    version.number == active,
                     version.number,
                     version.status,
                     version.summary.get("accuracy"),

@@ -10,9 +10,11 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mindsql.database import quote
 from mindsql.errors import AuthenticationError
 from mindsql.libraries import installed_libraries
 from mindsql.server.http.answers import Json
+from mindsql.server.http.columns import Limits, from_records
 from mindsql.server.http.sql import Caller, Serving
 from mindsql.server.service import Service, Session
 
@@ -109,3 +111,36 @@ async def _with_session(
 def _read(session: Session, sql: str, parameters: list[Any]) -> list[dict[str, Any]]:
     result = session.execute(sql, parameters)
     return [dict(zip(result.columns, row, strict=True)) for row in result.fetchall()]
+
+
+class Asked(BaseModel):
+    """Rows for a model, and options for it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    data: list[dict[str, Any]]
+    params: dict[str, Any] | None = None
+
+
+@router.post("/api/projects/{project}/models/{model}/predict")
+async def predict(project: str, model: str, asked: Asked, service: Serving, caller: Caller) -> Response:
+    """Answers for some rows, in their order: `SELECT … FROM rows JOIN model`."""
+    name, _, version = model.rpartition(".") if model.rpartition(".")[2].isdigit() else (model, "", "")
+    relation = f"{quote(project)}.{quote(name)}" + (f".{version}" if version else "")
+
+    def look(session: Session) -> list[dict[str, Any]]:
+        if not asked.data:
+            return []
+        limits = Limits(bytes=service.options.body_bytes)
+        connection = session.connection
+        connection.register("__rows", from_records(asked.data, limits))
+        try:
+            options = ", ".join(f"{quote(key)} = ${key}" for key in asked.params or {})
+            sql = f"SELECT m.* FROM __rows AS t JOIN {relation} AS m" + (f" USING {options}" if options else "")
+            result = session.execute(sql, asked.params or None)
+            rows = [dict(zip(result.columns, row, strict=True)) for row in result.fetchall()]
+        finally:
+            connection.unregister("__rows")
+        return rows
+
+    return Json(await _with_session(service, caller, look))
