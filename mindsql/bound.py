@@ -41,6 +41,7 @@ class Relation:
     Attributes:
         alias: The name its columns are qualified with.
         columns: Its columns.
+        hidden: Those that a star does not give, if the SELECT asks for them.
         item: The node: a table, subquery, table function …
         join: The join that brings it in; None for the first.
         model: The model it is, or None.
@@ -51,10 +52,11 @@ class Relation:
     item: exp.Expr
     join: exp.Join | None = None
     model: BoundModel | None = None
+    hidden: Schema = field(default_factory=Schema)
 
     def find(self, name: str) -> Column | None:
         """The column of that name, or None."""
-        return self.columns.find(name)
+        return self.columns.find(name) or self.hidden.find(name)
 
 
 @dataclass

@@ -18,6 +18,7 @@ from mindsql.progress import Progress
 from mindsql.result import Kind, Result
 from mindsql.session import PROCESS, Session, Settings, Shared
 from mindsql.statements import (
+    QUERY_WORDS,
     READING_WORDS,
     SESSION_WORDS,
     TRANSACTION_WORDS,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from mindsql.jobs import Jobs
 
 _NO_TABLE = re.compile(r"^table with name (.+?) does not exist")
+_CATALOG = re.compile(r"\bmindsql\b", re.I)
 _COUNTING = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
 _OPEN: weakref.WeakSet[Connection] = weakref.WeakSet()
 
@@ -243,7 +245,11 @@ class Connection:
         finally:
             if word in TRANSACTION_WORDS and word in ("ROLLBACK", "ABORT"):
                 session.transaction(False, committed=False)
+        if not word and session.raw.description is None:
+            return Result.of(kind="done", close=self._work.close)  # there was no statement in it
         kind: Kind = "rows"
+        if word not in QUERY_WORDS and _CATALOG.search(text):
+            session.catalog_touched()
         if word not in READING_WORDS:
             kind = "done"
             if word in TRANSACTION_WORDS:

@@ -382,8 +382,16 @@ def translate(error: duckdb.Error, text: str | None = None) -> MindSQLError:
     if isinstance(error, duckdb.InternalException):
         return InternalError(message, **kwargs)
     if isinstance(error, duckdb.InvalidInputException) and "read-only mode" in message:
-        return CatalogError("the database is open read-only", hint="connect without read_only")
+        return read_only_error()
     return StatementError(message, **kwargs)
+
+
+def read_only_error() -> CatalogError:
+    """A database that is open read-only cannot be changed."""
+    return CatalogError(
+        "the database is open read-only",
+        hint="open it without --read-only, or connect without read_only = True",
+    )
 
 
 def _span(text: str | None, line: int, shown: str, offset: int) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mindsql import database
 from mindsql.database import Database, Raw
 from mindsql.engine import Network
-from mindsql.errors import CatalogError, UnknownNameError
+from mindsql.errors import UnknownNameError
 from mindsql.progress import NullProgress, Progress
 from mindsql.statements import Patterns
 
@@ -203,7 +203,7 @@ class Session:
     def writing(self) -> Iterator[Catalog]:
         """Change the catalog: in the user's transaction if there is one, else in one of its own."""
         if self.database.read_only:
-            raise CatalogError("the database is open read-only", hint="connect without read_only = True")
+            raise database.read_only_error()
         own = not self.in_transaction
         with self.database.writer if own else nullcontext():
             if own:
@@ -224,6 +224,14 @@ class Session:
         if not own:
             self._changed = True
             self._own_snapshot = None
+
+    def catalog_touched(self) -> None:
+        """Note that a statement of DuckDB's own may have changed the catalog's tables."""
+        if self.in_transaction:
+            self._changed = True
+            self._own_snapshot = None
+        else:
+            self._committed()
 
     def _committed(self) -> None:
         with self.database.lock:

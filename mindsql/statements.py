@@ -44,6 +44,8 @@ TRANSACTION_WORDS = {
 """Leading word → whether a transaction is open afterwards."""
 SESSION_WORDS = frozenset({"SET", "RESET", "PRAGMA", "USE"})
 """Leading words of statements that change the session, and must be said to its other cursors too."""
+QUERY_WORDS = frozenset({"SELECT", "FROM", "VALUES", "TABLE", "DESCRIBE", "DESC", "SHOW", "SUMMARIZE"})
+"""Leading words of statements that change nothing at all."""
 READING_WORDS = frozenset(
     [
         "SELECT",

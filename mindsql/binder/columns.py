@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator, Mapping
 from sqlglot import expressions as exp
 
 from mindsql.binder.ctes import with_visible_ctes
+from mindsql.binder.joins import check_joins, flatten
 from mindsql.binder.relations import MODEL, called
-from mindsql.binder.tree import column, cross_if_bare, from_items, span_of
+from mindsql.binder.tree import column, from_items, span_of
 from mindsql.bound import SCOPE, BoundModel, Relation, Scope
 from mindsql.errors import StatementError, UnknownNameError
 from mindsql.schema import Schema
 
 _SEPARATOR = "mindsql separator"
+_ROWID = "rowid"
 _CLAUSES = (
     "expressions",
     "where",
@@ -40,8 +42,9 @@ def resolve_scope(
         UnknownNameError: A qualified column that its relation does not have.
         StatementError: An ambiguous column, or a form of FROM that cannot hold a model.
     """
-    _flatten(select)
+    flatten(select)
     relations = list(_relations(select, models))
+    check_joins(relations)
     _describe(select, relations, describe)
     scope = Scope(key, select, relations)
     resolver = _Resolver(scope, describe)
@@ -60,39 +63,6 @@ def resolve_scope(
 def _nodes(value: object) -> list[exp.Expr]:
     values = value if isinstance(value, list) else [value]
     return [node for node in values if isinstance(node, exp.Expr)]
-
-
-def _flatten(select: exp.Select) -> None:
-    """Bring the items of FROM into one list: joins that hang on a table, and parentheses round joins."""
-    source = select.args["from_"]
-    joins: list[exp.Join] = list(select.args.get("joins") or [])
-    first = source.this
-    while True:
-        inner = first.this if isinstance(first, exp.Subquery) and not first.alias else None
-        if isinstance(inner, exp.Table) and any(MODEL in table.meta for table in inner.find_all(exp.Table)):
-            first = inner
-        hanging = first.args.get("joins")
-        if not hanging:
-            break
-        first.set("joins", None)
-        joins = [*hanging, *joins]
-    source.set("this", first)
-    flat: list[exp.Join] = []
-    for join in joins:
-        flat.append(join)
-        item = join.this
-        if isinstance(item, exp.Subquery) and isinstance(item.this, exp.Table):
-            if any(MODEL in table.meta for table in item.find_all(exp.Table)):
-                raise StatementError(
-                    "a model cannot stand in a join in parentheses",
-                    hint="write the joins one after the other, the model last",
-                )
-        elif isinstance(item, exp.Table) and item.args.get("joins"):
-            flat.extend(item.args["joins"])
-            item.set("joins", None)
-    for join in flat:
-        cross_if_bare(join) if MODEL not in join.this.meta else None
-    select.set("joins", flat)
 
 
 def _relations(select: exp.Select, models: Mapping[str, BoundModel]) -> Iterator[Relation]:
@@ -148,6 +118,21 @@ def _describe(select: exp.Select, relations: list[Relation], describe: Callable[
                 break
             columns.append(item)
         relation.columns = Schema(columns)
+    if any(node.name.casefold() == _ROWID for node in select.find_all(exp.Column)):
+        for relation in data:
+            if isinstance(relation.item, exp.Table) and relation.find(_ROWID) is None:
+                relation.hidden = _hidden(relation, select, describe)
+
+
+def _hidden(relation: Relation, select: exp.Select, describe: Callable[[exp.Expr], Schema]) -> Schema:
+    """The `rowid` of a table, which no star gives; a view has none."""
+    probe = exp.Select(
+        expressions=[column(_ROWID, relation.alias)], from_=exp.From(this=relation.item.copy())
+    )
+    try:
+        return describe(with_visible_ctes(probe, select))
+    except StatementError:
+        return Schema()
 
 
 class _Resolver:
@@ -174,14 +159,23 @@ class _Resolver:
             elif isinstance(projection, exp.Column) and isinstance(projection.this, exp.Star):
                 names = [part.name for part in projection.parts[:-1]]
                 projections.extend(self.star(projection.this, self.named(names, projection)))
-            elif projection.find(exp.Columns):
-                raise StatementError(
-                    "COLUMNS() cannot stand in a SELECT with a model",
-                    hint="SELECT COLUMNS(…) FROM (SELECT … FROM data JOIN model)",
-                )
             else:
                 projections.append(projection)
         self.scope.select.set("expressions", projections)
+        for clause in _CLAUSES:
+            for node in _nodes(self.scope.select.args.get(clause)):
+                self.refuse_stars(node)
+
+    def refuse_stars(self, node: exp.Expr) -> None:
+        """Raise StatementError for a star inside an expression: DuckDB would find the frame's columns below it."""
+        for star in node.find_all(exp.Star, exp.Columns):
+            if star.find_ancestor(exp.Select) is not self.scope.select or isinstance(star.parent, exp.Count):
+                continue
+            word = "COLUMNS()" if isinstance(star, exp.Columns) else "a star inside an expression"
+            raise StatementError(
+                f"{word} cannot stand in a SELECT with a model",
+                hint="put the model in a subquery: SELECT … FROM (SELECT … FROM data JOIN model)",
+            )
 
     def named(self, parts: list[str], node: exp.Expr) -> Relation:
         """The relation of that name; the last parts decide."""
@@ -246,8 +240,6 @@ class _Resolver:
                 folded = node.name.casefold()
                 side = (relation.join.side if relation.join is not None else "").upper()
                 earlier = [r for r in self.scope.relations[:index] if r.find(node.name) is not None]
-                if relation.model is not None:
-                    continue
                 if side == "RIGHT" or not earlier:
                     found[folded] = relation
                 else:

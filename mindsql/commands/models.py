@@ -20,6 +20,7 @@ from mindsql.commands.training import (
     stored_rows,
     train,
 )
+from mindsql.database import read_only_error
 from mindsql.errors import CatalogError, StatementError, UnknownNameError
 from mindsql.result import Result
 from mindsql.schema import family
@@ -224,7 +225,7 @@ def _check_same_columns(base: Version, recipe: Recipe) -> None:
 
 def _check_writable(session: Session) -> None:
     if session.database.read_only:
-        raise CatalogError("the database is open read-only", hint="connect without read_only = True")
+        raise read_only_error()
 
 
 def _read(session: Session, recipe: Recipe, parameters: Mapping[str, Any], work: Work) -> None:

@@ -11,7 +11,7 @@ from mindsql.binder.tree import and_terms, column, conjunction, or_terms, shown,
 from mindsql.bound import SCOPE, Relation, Scope
 from mindsql.errors import StatementError
 from mindsql.planner.frame import frame_column
-from mindsql.planner.inputs import input_of, scope_columns, typed_null
+from mindsql.planner.inputs import input_of, once, scope_columns, typed_null
 
 _MOST_BRANCHES = 1000
 
@@ -47,7 +47,10 @@ def input_rows(
     names = list(dict.fromkeys(key for branch in branches for key in branch.bound))
     selects = [_select(branch, names) for branch in branches]
     if len(selects) == 1:
-        return selects[0], branches[0].consumed, terms
+        consumed = branches[0].consumed
+        made = dict(zip(map(id, consumed), branches[0].bound.items(), strict=True))
+        left = [once(term, *made[id(term)], scope) if id(term) in made else term for term in terms]
+        return selects[0], consumed, left
     union: exp.Query = selects[0]
     for select in selects[1:]:
         union = exp.Union(this=union, expression=select, distinct=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import expressions as exp
 
-from mindsql.binder.tree import and_terms, data_type, shown, span_of
+from mindsql.binder.tree import and_terms, column, data_type, shown, span_of
 from mindsql.bound import SCOPE, Relation, Scope
 from mindsql.errors import StatementError
 from mindsql.schema import Column
@@ -69,7 +69,7 @@ def map_joins(scope: Scope) -> Mappings:
     """Read the ON and USING of the joins that bring models in.
 
     Raises:
-        StatementError: A RIGHT or FULL join with a model, or an ON that does not set an input.
+        StatementError: An ON or USING that does not set an input.
     """
     mappings = Mappings()
     first_is_model = scope.relations[0].model is not None
@@ -77,10 +77,6 @@ def map_joins(scope: Scope) -> Mappings:
         join = relation.join
         if join is None:
             continue
-        follows_model = any(earlier.model is not None for earlier in scope.relations[:index])
-        side, kind, method = (str(join.args.get(key) or "").upper() for key in ("side", "kind", "method"))
-        if relation.model is not None or follows_model:
-            _check_kind(relation, side, kind, method, first_is_model and index == 1)
         if relation.model is None and not (first_is_model and index == 1):
             continue
         for term in and_terms(join.args.get("on")):
@@ -107,21 +103,6 @@ def map_joins(scope: Scope) -> Mappings:
     return mappings
 
 
-def _check_kind(relation: Relation, side: str, kind: str, method: str, after_model: bool) -> None:
-    word = " ".join(part for part in (method, side, kind) if part and part not in ("INNER", "OUTER", "CROSS"))
-    allowed = (
-        ("",) if after_model else ("", "LEFT", "SEMI", "ANTI") if relation.model is None else ("", "LEFT")
-    )
-    if word in allowed:
-        return
-    what = "after a model" if relation.model is None else "with a model"
-    raise StatementError(
-        f"a {word} JOIN {what} has no meaning: a model answers the rows it is given and has none of its own",
-        hint="put the joins between tables in a subquery, then write: … JOIN model",
-        span=span_of(relation.item),
-    )
-
-
 def _not_a_mapping(scope: Scope, relation: Relation, term: exp.Expr) -> StatementError:
     model = relation if relation.model is not None else scope.relations[0]
     assert model.model is not None
@@ -142,6 +123,29 @@ def map_where(scope: Scope, terms: list[exp.Expr], mappings: Mappings) -> list[e
         if found is not None and mappings.add(found[0], found[1].name, found[2], term):
             found_terms.append(term)
     return found_terms
+
+
+def once(term: exp.Expr, key: tuple[str, str], value: exp.Expr | list[exp.Expr], scope: Scope) -> exp.Expr:
+    """What is left to ask of a term that made an input.
+
+    Computed anew, a value could be another (`random()`), and a subquery would run twice: so only `= NULL`, which is
+    never true, is asked for.
+
+    Args:
+        term: The term of WHERE.
+        key: The model's alias and the input.
+        value: What the input was made of.
+        scope: The scope.
+    """
+    parts = (part for item in (value if isinstance(value, list) else [value]) for part in item.walk())
+    if not any(isinstance(part, (exp.Func, exp.Query)) and not isinstance(part, exp.Cast) for part in parts):
+        return term
+    if isinstance(term, exp.NullSafeEQ):
+        return exp.Boolean(this=True)
+    alias, name = key
+    made = column(name, alias)
+    made.meta[SCOPE] = scope.key
+    return exp.Not(this=exp.Is(this=made, expression=exp.Null()))
 
 
 def missing_input(relation: Relation, name: str, available: list[str]) -> StatementError:

@@ -18,6 +18,7 @@ from mindsql.planner.inputs import (
     map_joins,
     map_where,
     missing_input,
+    once,
     scope_columns,
 )
 from mindsql.planner.operators import Compute, Finish, Operator, Plan, Predict, Scan
@@ -84,6 +85,10 @@ def draft_scope(scope: Scope, name: str) -> Draft:
     if scope.data:
         consumed = map_where(scope, terms, mappings)
         draft.consumed = [term for term in consumed if _is_literal(mappings, term)]
+        made = {id(mappings.terms[key]): (key, value) for key, value in mappings.values.items()}
+        set_where(
+            select, [once(term, *made[id(term)], scope) if id(term) in made else term for term in terms]
+        )
         later = _scan_relations(draft, mappings)
         _add_steps(draft, mappings, [r for r in scope.data if r not in later])
     else:
@@ -131,7 +136,7 @@ def _scan_relations(draft: Draft, mappings: Mappings) -> list[Relation]:
             f'the model "{scope.models[0].alias}" has no rows to answer: the join of "{first.alias}" needs its answer'
         )
     for relation, _ in items:
-        for item in relation.columns:
+        for item in (*relation.columns, *relation.hidden):
             if not survives(item.type):
                 draft.types[frame_column(relation.alias, item.name)] = item.type
     joins = []
@@ -142,7 +147,7 @@ def _scan_relations(draft: Draft, mappings: Mappings) -> list[Relation]:
     projections = [
         exp.alias_(column(item.name, relation.alias), frame_column(relation.alias, item.name), quoted=True)
         for relation, _ in items
-        for item in relation.columns
+        for item in (*relation.columns, *relation.hidden)
     ]
     draft.scan = exp.Select(
         expressions=projections, from_=exp.From(this=items[0][0].item.copy()), joins=joins or None

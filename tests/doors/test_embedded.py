@@ -197,8 +197,10 @@ def test_a_copy_of_the_file_is_a_backup(tmp_path: Path):
     (tmp_path / "copy.duckdb").write_bytes(path.read_bytes())
     with mindsql.connect(str(tmp_path / "copy.duckdb"), read_only=True) as con:
         assert round(con.execute("SELECT y FROM m WHERE x = 7").fetchone()[0], 6) == 14
-        with pytest.raises(mindsql.CatalogError, match="read-only"):
-            con.execute("RETRAIN m")
+        for text in ("RETRAIN m", "DROP MODEL m", "DELETE FROM t"):
+            with pytest.raises(mindsql.CatalogError, match="read-only") as error:
+                con.execute(text)
+            assert error.value.hint == "open it without --read-only, or connect without read_only = True"
 
 
 def test_a_killed_training_leaves_the_old_version_serving(tmp_path: Path):
@@ -245,6 +247,26 @@ def test_a_model_of_other_libraries_says_which_it_needs(con):
         other.execute("SELECT y FROM m WHERE x = 1")
     assert "trained with scikit-learn 0.24.0" in error.value.hint and "RETRAIN m" in error.value.hint
     other.close()
+
+
+def test_dropping_the_catalog_by_hand_leaves_nothing(con):
+    train(con)
+    other = con.cursor()
+    assert len(other.execute("SHOW MODELS").fetchall()) == 1
+    con.execute("DROP SCHEMA mindsql CASCADE")
+    for connection in (con, other):
+        assert connection.execute("SHOW MODELS").fetchall() == []
+        with pytest.raises(mindsql.UnknownNameError):
+            connection.execute("SELECT y FROM m WHERE x = 1")
+    train(other)
+    assert con.execute("SELECT y FROM m WHERE x = 1").fetchall() == [(9.0,)]
+    other.close()
+
+
+@pytest.mark.parametrize("text", ["", " ", ";", "-- nothing", "/* nothing */ ;"])
+def test_a_text_without_a_statement_has_no_rows(con, text):
+    result = con.execute(text)
+    assert (result.fetchall(), result.description, con.fetchone()) == ([], None, None)
 
 
 def test_two_processes_on_one_file(tmp_path: Path):
