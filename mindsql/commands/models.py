@@ -15,11 +15,11 @@ from mindsql.commands.training import (
     Recipe,
     check_data,
     note,
-    read_options,
     read_rows,
     stored_rows,
     train,
 )
+from mindsql.commands.using import read_options
 from mindsql.database import read_only_error
 from mindsql.errors import CatalogError, StatementError, UnknownNameError
 from mindsql.result import Result
@@ -94,7 +94,9 @@ def create(
     )
     if every.get("train") is False:
         if old is not None:
-            raise CatalogError(f'the model "{name}" exists already', hint=f"RETRAIN {name} USING train = false")
+            raise CatalogError(
+                f'the model "{name}" exists already', hint=f"RETRAIN {name} USING train = false"
+            )
         _name_rows(recipe)
         return _row(note(session, recipe, fresh=True))
     _read(session, recipe, parameters, work)
