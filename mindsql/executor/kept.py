@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +14,13 @@ from mindsql.database import Database
 from mindsql.engine import Context, working_for
 from mindsql.errors import MindSQLError
 from mindsql.executor.engines import LoadedModel
+from mindsql.executor.remembered import KEY_BYTES, Remembered, key_array
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MOST_ROWS = 131_072
-_MOST_BYTES = 64 << 20
-"""What one statement remembers, at the most: its memory must not grow with the table."""
+_ROWS_AT_ONCE = 4096
+"""Rows that are Python values at the same time."""
 _VIEW = "__mindsql_keys"
 
 
@@ -104,11 +103,13 @@ class Asker:
         self._outputs = list(outputs)
         self._params = params
         self._store = store
-        self._where: dict[bytes, tuple[int, int]] = {}
-        self._chunks: OrderedDict[int, tuple[list[pa.Array], list[bytes]]] = OrderedDict()
-        self._next = 0
+        self._remembered = Remembered()
         error = f"{model.version.outputs.names[0]}_error"
         self._error = next((c.name for c in model.version.outputs if c.name == error), None)
+
+    def close(self) -> None:
+        """The statement is over."""
+        self._remembered.close()
 
     def answer(self, batch: pa.RecordBatch) -> list[pa.Array]:
         """One array for each output. Raises what `LoadedModel.answer` raises."""
@@ -118,59 +119,52 @@ class Asker:
             return self._once(batch)
 
     def _once(self, batch: pa.RecordBatch) -> list[pa.Array]:
+        import numpy as np
         import pyarrow as pa
 
-        digests = self._digests(batch)
-        new: dict[bytes, int] = {}
-        rows: list[int] = []
-        places: list[tuple[int, int]] = []
-        number = self._next
-        for row, digest in enumerate(digests):
-            place = self._where.get(digest)
-            if place is None:
-                if digest not in new:
-                    new[digest] = len(rows)
-                    rows.append(row)
-                place = (number, new[digest])
-            places.append(place)
-        if len(rows) == batch.num_rows:
-            answers = self._new(batch, list(new))
-            self._remember(answers, list(new))
-            self._forget()
-            return answers
-        self._count("hits", batch.num_rows - len(rows))
-        if rows:
-            self._remember(self._new(batch.take(pa.array(rows)), list(new)), list(new))
-        used = sorted({chunk for chunk, _ in places})
-        starts, start = {}, 0
-        for chunk in used:
-            starts[chunk] = start
-            start += len(self._chunks[chunk][1])
-        taken = pa.array([starts[chunk] + row for chunk, row in places])
-        result = [
-            pa.concat_arrays([self._chunks[chunk][0][i] for chunk in used]).take(taken)
-            for i in range(len(self._outputs))
-        ]
-        self._forget()
-        return result
+        encoded = self._keys(batch).dictionary_encode()
+        keys, rows = encoded.dictionary, encoded.indices.to_numpy()
+        known, remembered = self._remembered.get(keys)
+        new = np.delete(np.arange(len(keys)), known)
+        self._count("hits", batch.num_rows - len(new))
+        asked: list[pa.Array] = []
+        if len(new) == batch.num_rows:
+            asked = self._new(batch, keys)
+        elif len(new):
+            first = np.unique(rows, return_index=True)[1]
+            asked = self._new(batch.take(pa.array(first[new])), keys.take(pa.array(new)))
+        if len(new):
+            self._remembered.put(keys.take(pa.array(new)), asked)
+        if len(new) == batch.num_rows:
+            return asked
+        # Where the answer to each distinct row is: the remembered come first, then those asked for now.
+        place = np.empty(len(keys), np.int64)
+        place[known] = np.arange(len(known))
+        place[new] = len(known) + np.arange(len(new))
+        taken = pa.array(place[rows])
+        both = [arrays for arrays in (remembered, asked) if arrays]
+        return [pa.concat_arrays(list(arrays)).take(taken) for arrays in zip(*both, strict=True)]
 
-    def _digests(self, batch: pa.RecordBatch) -> list[bytes]:
-        """One for each row, of everything that its answer depends on but the version."""
+    def _keys(self, batch: pa.RecordBatch) -> pa.Array:
+        """One for each row: a digest of everything that its answer depends on but the version."""
         head = repr((self._outputs, sorted(self._params.items()))).encode()
-        seed = hashlib.blake2b(head, digest_size=16)
-        found = []
-        for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            digest = seed.copy()
-            digest.update(repr(values).encode("utf-8", "surrogatepass"))
-            found.append(digest.digest())
-        return found
+        seed = hashlib.blake2b(head, digest_size=KEY_BYTES)
+        found = bytearray()
+        for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
+            columns = batch.slice(start, _ROWS_AT_ONCE).columns
+            for values in zip(*(column.to_pylist() for column in columns), strict=True):
+                digest = seed.copy()
+                digest.update(repr(values).encode("utf-8", "surrogatepass"))
+                found += digest.digest()
+        return key_array(bytes(found))
 
-    def _new(self, batch: pa.RecordBatch, digests: list[bytes]) -> list[pa.Array]:
+    def _new(self, batch: pa.RecordBatch, keys: pa.Array) -> list[pa.Array]:
         """Answers to rows not asked for in this statement: from the store, and for the rest from the engine."""
         import pyarrow as pa
 
         if self._store is None:
             return self._model.answer(batch, self._outputs, self._params)
+        digests = keys.to_pylist()
         stored = self._store.get(digests)
         missing = [row for row, digest in enumerate(digests) if digest not in stored]
         types = [self._model.arrow_type(output) for output in self._outputs]
@@ -203,21 +197,6 @@ class Asker:
             values = pa.array([stored[digests[row]][i] for row in kept], plain).cast(type_)
             result.append(pa.concat_arrays([array, values]).take(order))
         return result
-
-    def _remember(self, answers: list[pa.Array], digests: list[bytes]) -> None:
-        number = self._next
-        self._next += 1
-        self._chunks[number] = (answers, digests)
-        self._where.update((digest, (number, row)) for row, digest in enumerate(digests))
-
-    def _forget(self) -> None:
-        while len(self._chunks) > 1 and (
-            len(self._where) > _MOST_ROWS
-            or sum(array.nbytes for arrays, _ in self._chunks.values() for array in arrays) > _MOST_BYTES
-        ):
-            _, (_, digests) = self._chunks.popitem(last=False)
-            for digest in digests:
-                del self._where[digest]
 
     def _count(self, name: str, more: int) -> None:
         if more:

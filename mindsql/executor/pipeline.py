@@ -85,6 +85,7 @@ def predict(
         ),
         store,
     )
+    work.on_close(asker.close)
     if figures is not None:
         figures.counts = asker.context.counts
     picks: list[tuple[str, int | None]] = [

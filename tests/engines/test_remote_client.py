@@ -223,6 +223,19 @@ def test_bad_rows_are_found_and_the_others_kept(con: Connection) -> None:
             con.execute(query + " USING on_error = 'fail'").fetchall()
 
 
+def test_equal_rows_are_sent_once_however_far_apart(
+    con: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mindsql.executor.remembered._IN_MEMORY", 1 << 16)
+    with Server(echo) as server:
+        model(con, server, ", on_error = 'null'")
+        rows = "SELECT i % 60000 * 100 AS a FROM range(150000) s(i)"
+        query = f"SELECT count(*), count(m.y), sum(m.y) FROM ({rows}) AS t JOIN m"
+        assert con.execute(query).fetchall() == [(150000, 150000, 100 * sum(i % 60000 for i in range(150000)))]
+        sent = [v for r in server.requests for v in json.loads(r.json()["df"])["a"].values()]
+        assert len(sent) == len(set(sent)) == 60000
+
+
 @pytest.mark.usefixtures("no_pauses")
 def test_a_wrong_count_is_an_error_and_shifts_nothing(con: Connection) -> None:
     with Server(lambda request: {"prediction": [1.0]}) as server:
