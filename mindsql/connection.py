@@ -149,6 +149,11 @@ class Connection:
         """The current project: where the names of models are looked for first."""
         return self._session.project
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open that the user began."""
+        return self._session.in_transaction
+
     def finish(self) -> None:
         """Let go of the last result, and of what its statement holds open."""
         self._begin()

@@ -1,22 +1,11 @@
-"""The MySQL door."""
+"""The MySQL door: what MySQL's clients and drivers speak, on the packets of mysql-mimic.
 
-from __future__ import annotations
+listener        the door: connections and their numbers
+connection      one client: the protocol's commands      stream, rows, types, parameters, auth, errors
+conversation    what it has said: statements, SET, USE, transactions
+chatter         what clients ask of any MySQL server     information_schema, variables, lexer
+"""
 
-import ssl
-from typing import Protocol
+from mindsql.server.mysql.listener import Listener, start
 
-from mindsql.server.service import Service
-
-
-class Listener(Protocol):
-    """An open door."""
-
-    port: int
-
-    async def close(self) -> None:
-        """Close it."""
-
-
-async def start(service: Service, host: str, port: int, tls: ssl.SSLContext | None) -> Listener | None:
-    """Open the door. Raises OSError when the address is taken."""
-    return None
+__all__ = ["Listener", "start"]
