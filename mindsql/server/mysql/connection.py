@@ -402,7 +402,9 @@ class Connection:
             f'SELECT "COLUMN_NAME" FROM ({information_schema.TABLES["columns"]}) WHERE "TABLE_SCHEMA" = $1 '
             'AND "TABLE_NAME" = $2 ORDER BY "ORDINAL_POSITION"'
         )
-        names = await self._guarded(lambda: told.session.execute(query, [told.database, table]).fetchall())
+        names = await self._guarded(
+            lambda: told.session.connection.execute(query, [told.database, table]).fetchall()
+        )
         text = mysql_type("VARCHAR")
         columns = [definition(name, text, charset, table=table, is_com_field_list=True) for (name,) in names]
         await self._stream.send(*columns, self._end_of_rows())

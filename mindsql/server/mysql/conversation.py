@@ -70,7 +70,7 @@ class Conversation:
         self.variables = Variables()
         self.warnings: list[tuple[str, int, str]] = []
         self.affected = 0
-        row = session.execute("SELECT current_database()").fetchone()
+        row = session.connection.execute("SELECT current_database()").fetchone()
         assert row is not None
         self.home: str = row[0]
         self.database = self.home
@@ -200,7 +200,7 @@ class Conversation:
             f'SELECT "TABLE_SCHEMA", "TABLE_NAME", "TABLE_TYPE" FROM ({information_schema.TABLES["tables"]}) '
             f'WHERE lower("TABLE_NAME") = lower({literal(name)})'
         )
-        found = {str(row[0]).lower(): row for row in self.session.execute(query).fetchall()}
+        found = {str(row[0]).lower(): row for row in self.session.connection.execute(query).fetchall()}
         return next((found[place.lower()] for place in places if place.lower() in found), None)
 
     def _kill(self, text: str) -> Result:

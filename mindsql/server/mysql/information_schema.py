@@ -19,7 +19,8 @@ _VISIBLE = "table_schema <> 'mindsql'"
 _TYPE_CASE = (
     "CASE data_type "
     + " ".join(f"WHEN {literal(name)} THEN {literal(kind.name)}" for name, kind in TYPES.items())
-    + " ELSE CASE WHEN data_type LIKE 'DECIMAL%' OR data_type LIKE 'ENUM%' THEN lower(data_type)"
+    + " ELSE CASE WHEN data_type LIKE 'DECIMAL%' THEN lower(data_type)"
+    " WHEN data_type LIKE 'ENUM%' THEN 'enum' || replace(substring(data_type, 5), ', ', ',')"
     " WHEN data_type LIKE '%]' OR data_type LIKE 'STRUCT%' OR data_type LIKE 'MAP%' OR data_type LIKE 'UNION%'"
     " THEN 'json' ELSE 'text' END END"
 )

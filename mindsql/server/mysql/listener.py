@@ -46,7 +46,7 @@ class Listener:
 
     def _protocol(self) -> asyncio.StreamReaderProtocol:
         reader = Reader()
-        return asyncio.StreamReaderProtocol(reader, lambda _, writer: self._connected(reader, writer))
+        return _Protocol(reader, lambda _, writer: self._connected(reader, writer))
 
     def _connected(self, reader: Reader, writer: asyncio.StreamWriter) -> None:
         task = self._loop.create_task(self._serve(Stream(reader, writer)))
@@ -106,6 +106,15 @@ class Listener:
                 connection.leave()
             if late:
                 await asyncio.wait(late)
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    """A client that says nothing more is gone; with TLS asyncio knows no other way."""
+
+    def eof_received(self) -> bool:
+        """Called by the transport."""
+        super().eof_received()
+        return False
 
 
 async def start(service: Service, host: str, port: int, tls: ssl.SSLContext | None) -> Listener:

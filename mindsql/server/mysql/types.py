@@ -171,8 +171,9 @@ def _binary_encoder(kind: Type, zone: tzinfo) -> Encoder | None:
         return lambda column, value: _binary_moment(_wall_clock(value, zone))
     if kind.wire == ColumnType.TIME:
         return lambda column, value: _binary_time(value)
-    # What remains is sent as its text is, with its length before it.
-    return lambda column, value: str_len(value if isinstance(value, bytes) else column.text_encode(value))
+    if kind.wire == ColumnType.BLOB:
+        return lambda column, value: str_len(value)
+    return lambda column, value: str_len(column.text_encode(value))
 
 
 def _wall_clock(value: Any, zone: tzinfo) -> Any:
