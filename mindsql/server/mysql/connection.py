@@ -48,6 +48,8 @@ _CAPABILITIES = (
 )
 _LOGIN_SECONDS = 10
 _STATEMENTS = 1000
+_FRESH = ServerStatus.SERVER_STATUS_AUTOCOMMIT | ServerStatus.SERVER_STATUS_NO_BACKSLASH_ESCAPES
+"""The status at login. From it drivers know how to escape, so it must be right from the first packet on."""
 _MORE = ServerStatus.SERVER_MORE_RESULTS_EXISTS
 
 
@@ -203,7 +205,7 @@ class Connection:
                 server_version=VERSION,
                 connection_id=self.id,
                 auth_data=nonce + b"\0",
-                status_flags=ServerStatus.SERVER_STATUS_AUTOCOMMIT,
+                status_flags=_FRESH,
                 auth_plugin_name=auth.NATIVE,
             )
         )
