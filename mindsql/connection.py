@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-    from mindsql.catalog import Snapshot
-    from mindsql.engine import Engine
+    from mindsql.catalog import Snapshot, Version
+    from mindsql.engine import Engine, Option
     from mindsql.jobs import Jobs
 
 _NO_TABLE = re.compile(r"^table with name (.+?) does not exist")
@@ -286,7 +286,7 @@ class Connection:
         self._begin()
         with database.translated():
             self._session.raw.register(name, frame)
-        self._session.database.shape += 1
+        self._session.plans.clear()  # no other session sees it
         return self
 
     def unregister(self, name: str) -> Connection:
@@ -294,7 +294,7 @@ class Connection:
         self._begin()
         with database.translated():
             self._session.raw.unregister(name)
-        self._session.database.shape += 1
+        self._session.plans.clear()  # no other session sees it
         return self
 
     def _adopt(self, error: UnknownNameError, frame: FrameType | None) -> bool:
@@ -354,6 +354,22 @@ class Connection:
     def snapshot(self) -> Snapshot:
         """What there is beside tables: an immutable picture of projects, engines, models, views and sources."""
         return self._session.snapshot()
+
+    def options(self, engine: str, using: Mapping[str, Any]) -> Sequence[Option]:
+        """The options of USING for an engine or handler, given some of them. Raises UnknownNameError."""
+        from mindsql.executor.engines import border
+
+        session = self._session
+        entry = session.snapshot().engine(engine)
+        cls = session.registry.load(entry.handler if entry is not None else engine)
+        with border(engine, "options"):
+            return cls.options_for(using)
+
+    def artifacts(self, version: Version) -> dict[str, bytes]:
+        """The files of a model's version, by name. Raises CatalogError when one is damaged."""
+        catalog = self._session.catalog
+        files = {name: catalog.artifact(version, name) for name in catalog.artifact_names(version)}
+        return {name: content for name, content in files.items() if content is not None}
 
     # DB-API 2.0 and life ----------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ class Session:
         id: The number that KILL and the log know it by.
         statement: The text that runs, None between statements.
         used: When it last began or ended a statement, in seconds of `time.monotonic`.
+        seconds: The time limit of its statements, None for none.
         clean: Whether nothing it ran can have left a trace in its connection, so that another may use it.
     """
 
@@ -48,6 +49,7 @@ class Session:
         access.enter(self.connection, principal)
         self.statement: str | None = None
         self.used = time.monotonic()
+        self.seconds = service.options.seconds
         self.clean = True
         self.deadline: float | None = None
         self._service = service
@@ -90,8 +92,7 @@ class Session:
         self.used = now
         self.statement = what
         self._late = False
-        limit = self._service.options.seconds
-        self.deadline = None if limit is None else now + limit
+        self.deadline = None if self.seconds is None else now + self.seconds
 
     def end(self) -> None:
         """Stop the clock: the result has been read."""
@@ -103,7 +104,7 @@ class Session:
         """The error as its user should see it: a statement that was stopped by the clock says so."""
         if isinstance(error, Cancelled) and self._late:
             return TimeLimitError(
-                f"the statement took longer than {self._service.options.seconds:g} seconds",
+                f"the statement took longer than {self.seconds:g} seconds",
                 hint="ask for less, or have the server started with a greater --timeout",
             )
         return error

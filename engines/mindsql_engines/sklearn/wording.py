@@ -38,6 +38,8 @@ def fit(array: pa.Array, seed: int | None) -> dict[str, Any] | None:
         grams = vectoriser.fit_transform(values)
     except ValueError:  # an empty vocabulary
         return None
+    # As they come, skops would write each number as a file of its own.
+    vectoriser.vocabulary_ = {gram: int(place) for gram, place in vectoriser.vocabulary_.items()}
     most = min(COMPONENTS, min(grams.shape) - 1)
     if most < 1:
         return {"tfidf": vectoriser, "svd": None}

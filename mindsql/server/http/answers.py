@@ -85,6 +85,16 @@ def parts(result: Result, media: str, most: int | None, tail: Mapping[str, Any])
     return _table(limited, tail)
 
 
+def list_of_objects(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """NDJSON as one JSON list."""
+    between = b"["
+    for part in lines:
+        # A line feed within a text is written as \\n, so each one here ends an object.
+        yield between + part.rstrip(b"\n").replace(b"\n", b",\n")
+        between = b",\n"
+    yield b"[]" if between == b"[" else b"]"
+
+
 def _table(result: _Limited, tail: Mapping[str, Any]) -> Iterator[bytes]:
     head = orjson.dumps({"type": "table", "column_names": result.columns, "column_types": result.types})
     yield head[:-1] + b',"data":['

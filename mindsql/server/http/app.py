@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mindsql.libraries import installed_libraries
-from mindsql.server.http import errors, mindsdb, sql, tokens
+from mindsql.server.http import errors, jobs, mindsdb, models, sql, tokens
 from mindsql.server.http.answers import Json
 from mindsql.server.http.gate import Gate
 from mindsql.server.metrics import CONTENT_TYPE
@@ -34,6 +34,8 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(sql.router)
     app.include_router(mindsdb.router)
     app.include_router(tokens.router)
+    app.include_router(models.router)
+    app.include_router(jobs.router)
 
     @app.get("/health", tags=["state"])
     async def health() -> Response:

@@ -17,7 +17,19 @@ from mindsql.errors import CatalogError, MindSQLError, UnknownNameError
 from mindsql.result import Result
 from mindsql.server.access import Principal
 from mindsql.server.http import errors
-from mindsql.server.http.answers import ARROW, CSV, JSON, NDJSON, Json, Streamed, attended, begin, form, parts
+from mindsql.server.http.answers import (
+    ARROW,
+    CSV,
+    JSON,
+    NDJSON,
+    Json,
+    Streamed,
+    attended,
+    begin,
+    form,
+    list_of_objects,
+    parts,
+)
 from mindsql.server.service import Service, Session
 
 router = APIRouter(tags=["sql"])
@@ -104,6 +116,8 @@ async def answer(
     run: Callable[[], Result],
     media: str,
     done: Callable[[], None],
+    *,
+    as_list: bool = False,
 ) -> Response:
     """Run something of a session and stream its result.
 
@@ -111,7 +125,9 @@ async def answer(
         run: Gives the result; it runs in a worker.
         media: The form of the answer.
         done: Called in a worker when all is over, whatever happened.
+        as_list: Whether the lines of `NDJSON` become one JSON list.
     """
+    sent = JSON if as_list else media
 
     def work() -> Response | tuple[Iterator[bytes], bytes]:
         result = run()
@@ -122,11 +138,13 @@ async def answer(
             rows = result.rowcount if result.kind == "count" else None
             return Json({"type": "ok", "message": result.message, "affected_rows": rows, **context})
         stream = parts(result, media, service.options.rows, context)
+        if as_list:
+            stream = list_of_objects(stream)
         try:
             first, complete = begin(stream)
         except MindSQLError as error:
             raise session.cause(error) from error
-        return Response(first, media_type=media) if complete else (stream, first)
+        return Response(first, media_type=sent) if complete else (stream, first)
 
     streamed = False
     try:
@@ -134,7 +152,7 @@ async def answer(
         if isinstance(begun, Response):
             return begun
         streamed = True
-        return Streamed(service, session, begun[0], begun[1], media, done)
+        return Streamed(service, session, begun[0], begun[1], sent, done)
     finally:
         if not streamed:
             await service.run(done)
