@@ -93,8 +93,10 @@ def parameters(session: Session, model: Model) -> dict[str, Any]:
     """The parameters of a model's estimator, those for the next training if some are noted."""
     version = training.latest(model)
     if version.status != "complete":
-        options = session.connection.options(version.engine, version.options)
-        return {o.name: masked(dict(version.options)).get(o.name, o.default) for o in options if o.name != ESTIMATOR}
+        engine, given = version.engine, masked(dict(version.options))
+        common = {option.name for option in session.connection.options(engine, {})}
+        own = [option for option in session.connection.options(engine, given) if option.name not in common]
+        return {option.name: given.get(option.name, option.default) for option in own}
     found = _part(session, version, "model")
     if found is None:
         return dict(masked(dict(version.options)))

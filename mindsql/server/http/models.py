@@ -25,11 +25,12 @@ from mindsql.server.service import Service, Session
 
 T = TypeVar("T")
 
-WAIT_SECONDS, LONGEST_WAIT = 30.0, 600.0
+WAIT_SECONDS, LONGEST_WAIT = 60.0, 600.0
 """How long a request that trains waits by default and at most, before it is answered with a job."""
 _VIEWS = ("_model", "_params", "_opts", "_cache", "_download")
 _PREPARATION = ("include", "exclude", "nums", "cats", "dropna", "drop_duplicates")
 _TRAINING = ("_action", "_retrain", "target_col", "wait", "_metric")
+_PARTS = ("model", "cache", "opts")
 _NAME = 255
 
 
@@ -338,18 +339,14 @@ async def delete(endpoint: Endpoint) -> Response:
     """The model, its stored rows, or both."""
     endpoint.require(Role.WRITE)
     query = endpoint.query
-    words = [
-        *query.all("delete"),
-        *(
-            word
-            for word in ("model", "cache", "opts")
-            if query.flag(f"_{word}") and not (word == "opts" and query.all("delete"))
-        ),
-    ]
+    # Gramex' first release said `?_model`, the next ones `?delete=model&_opts=include`.
+    named = [value for value in query.all("_opts") if value in _PREPARATION]
+    older = [word for word in _PARTS if not (word == "opts" and named) and query.flag(f"_{word}")]
+    words = [*query.all("delete"), *older]
     query.without(["delete", "_model", "_cache", "_opts", "include", "exclude"]).none_left(["delete"])
     for word in words:
-        if word not in ("model", "cache", "opts"):
-            raise RequestError(f"delete cannot be {word!r}", hint=suggest(word, ("model", "cache", "opts")))
+        if word not in _PARTS:
+            raise RequestError(f"delete cannot be {word!r}", hint=suggest(word, _PARTS))
     project, name = endpoint.place()
     if "opts" in words:
         which = [

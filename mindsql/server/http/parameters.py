@@ -117,12 +117,14 @@ def estimator(
     name = query.one(CLASS)
     if name is not None:
         given[ESTIMATOR] = name
+    keys = list(dict.fromkeys(key for key, _ in query.without([CLASS]).pairs))
+    chosen = {ESTIMATOR: now[ESTIMATOR]} if ESTIMATOR in now else {}
     try:
-        options = known({**({ESTIMATOR: now[ESTIMATOR]} if ESTIMATOR in now else {}), **given})
+        options = known({**chosen, **dict.fromkeys(keys), **given})
     except UnknownNameError as error:
         raise UnprocessableError(error.message, hint=error.hint) from error
     by_name = {word: option for option in options for word in (option.name, *option.aliases)}
-    for key in dict.fromkeys(key for key, _ in query.without([CLASS]).pairs):
+    for key in keys:
         option = by_name.get(key) or by_name.get(ANY_OPTION.name)
         if option is None:
             what = name or now.get(ESTIMATOR) or "the model"

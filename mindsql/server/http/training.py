@@ -104,9 +104,9 @@ def _statement(session: Session, order: Order) -> tuple[str, dict[str, Any]]:
     rows = ""
     if base is not None and order.append and not stored.is_stored(base):
         raise _own_query(base)
+    if columns is None and order.train and (base is None or stored.is_stored(base)):
+        raise UnprocessableError("there are no rows to train on", hint="post them")
     if order.rows is not None or order.preparation is not None or base is None:
-        if columns is None and order.train:
-            raise UnprocessableError("there are no rows to train on", hint="post them")
         if base is not None and order.rows is None and not stored.is_stored(base):
             raise _own_query(base)
         before = stored.Preparation.of(base.query if base is not None else None)
