@@ -51,9 +51,7 @@ def con() -> Iterator[mindsql.Connection]:
 
 
 def models(con: mindsql.Connection) -> list[tuple[Any, ...]]:
-    return con.execute(
-        "SELECT name, version, active, status, error FROM mindsql.models ORDER BY ALL"
-    ).fetchall()
+    return con.execute("SELECT name, version, status, error FROM mindsql.models ORDER BY ALL").fetchall()
 
 
 def the_last(con: mindsql.Connection) -> mindsql.jobs.Job:
@@ -94,15 +92,15 @@ def test_a_failed_training_is_told_in_models(con: mindsql.Connection) -> None:
     Gated.gate.set()
     con.execute(f"CREATE MODEL m FROM (SELECT * FROM t) PREDICT y {LATER}, fail = true")
     job = the_last(con)
-    assert (job.status, models(con)[0][:4]) == ("error", ("m", 1, False, "error"))
+    assert (job.status, models(con)[0][:3]) == ("error", ("m", 1, "error"))
     assert (
-        job.error is not None and job.error == models(con)[0][4] and "ValueError: it cannot be" in job.error
+        job.error is not None and job.error == models(con)[0][3] and "ValueError: it cannot be" in job.error
     )
     con.execute("CREATE TABLE u AS SELECT 1 AS x, 'a' AS y LIMIT 0")
     con.execute(f"CREATE MODEL none FROM (SELECT * FROM u) PREDICT y {LATER}")
     assert "gives no rows" in str(the_last(con).error)
     con.execute(f"CREATE MODEL m FROM (SELECT * FROM t) PREDICT y {LATER}")  # instead of the failed one
-    assert the_last(con).status == "complete" and models(con)[0] == ("m", 1, True, "complete", None)
+    assert the_last(con).status == "complete" and models(con)[0] == ("m", 1, "complete", None)
 
 
 @pytest.mark.parametrize(
@@ -186,8 +184,8 @@ def test_a_stopped_training_is_an_error_and_the_next_takes_its_turn(con: mindsql
     Gated.gate.set()
     assert con.jobs.wait(second.id, SECONDS).status == "complete"
     assert models(con) == [
-        ("m", 1, False, "error", "the training was stopped"),
-        ("n", 1, True, "complete", None),
+        ("m", 1, "error", "the training was stopped"),
+        ("n", 1, "complete", None),
     ]
 
 
@@ -202,7 +200,7 @@ def test_a_long_query_is_stopped_too(con: mindsql.Connection) -> None:
         time.sleep(0.01)
     con.jobs.cancel(job.id)
     assert con.jobs.wait(job.id, SECONDS).error == "the training was stopped"
-    assert models(con) == [("m", 1, False, "error", "the training was stopped")]
+    assert models(con) == [("m", 1, "error", "the training was stopped")]
 
 
 def test_closing_the_database_interrupts_its_trainings(tmp_path: Path) -> None:
@@ -215,9 +213,7 @@ def test_closing_the_database_interrupts_its_trainings(tmp_path: Path) -> None:
         assert Gated.entered.wait(SECONDS)
     Gated.gate.set()
     with mindsql.connect(path) as con:
-        assert models(con) == [
-            ("m", 1, False, "error", "the training was interrupted: the database was closed")
-        ]
+        assert models(con) == [("m", 1, "error", "the training was interrupted: the database was closed")]
 
 
 def test_a_killed_process_leaves_no_training_behind(tmp_path: Path) -> None:
@@ -238,5 +234,5 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert done.returncode == -9
     with mindsql.connect(path) as con:
         why = "the training was interrupted: the process that ran it ended"
-        assert models(con) == [("m", 1, False, "error", why), ("w", 1, False, "error", why)]
+        assert models(con) == [("m", 1, "error", why), ("w", 1, "error", why)]
         assert con.execute("SELECT count(*) FROM mindsql._artifacts").fetchall() == [(0,)]
