@@ -18,6 +18,7 @@ from mindsql.errors import (
     CatalogError,
     DataError,
     InternalError,
+    MemoryLimitError,
     MindSQLError,
     StatementError,
     UnknownNameError,
@@ -377,7 +378,12 @@ def translate(error: duckdb.Error, text: str | None = None) -> MindSQLError:
         return UnknownNameError(message, **kwargs)
     if isinstance(error, _TYPE_FAILED):
         return DataError(message, **kwargs)
-    if isinstance(error, (duckdb.IOException, duckdb.TransactionException, duckdb.OutOfMemoryException)):
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return MemoryLimitError(
+            f"the statement needs more memory than there is: {message.splitlines()[0]}",
+            hint="ask for less at once, or SET memory_limit (a server: --memory-limit)",
+        )
+    if isinstance(error, (duckdb.IOException, duckdb.TransactionException)):
         return CatalogError(message, **kwargs)
     if isinstance(error, duckdb.InternalException):
         return InternalError(message, **kwargs)

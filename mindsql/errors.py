@@ -14,7 +14,8 @@
     ├── AccessError          a server's client may not do this
     ├── AuthenticationError  a server's client is not known
     ├── LimitError           more than a server allows
-    │   └── TooLargeError        a body or a result is too large
+    │   ├── TooLargeError        a body or a result is too large
+    │   └── MemoryLimitError     a statement needs more memory than there is for it
     └── InternalError        a bug in MindSQL
 
 An error says what is wrong, where (line, column, caret) and what to do. Foreign exceptions are turned into
@@ -256,6 +257,15 @@ class TooLargeError(LimitError):
     code = "TOO_LARGE"
     sqlstate = "54000"
     http_status = 413
+
+
+class MemoryLimitError(LimitError):
+    """The statement needs more memory than there is for it."""
+
+    code = "MEMORY_LIMIT"
+    sqlstate = "53200"
+    exit_status = 3
+    http_status = 503
 
 
 class InternalError(MindSQLError):
