@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -74,17 +75,16 @@ def predict(
         mark = _JSON if found is not None and found.type == "JSON" else None
         schema = schema.append(pa.field(name, model.arrow_type(output), metadata=mark))
     outputs = list(operator.outputs)
-    begin = time.monotonic()
-    done = [0]
-    asker = Asker(
-        model,
-        outputs,
-        operator.model.params,
-        work.context(
-            lambda rows, text: work.tell(f"predicting ({text})", done[0] + rows, None, "rows", begin)
-        ),
-        store,
-    )
+    begin, done, phase = time.monotonic(), 0, "predicting"
+    counting = threading.Lock()
+
+    def tell(rows: int = 0, text: str = "") -> None:
+        """The engine tells of the rows within its call; what else it says stays until it says something new."""
+        nonlocal phase
+        phase = f"predicting ({text})" if text else phase
+        work.tell(phase, done + rows, None, "rows", begin)
+
+    asker = Asker(model, outputs, operator.model.params, work.context(tell), store)
     work.on_close(asker.close)
     if figures is not None:
         figures.counts = asker.context.counts
@@ -109,7 +109,10 @@ def predict(
             if batch.num_rows
             else [pa.array([], model.arrow_type(output)) for output in outputs]
         )
-        done[0] += batch.num_rows
+        nonlocal done
+        with counting:
+            done += batch.num_rows
+        tell()
         return pa.RecordBatch.from_arrays([*batch.columns, *answers], schema=schema)
 
     return Batches(schema, _ordered(_sized(source, model), answer, model, work))
@@ -150,8 +153,6 @@ def _ordered(
     """Answer batches in several threads, in order, at most a few ahead of the reader."""
     workers = _workers(model)
     pending: deque[Future[pa.RecordBatch]] = deque()
-    begin = time.monotonic()
-    done = 0
 
     def call(batch: pa.RecordBatch) -> Future[pa.RecordBatch]:
         if workers == 1:
@@ -166,14 +167,10 @@ def _ordered(
                 continue
             result = work.wait(pending[0])
             pending.popleft()
-            done += result.num_rows
-            work.tell("predicting", done, None, "rows", begin)
             yield result
         while pending:
             result = work.wait(pending[0])
             pending.popleft()
-            done += result.num_rows
-            work.tell("predicting", done, None, "rows", begin)
             yield result
     finally:
         if work.stopped and any(not future.done() for future in pending):
