@@ -128,13 +128,13 @@ def check_data(recipe: Recipe) -> None:
         raise StatementError(
             "the training query gives no rows", hint="look at what it gives: run it by itself"
         )
-    seen: set[str] = set()
-    for name in map(str.casefold, recipe.schema.names):
-        if name in seen:
-            raise StatementError(
-                f'the training query gives the column "{name}" twice', hint="name one of them: … AS other"
-            )
-        seen.add(name)
+    seen: dict[str, str] = {}
+    for name in recipe.schema.names:
+        other = seen.get(name.casefold())
+        if other is not None:
+            what = f'the column "{name}" twice' if other == name else f'"{other}" and "{name}", one name here'
+            raise StatementError(f"the training query gives {what}", hint="name one of them: … AS other")
+        seen[name.casefold()] = name
     if len(recipe.schema.without(recipe.target)) == 0:
         raise StatementError(
             f'the training query gives no column beside "{recipe.target}"',

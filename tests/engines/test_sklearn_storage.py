@@ -208,6 +208,15 @@ def test_a_pipeline_from_a_skops_file(tmp_path: Path) -> None:
         finetune(model, rows(10))
 
 
+def test_a_pipeline_without_an_imputer_names_the_input_that_is_missing(tmp_path: Path) -> None:
+    frame = rows(100).to_pandas()
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame[["x", "y"]], frame["label"])
+    skops.io.dump(pipeline, tmp_path / "model.skops")
+    model = register(tmp_path / "model.skops")
+    with pytest.raises(DataError, match='Pipeline could not predict where "y" is NULL: Input X contains NaN'):
+        model.answers(pa.table({"x": [1.0, 2.0], "y": [1.0, None]}))
+
+
 def test_a_bare_regressor_and_a_pickle(tmp_path: Path) -> None:
     frame = rows(100).to_pandas()
     forest = RandomForestRegressor(5, random_state=0).fit(frame[["x"]], frame["y"])

@@ -118,8 +118,14 @@ class SklearnPredictor:
         except MindSQLError:
             raise
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-            name = type(self._estimator).__name__
-            raise EngineError(f"{name} could not predict: {str(error).strip().splitlines()[0]}") from error
+            name, text = type(self._estimator).__name__, str(error).strip().splitlines()[0]
+            absent = [f'"{key}"' for key, array in arrays.items() if array.null_count]
+            if absent and "NaN" in text:
+                raise DataError(
+                    f"{name} could not predict where {', '.join(absent)} is NULL: {text}",
+                    hint="give it a value: coalesce(…), or put an imputer into the pipeline",
+                ) from error
+            raise EngineError(f"{name} could not predict: {text}") from error
 
     def _matrix(self, arrays: dict[str, pa.Array], rows: int) -> Any:
         if self._encoder is not None:
