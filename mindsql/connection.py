@@ -6,11 +6,12 @@ import atexit
 import re
 import sys
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from mindsql import database
+from mindsql.batches import Batches
 from mindsql.database import Database, Parameters, Sandbox
 from mindsql.errors import InterfaceError, MindSQLError, StatementError, UnknownNameError, suggest
 from mindsql.positions import relocated
@@ -89,19 +90,21 @@ class Connection:
 
     # Running ----------------------------------------------------------------------------------------------
 
-    def execute(self, sql: str, parameters: Parameters = None) -> Result:
+    def execute(self, sql: str, parameters: Parameters = None, *, arrow: bool = False) -> Result:
         """Run one statement, or several, and give the result of the last.
 
         Args:
             sql: SQL of DuckDB and MindSQL.
             parameters: A sequence for `?` and `$1`, a mapping for `$name`; for the last statement.
+            arrow: The rows will be read as Arrow: so they stream, where DuckDB would else keep a copy of all.
 
         Raises:
             MindSQLError: What is wrong, where, and what to do.
         """
-        if self._session.is_plain(sql) and not self._adopted and not self._closed:
+        if not arrow and self._session.is_plain(sql) and not self._adopted and not self._closed:
             return self._plain(sql, parameters)
         self._begin()
+        self._work.arrow = arrow
         if ";" in sql.rstrip().rstrip(";"):
             return self._several(sql, parameters)
         return self._one(sql, parameters)
@@ -179,7 +182,9 @@ class Connection:
         result = Result.of(kind="done")
         for number, piece in enumerate(pieces):
             if number:
+                arrow = self._work.arrow
                 self._begin()
+                self._work.arrow = arrow
             try:
                 result = self._one(piece.text, parameters if number == len(pieces) - 1 else None)
                 if number < len(pieces) - 1 and result.kind == "rows":
@@ -244,6 +249,8 @@ class Connection:
         """A statement that is DuckDB's alone, as it was written."""
         session = self._session
         try:
+            if self._work.arrow and word in READING_WORDS:
+                return self._streamed(text, parameters)
             database.open_result(session.raw, text, parameters)
         except StatementError as error:
             raise self._misspelt(text) or error from None
@@ -270,6 +277,24 @@ class Connection:
             names = [item[0] for item in session.raw.description or []]
             kind = "count" if names == ["Count"] else "rows"
         return Result.of(raw=session.raw, kind=kind, close=self._work.close)
+
+    def _streamed(self, text: str, parameters: Parameters) -> Result:
+        schema, reader = database.stream(self._session.raw, text, parameters)
+        held = [reader]
+        self._work.on_close(held.clear)  # an open reader keeps its connection busy
+
+        def read() -> Iterator[pa.RecordBatch]:
+            while held:
+                self._work.check()
+                try:
+                    with database.translated(text):
+                        batch = held[0].read_next_batch()
+                except StopIteration:
+                    held.clear()
+                    return
+                yield batch
+
+        return Result.of(batches=Batches(reader.schema, read()), schema=schema, close=self._work.close)
 
     def _misspelt(self, text: str) -> StatementError | None:
         """A misspelt verb of ours gets our error: DuckDB only says that it does not know it."""

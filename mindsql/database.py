@@ -239,8 +239,18 @@ def functions(raw: Raw) -> list[tuple[str, str]]:
     return [(name, kind) for name, kind in found]
 
 
+def stream(
+    raw: Raw, sql: str, parameters: Parameters = None, rows: int = 65536
+) -> tuple[Schema, pa.RecordBatchReader]:
+    """The columns of a query, and its rows as they come; the connection is busy until they are read or dropped."""
+    with translated(sql):
+        relation = raw.sql(sql, params=parameters) if parameters else raw.sql(sql)
+        schema = Schema.of(zip(relation.columns, map(str, relation.types), strict=True))
+        return schema, relation.to_arrow_reader(rows)
+
+
 def reader(raw: Raw, sql: str, parameters: Parameters = None, rows: int = 65536) -> pa.RecordBatchReader:
-    """The rows of a query as a stream of Arrow batches; the connection is busy until it is read or dropped."""
+    """As `stream`, without the columns' DuckDB types."""
     with translated(sql):
         relation = raw.sql(sql, params=parameters) if parameters else raw.sql(sql)
         return relation.to_arrow_reader(rows)

@@ -34,6 +34,7 @@ class Work:
         raws: The DuckDB connections at work for it, to interrupt.
         stopped: Whether the user wants it to end.
         network: Where engines may connect to for it.
+        arrow: Whether the rows will be read as Arrow batches, and so need not pass through DuckDB's cursor.
         pause: The least seconds between two reports of progress.
     """
 
@@ -41,21 +42,24 @@ class Work:
     raws: list[Raw] = field(default_factory=list)
     stopped: bool = False
     network: Network = field(default_factory=Network)
+    arrow: bool = False
     pause: float = _PROGRESS_SECONDS
     _closers: list[Callable[[], None]] = field(default_factory=list)
     _threads: set[int] = field(default_factory=set)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
     _contexts: list[Context] = field(default_factory=list)
     _told: float = 0.0
 
     def stop(self) -> None:
         """End it from another thread: DuckDB is interrupted, engine calls are abandoned."""
-        self.stopped = True
+        again, self.stopped = self.stopped, True
         for raw in list(self.raws):
             raw.interrupt()
         polling = set[int]().union(*(context.threads for context in self._contexts if context.polls))
-        for thread in self._threads - polling:
-            # Python code of an engine ends at its next step; code that never returns to Python is left behind.
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Cancelled))
+        with self._guard:
+            for thread in set[int]() if again else self._threads - polling:
+                # Python code of an engine ends at its next step; code that never returns to Python is left behind.
+                _raise_in(thread, Cancelled)
 
     def context(self, tell: Callable[[int, str], None] = lambda done, text: None) -> Context:
         """What its engines may know of it."""
@@ -90,12 +94,15 @@ class Work:
         """Run an engine's code in a thread of its own, so that it can be abandoned."""
 
         def run() -> T:
-            self._threads.add(threading.get_ident())
+            me = threading.get_ident()
+            self._threads.add(me)
             try:
                 self.check()
                 return call()
             finally:
-                self._threads.discard(threading.get_ident())
+                with self._guard:
+                    self._threads.discard(me)
+                    _raise_in(me, None)  # a stop that came too late must not hit the next call of this thread
 
         return _POOL.submit(run)
 
@@ -111,6 +118,12 @@ class Work:
             except KeyboardInterrupt:
                 self.stop()
                 raise
+
+
+def _raise_in(thread: int, error: type[BaseException] | None) -> None:
+    """Have a thread raise at its next step of Python; None takes back what it has not raised yet."""
+    wanted = ctypes.py_object(error) if error is not None else None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), wanted)
 
 
 class _Pool:

@@ -106,6 +106,10 @@ class Run:
             self.answer.batches = _picked(batches, [source for _, source in plan.direct])
             return
         raw = finish_raw()
+        if self.work.arrow and isinstance(plan.root.tree, exp.Query) and self.figures is None:
+            frames = self.register(raw, plan.root.inputs, plan.root.tree)
+            self.answer.batches = self.scan_on(raw, plan.root.tree, frames)
+            return
         self.finish(plan.root, raw)
         self.answer.raw = raw
         self.answer.streams = self.streams
@@ -244,7 +248,7 @@ class Run:
         )
         return self.scan_on(raw, select, [source])
 
-    def scan_on(self, raw: Raw, tree: exp.Select, streams: list[Batches]) -> Batches:
+    def scan_on(self, raw: Raw, tree: exp.Query, streams: list[Batches]) -> Batches:
         reader = database.reader(raw, generate(tree), self.wanted(tree), BATCH_ROWS)
         holder = [reader]
         self.work.on_close(holder.clear)

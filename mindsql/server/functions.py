@@ -27,7 +27,8 @@ _TABLES = names(
     "range generate_series unnest repeat repeat_row summary json_each json_tree "
     "icu_calendar_names pg_timezone_names test_all_types "
     # what there is in the database
-    "duckdb_columns duckdb_constraints duckdb_databases duckdb_dependencies duckdb_extensions duckdb_functions "
+    "duckdb_columns duckdb_connection_count duckdb_constraints duckdb_databases duckdb_dependencies duckdb_extensions "
+    "duckdb_functions "
     "duckdb_indexes duckdb_keywords duckdb_memory duckdb_optimizers duckdb_prepared_statements duckdb_schemas "
     "duckdb_sequences duckdb_settings duckdb_tables duckdb_temporary_files duckdb_triggers duckdb_types "
     "duckdb_variables duckdb_views pragma_collations pragma_database_size pragma_platform pragma_show "

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mindsql.connection import Connection, connect
 from mindsql.database import Parameters, Sandbox
@@ -28,6 +28,7 @@ T = TypeVar("T")
 log = logging.getLogger("mindsql.server")
 
 _WATCH_SECONDS = 0.1
+_STOP_SECONDS = 0.02
 
 
 class Session:
@@ -56,8 +57,9 @@ class Session:
         self._late = False
         self._closed = False
 
-    def execute(self, sql: str, parameters: Parameters = None) -> Result:
-        """Run statements and give the result of the last; it must be read before the next. Blocks: call it in a worker.
+    def execute(self, sql: str, parameters: Parameters = None, *, arrow: bool = False) -> Result:
+        """As `Connection.execute`, for this principal; the result must be read before the next. Blocks: call it in a
+        worker.
 
         Raises:
             AccessError: The principal may not.
@@ -75,7 +77,7 @@ class Session:
         self.begin(sql)
         error: MindSQLError | None = None
         try:
-            return self.connection.execute(sql, parameters)
+            return self.connection.execute(sql, parameters, arrow=arrow)
         except MindSQLError as raised:
             error = self.cause(raised)
             if error is raised:
@@ -198,6 +200,14 @@ class Service:
         """Run something that blocks in a worker thread."""
         return self._pool.submit(call)
 
+    async def halt(self, session: Session, running: Future[Any]) -> None:
+        """Stop what was submitted for a session, and wait for its end."""
+        running.cancel()  # perhaps no worker has begun it
+        while not running.done():
+            # Between two statements of DuckDB's a stop is not noticed, so it is said until it is.
+            session.interrupt()
+            await asyncio.sleep(_STOP_SECONDS)
+
     async def run(self, call: Callable[[], T]) -> T:
         """As `submit`, for a coroutine. Who cancels it must interrupt what runs."""
         return await asyncio.wrap_future(self.submit(call))
@@ -213,7 +223,6 @@ class Service:
             now = time.monotonic()
             for session in list(self.sessions.values()):
                 if session.deadline is not None and now > session.deadline:
-                    session.deadline = None
                     session.expire()
                 elif session.statement is None and now - session.used > self.options.idle_seconds:
                     session.close()

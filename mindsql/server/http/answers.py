@@ -168,9 +168,10 @@ async def attended(service: Service, session: Session, receive: Receive, call: C
     finally:
         watch.cancel()
         if not future.done():
-            session.interrupt()
+            await service.halt(session, future)
             await asyncio.wait({answer})
-            answer.exception()  # nobody is left to be told
+            if not answer.cancelled():
+                answer.exception()  # nobody is left to be told
 
 
 async def _gone(receive: Receive) -> None:

@@ -106,7 +106,7 @@ async def query(
         if kept is None:
             session.close()
 
-    return await answer(service, session, request, lambda: _run(session, question), media, done)
+    return await answer(service, session, request, lambda: _run(session, question, media == ARROW), media, done)
 
 
 async def answer(
@@ -158,10 +158,10 @@ async def answer(
             await service.run(done)
 
 
-def _run(session: Session, question: Question) -> Result:
+def _run(session: Session, question: Question, arrow: bool) -> Result:
     if question.context.db:
         use(session, question.context.db)
-    return session.execute(question.query, question.params)
+    return session.execute(question.query, question.params, arrow=arrow)
 
 
 def use(session: Session, name: str) -> None:
