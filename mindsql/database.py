@@ -388,6 +388,8 @@ def translate(error: duckdb.Error, text: str | None = None) -> MindSQLError:
         return UnknownNameError(message, **kwargs)
     if isinstance(error, _TYPE_FAILED):
         return DataError(message, **kwargs)
+    if isinstance(error, duckdb.PermissionException):
+        return AccessError(message, **kwargs)
     if isinstance(error, duckdb.OutOfMemoryException):
         return MemoryLimitError(
             f"the statement needs more memory than there is: {message.splitlines()[0]}",

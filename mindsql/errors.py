@@ -11,7 +11,7 @@
     ├── SourceError          a source of rows failed
     ├── Cancelled            the user stopped the statement
     │   └── TimeLimitError       it took longer than a server allows
-    ├── AccessError          a server's client may not do this
+    ├── AccessError          who asks may not do this: a role, a file or a host forbids it
     ├── AuthenticationError  a server's client is not known
     ├── LimitError           more than a server allows
     │   ├── TooLargeError        a body or a result is too large
@@ -220,7 +220,7 @@ class TimeLimitError(Cancelled):
 
 
 class AccessError(MindSQLError, ProgrammingError):
-    """The client may not do this."""
+    """Who asks may not do this: a role, a file or a host forbids it."""
 
     code = "ACCESS"
     sqlstate = "42501"

@@ -300,7 +300,10 @@ def _predict_params(session: Session, model: BoundModel, given: Mapping[str, Giv
         return {}
     cls: type[Engine] = session.registry.load(model.version.handler)
     triples = [(name, value, span) for name, (value, span) in given.items()]
-    return open_sealed(check(triples, cls.predict_options, f'SELECT … USING for the model "{model.name}"'))
+    params = check(triples, cls.predict_options, f'SELECT … USING for the model "{model.name}"')
+    if params.get("trusted") and not session.settings.trusted:
+        raise AccessError("trusted = true is for the owner of a local connection")
+    return open_sealed(params)
 
 
 def _native(session: Session, source: str, text: str) -> Batches:

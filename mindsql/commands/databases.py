@@ -10,7 +10,7 @@ from mindsql import database
 from mindsql.catalog import DEFAULT_PROJECT, EngineEntry, SourceEntry
 from mindsql.commands import models, views
 from mindsql.commands.answers import done
-from mindsql.engine import EngineStorage
+from mindsql.engine import EngineStorage, working_for
 from mindsql.errors import CatalogError, StatementError, UnknownNameError
 from mindsql.executor.engines import border
 from mindsql.options import admit_files, check, secrecy
@@ -45,7 +45,7 @@ def create_engine(
     storage = EngineStorage(clear)
 
     def connect() -> None:
-        with border(statement.name, statement.handler):
+        with border(statement.name, statement.handler), working_for(work.context()):
             try:
                 cls(engine_storage=storage).create_engine(clear)
             except NotImplementedError:

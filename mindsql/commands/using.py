@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import mindsql_grammar as grammar
 from mindsql.catalog import Version
 from mindsql.engine import Engine, Option
-from mindsql.errors import StatementError, UnknownNameError
+from mindsql.errors import AccessError, StatementError, UnknownNameError
 from mindsql.executor.engines import border
 from mindsql.options import admit_files, check, secrecy
 from mindsql.secrets import open_sealed, seal
@@ -85,7 +85,7 @@ def read_options(
             hint="leave cache out",
         )
     if checked.get("trusted") and not session.settings.trusted:
-        raise StatementError("trusted = true is for the owner of a local connection")
+        raise AccessError("trusted = true is for the owner of a local connection")
     stored = {key: value for key, value in checked.items() if key in _given_names(known_options, merged)}
     base_sealed = dict(base.options) if base is not None and base.engine == engine else {}
     fresh = {key: value for key, value in stored.items() if key not in base_sealed or key.casefold() in spans}

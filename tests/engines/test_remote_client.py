@@ -15,7 +15,7 @@ from servers.scripted import Answer, Request, Server, in_turn
 import mindsql
 from mindsql.connection import Connection
 from mindsql.engine import Context, Network
-from mindsql.errors import Cancelled, EngineError, MindSQLError, StatementError
+from mindsql.errors import AccessError, Cancelled, EngineError, MindSQLError
 from mindsql.session import Settings as ConnectionSettings
 from mindsql_engines.remote import failures, fanout, hosts
 from mindsql_engines.remote.client import Client, Reply
@@ -186,7 +186,7 @@ def test_settings_of_the_connection() -> None:
         "dtype_dict = {'a': 'integer', 'y': 'float'}"
     )
     for settings in (ConnectionSettings(private_hosts=False), ConnectionSettings(allowed_hosts=("x.com",))):
-        with mindsql.connect(settings=settings) as con, pytest.raises(StatementError, match="may not ask"):
+        with mindsql.connect(settings=settings) as con, pytest.raises(AccessError, match="may not ask"):
             con.execute(text)
 
 

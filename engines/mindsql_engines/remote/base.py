@@ -34,7 +34,7 @@ class RemoteEngine(Engine):
         self.check_urls(connection_args)
 
     def check_urls(self, using: Mapping[str, Any]) -> None:
-        """Refuse options that are no URL, or one that this connection may not ask. Raises StatementError."""
+        """Refuse options that are no URL, or one that this connection may not ask: StatementError, AccessError."""
         for key in self.urls:
             if using.get(key):
                 hosts.check_url(using[key], context().network, key)

@@ -7,10 +7,10 @@ import socket
 from urllib.parse import urlsplit
 
 from mindsql.engine import Network
-from mindsql.errors import StatementError
+from mindsql.errors import AccessError, StatementError
 
 
-class HostRefused(StatementError):
+class HostRefused(AccessError):
     """The settings of the connection forbid the host."""
 
 
@@ -44,7 +44,8 @@ def check_url(url: str, network: Network, what: str = "a URL") -> None:
 def addresses(host: str, port: int) -> list[str]:
     """The addresses that a name stands for; none when it is unknown, which connecting will tell."""
     try:
-        return [str(item[4][0]) for item in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        found = socket.getaddrinfo(host.rstrip("."), port, type=socket.SOCK_STREAM)
+        return [str(item[4][0]) for item in found]
     except OSError:
         return []
 

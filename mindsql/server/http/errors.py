@@ -86,6 +86,8 @@ def install(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> Json:
         assert isinstance(error, HTTPException)
+        if isinstance(error.__cause__, MindSQLError):
+            return response(error.__cause__)  # a body that is too large, seen while it is read
         answer = plain(error.status_code, str(error.detail))
         answer.headers.update(error.headers or {})
         return answer

@@ -45,7 +45,7 @@ async def login(given: Login, request: Request, service: Serving) -> Response:
     if service.options.auth and service.tokens.any():
         client = request.client.host if request.client else ""
         principal = service.tokens.authenticate(given.password, client)
-        if given.username not in (None, principal.name) and given.email not in (None, principal.name):
+        if {given.username, given.email} - {None, principal.name}:
             raise AuthenticationError("wrong name or token")
     return Json({"token": given.password})
 
