@@ -380,6 +380,12 @@ class Connection:
         """What there is beside tables: an immutable picture of projects, engines, models, views and sources."""
         return self._session.snapshot()
 
+    def install(self) -> None:
+        """Make the catalog's tables now. The first statement that needs them does so, too; but two that do it at once,
+        each in a transaction, are in each other's way."""
+        with self._session.writing():
+            pass
+
     def options(self, engine: str, using: Mapping[str, Any]) -> Sequence[Option]:
         """The options of USING for an engine or handler, given some of them. Raises UnknownNameError."""
         from mindsql.executor.engines import border

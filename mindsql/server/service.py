@@ -151,6 +151,7 @@ class Service:
         )
         sandbox = Sandbox(tuple(map(os.path.abspath, options.folders)), options.memory)
         self.root: Connection = connect(path, settings=settings, sandbox=sandbox)
+        self.root.install()
         self.tokens = Tokens(self.root.cursor())
         self.audit = Audit.of(path, options)
         self.sessions: dict[int, Session] = {}

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mindsql.libraries import installed_libraries
-from mindsql.server.http import errors, jobs, mindsdb, models, sql, tokens
+from mindsql.server.http import errors, jobs, mindsdb, models, routes, sql, tokens
 from mindsql.server.http.answers import Json
 from mindsql.server.http.gate import Gate
 from mindsql.server.metrics import CONTENT_TYPE
@@ -38,6 +38,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(tokens.router)
     app.include_router(models.router)
     app.include_router(jobs.router)
+    routes.install(app, service)
 
     @app.get("/health", tags=["state"])
     async def health() -> Response:

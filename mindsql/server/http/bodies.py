@@ -303,6 +303,11 @@ def _file(name: str, content_type: str, content: bytes, form: _Body) -> pa.Table
     return reader(body)
 
 
+def read_file(name: str, content: bytes, limits: Limits) -> pa.Table:
+    """The rows of a file; what it is says its name. Raises as `read` does."""
+    return _file(name, "", content, _Body(content, {}, limits))
+
+
 def _by_content(body: _Body) -> _Reader | None:
     """The reader for content that can be told by how it begins."""
     if body.content.startswith(_PARQUET):

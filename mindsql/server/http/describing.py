@@ -201,7 +201,8 @@ def score_on(session: Session, version: Version, rows: pa.Table, truth: str, met
     if known.num_rows == 0:
         raise UnprocessableError(f'no row has a value in "{name}"')
     beside = known.drop_columns([name])
-    answers = predict(session, version, inputs.fit(beside, version)).to_pylist()
+    fitted = inputs.fit(beside, version, stored.left_out(session, version))
+    answers = predict(session, version, fitted).to_pylist()
     chosen = metric or metrics.for_task(task or "")[0]
     return metrics.score(chosen, known.column(name).to_pylist(), answers, {})
 

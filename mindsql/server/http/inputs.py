@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mindsql.catalog import Version
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 _WANTED: dict[Family, str] = {"number": "a number", "boolean": "true or false", "time": "a date or time"}
 
 
-def fit(rows: pa.Table, version: Version) -> pa.Table:
+def fit(rows: pa.Table, version: Version, beside: Sequence[str] = ()) -> pa.Table:
     """The model's inputs, named and ordered as in `version.inputs`, of types that stand for theirs.
 
-    Left out are the target and what the model was shown in training and chose not to use.
+    Left out are the target, what the model was shown in training and chose not to use, and the columns `beside`.
 
     Raises:
         UnprocessableError: A column is missing or unknown, or a value is of another kind. (422)
@@ -31,7 +32,7 @@ def fit(rows: pa.Table, version: Version) -> pa.Table:
         *version.inputs.names,
         *version.outputs.names,
         version.target,
-        *version.summary.get("columns", ()),
+        *version.summary.get("columns", ()), *beside,
     )
     known = {name.casefold() for name in shown}
     unknown = [name for folded, name in given.items() if folded not in known]

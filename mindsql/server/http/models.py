@@ -12,13 +12,13 @@ from starlette.responses import Response
 
 import mindsql_grammar as grammar
 from mindsql import metrics
-from mindsql.catalog import DEFAULT_PROJECT, Model, Version
+from mindsql.catalog import DEFAULT_PROJECT, Model, Snapshot, Version
 from mindsql.errors import AccessError, CatalogError, StatementError, suggest
 from mindsql.server.access import Principal, Role
 from mindsql.server.http import bodies, columns, describing, forms, inputs, stored, training
 from mindsql.server.http.answers import Json, attended
 from mindsql.server.http.faults import MediaTypeError, NotFoundError, RequestError, UnprocessableError
-from mindsql.server.http.parameters import CLASS, ESTIMATOR, Query, actions, choice, estimator, number
+from mindsql.server.http.parameters import TARGET, Query, actions, choice, estimator, number
 from mindsql.server.http.predicting import predict
 from mindsql.server.http.sql import Caller, Serving, answer
 from mindsql.server.service import Service, Session
@@ -29,7 +29,7 @@ WAIT_SECONDS, LONGEST_WAIT = 60.0, 600.0
 """How long a request that trains waits by default and at most, before it is answered with a job."""
 _VIEWS = ("_model", "_params", "_opts", "_cache", "_download")
 _PREPARATION = ("include", "exclude", "nums", "cats", "dropna", "drop_duplicates")
-_TRAINING = ("_action", "_retrain", "target_col", "wait", "_metric")
+_TRAINING = ("_action", "_retrain", TARGET, "wait", "_metric")
 _PARTS = ("model", "cache", "opts")
 _NAME = 255
 
@@ -53,16 +53,7 @@ class Endpoint:
 
     def place(self) -> tuple[str, str]:
         """`[project.]name` as project and name. Raises NotFoundError, UnprocessableError."""
-        snapshot = self.service.root.snapshot()
-        project, dot, name = self.name.partition(".")
-        if not dot:
-            project, name = DEFAULT_PROJECT, self.name
-        found = snapshot.project(project)
-        if found is None:
-            raise NotFoundError(f'there is no project "{project}"', hint=suggest(project, snapshot.projects))
-        if not name.strip() or len(name) > _NAME or not name.isprintable():
-            raise UnprocessableError("this is no name of a model")
-        return found, name
+        return place(self.service.root.snapshot(), self.name)
 
     def model(self) -> Model:
         """The model. Raises NotFoundError with the nearest name."""
@@ -131,7 +122,7 @@ class Endpoint:
             target = version.outputs[0].name
             if rows.num_rows == 0:
                 return forms.predictions(rows, rows.select([]), target, predict(session, version, rows), form)
-            fitted = inputs.fit(rows, version)
+            fitted = inputs.fit(rows, version, stored.left_out(session, version))
             return forms.predictions(rows, fitted, target, predict(session, version, fitted), form)
 
         return await self.run(work)
@@ -154,7 +145,7 @@ class Endpoint:
         project, name = self.place()
         snapshot = self.service.root.snapshot()
         model = snapshot.model(project, name)
-        target = self.query.one("target_col")
+        target = self.query.one(TARGET)
         if model is not None:
             name = model.name
             if target is not None and target.casefold() == training.latest(model).target.casefold():
@@ -162,6 +153,19 @@ class Endpoint:
         if model is None and snapshot.view(project, name) is not None:
             raise CatalogError(f'"{name}" is a view', hint="choose another name")
         return training.Order(project, name, target=target, **given)
+
+
+def place(snapshot: Snapshot, text: str) -> tuple[str, str]:
+    """`[project.]name` as project and name. Raises NotFoundError, UnprocessableError."""
+    project, dot, name = text.partition(".")
+    if not dot:
+        project, name = DEFAULT_PROJECT, text
+    found = snapshot.project(project)
+    if found is None:
+        raise NotFoundError(f'there is no project "{project}"', hint=suggest(project, snapshot.projects))
+    if not name.strip() or len(name) > _NAME or not name.isprintable():
+        raise UnprocessableError("this is no name of a model")
+    return found, name
 
 
 def shown(model: Model) -> str:
@@ -262,7 +266,7 @@ async def post(endpoint: Endpoint) -> Response:
         endpoint.version()
         return await endpoint.predictions(await endpoint.body())
     if kinds == ["score"]:
-        query.without(["_action", "_retrain", "_metric", "target_col"]).none_left(_TRAINING)
+        query.without(["_action", "_retrain", "_metric", TARGET]).none_left(_TRAINING)
         return await _score(endpoint)
     endpoint.require(Role.WRITE)
     query.without(_TRAINING).none_left(_TRAINING)
@@ -282,7 +286,7 @@ async def _score(endpoint: Endpoint) -> Response:
     """A score on posted rows; without rows, the one of the training, on rows that were held out."""
     endpoint.require(Role.PREDICT)
     version, metric = endpoint.version(), _metric(endpoint.query.one("_metric"))
-    truth = endpoint.query.one("target_col") or version.target
+    truth = endpoint.query.one(TARGET) or version.target
     read = await endpoint.body()
 
     def work(session: Session) -> float | None:
@@ -427,6 +431,3 @@ async def put_model(name: str, request: Request, service: Serving, caller: Calle
 async def delete_model(name: str, request: Request, service: Serving, caller: Caller) -> Response:
     """Delete the model and its stored rows; `delete=model`, `delete=cache` or `delete=opts` a part of it."""
     return await handle(request, service, caller, name)
-
-
-__all__ = ["CLASS", "ESTIMATOR", "handle", "router"]

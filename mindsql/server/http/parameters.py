@@ -17,7 +17,8 @@ from mindsql.server.http.faults import RequestError, UnprocessableError
 _TRUE, _FALSE = frozenset({"", "1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 _NOTHING = frozenset({"none", "null", ""})
 CLASS, ESTIMATOR = "class", "estimator"
-"""Gramex's word for what USING calls an estimator."""
+"""Gramex' word for what USING calls an estimator."""
+TARGET = "target_col"
 ACTIONS = ("predict", "score", "train", "retrain", "append")
 
 

@@ -111,6 +111,14 @@ def is_stored(version: Version) -> bool:
     return f"FROM {table(version.project, version.model)}" in (version.query or "")
 
 
+def left_out(session: Session, version: Version) -> list[str]:
+    """The columns that a version's training left out of the stored rows: rows to predict may have them, too."""
+    preparation = Preparation.of(version.query)
+    if preparation == Preparation() or not is_stored(version):
+        return []
+    return [*preparation.exclude, *(columns(session, version.project, version.model) or ())]
+
+
 def columns(session: Session, project: str, name: str) -> list[str] | None:
     """The columns of the stored rows, None when there are none."""
     # Asking the table itself would break off the transaction if there is none.
