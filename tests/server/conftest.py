@@ -67,13 +67,26 @@ Serve = Callable[..., Served]
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *options: str, file: str = "shop.duckdb", token: str | None = None) -> Iterator[Served]:
+def serving(
+    folder: Path, *options: str, file: str = "shop.duckdb", token: str | None = None
+) -> Iterator[Served]:
     """Run `mindsql serve` in a folder."""
     environment = {**os.environ, "XDG_CONFIG_HOME": str(folder / "config")}
     log = folder / "server.log"
     with log.open("a") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mindsql.cli", "serve", file, "--port", "0", "--mysql-port", "0", *options],
+            [
+                sys.executable,
+                "-m",
+                "mindsql.cli",
+                "serve",
+                file,
+                "--port",
+                "0",
+                "--mysql-port",
+                "0",
+                *options,
+            ],
             cwd=folder,
             env=environment,
             stdout=subprocess.PIPE,
@@ -108,5 +121,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             "CREATE TABLE flats AS SELECT 300 + i * 7 % 900 AS sqft, ['good', 'poor', 'great'][1 + i % 3] AS place, "
             "(300 + i * 7 % 900) * 2.0::DOUBLE + (i % 3) * 100 AS rent FROM range(300) r(i)"
         )
-        server.rows("CREATE MODEL rent FROM (SELECT * FROM flats) PREDICT rent USING estimator = 'LinearRegression'")
+        server.rows(
+            "CREATE MODEL rent FROM (SELECT * FROM flats) PREDICT rent USING estimator = 'LinearRegression'"
+        )
         yield server

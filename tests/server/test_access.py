@@ -163,7 +163,9 @@ def needed(connection: Connection, text: str) -> str:
 @pytest.mark.parametrize("line", NEEDS.strip().splitlines())
 def test_what_a_statement_needs(connection: Connection, line: str) -> None:
     role, text = line.split(maxsplit=1)
-    base = Path(connection.execute("SELECT path FROM duckdb_databases() WHERE NOT internal").fetchall()[0][0]).parent
+    base = Path(
+        connection.execute("SELECT path FROM duckdb_databases() WHERE NOT internal").fetchall()[0][0]
+    ).parent
     text = text.replace("FOLDER", str(base / "folder")).replace("OUTSIDE", str(base))
     assert needed(connection, text) == role
 
@@ -204,7 +206,9 @@ def test_a_reader_cannot_ask_models_by_any_way(connection: Connection) -> None:
 def test_the_sandbox_is_duckdbs_own(tmp_path: Path) -> None:
     """Without any check of ours."""
     (tmp_path / "x.csv").write_text("a\n1\n")
-    with mindsql.connect(str(tmp_path / "shop.duckdb"), sandbox=Sandbox(memory="200MB", threads=1)) as connection:
+    with mindsql.connect(
+        str(tmp_path / "shop.duckdb"), sandbox=Sandbox(memory="200MB", threads=1)
+    ) as connection:
         for text in (
             f"SELECT * FROM read_csv('{tmp_path}/x.csv')",
             f"FROM '{tmp_path}/x.csv'",

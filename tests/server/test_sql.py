@@ -16,7 +16,9 @@ from tests.server.conftest import Serve, Served
 def test_a_question_is_answered_in_the_shape_of_mindsdb(served: Served) -> None:
     answer = served.post("SELECT rent FROM rent WHERE sqft = 500 AND place = 'good'")
     body = answer.json()
-    assert body["type"] == "table" and body["column_names"] == ["rent"] and body["context"] == {"db": "mindsql"}
+    assert (
+        body["type"] == "table" and body["column_names"] == ["rent"] and body["context"] == {"db": "mindsql"}
+    )
     assert round(body["data"][0][0]) == 1000
 
 
@@ -119,6 +121,8 @@ def wait_for(served: Served, line: str) -> None:
 
 def test_a_statement_has_its_time(serve: Serve) -> None:
     server = serve("--timeout", "0.5")
-    answer = server.post("SELECT count(*) FROM range(100000000000) a(i), range(1000) b(j) WHERE i * j % 7 = 1")
+    answer = server.post(
+        "SELECT count(*) FROM range(100000000000) a(i), range(1000) b(j) WHERE i * j % 7 = 1"
+    )
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "TIME_LIMIT"), answer.text
     assert server.stop() == 0

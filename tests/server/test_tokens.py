@@ -190,7 +190,9 @@ def test_the_command_makes_lists_and_revokes(tmp_path: Path, serve: Serve) -> No
     server = serve(token=secret)
     busy = token(tmp_path, "create", "shop.duckdb", "eve")
     assert busy.returncode == 1 and "POST, GET and DELETE /tokens" in busy.stderr
-    made_there = server.request("POST", "/tokens", json={"name": "eve", "role": "write", "requests_per_minute": 1000})
+    made_there = server.request(
+        "POST", "/tokens", json={"name": "eve", "role": "write", "requests_per_minute": 1000}
+    )
     assert made_there.status_code == 201
     eve = {"Authorization": f"Bearer {made_there.json()['secret']}"}
     assert server.post("CREATE TABLE t AS SELECT 1 AS a", headers=eve).status_code == 200
@@ -218,9 +220,7 @@ def test_the_command_makes_lists_and_revokes(tmp_path: Path, serve: Serve) -> No
 
 
 def test_the_limits_of_a_token(tmp_path: Path, serve: Serve) -> None:
-    made = token(
-        tmp_path, "create", "shop.duckdb", "ann", "--requests-per-minute", "2", "--max-body", "500"
-    )
+    made = token(tmp_path, "create", "shop.duckdb", "ann", "--requests-per-minute", "2", "--max-body", "500")
     server = serve(token=made.stdout.strip())
     assert server.post("SELECT 1 --" + "x" * 600).status_code == 413
     statuses = [server.post("SELECT 1").status_code for _ in range(4)]
@@ -228,7 +228,9 @@ def test_the_limits_of_a_token(tmp_path: Path, serve: Serve) -> None:
     refused = server.post("SELECT 1")
     assert refused.status_code == 429 and int(refused.headers["Retry-After"]) >= 1
     wrong = [
-        requests.post(server.url + "/api/sql/query", json={"query": "SELECT 1"}, headers={"X-Api-Key": "msql_x"})
+        requests.post(
+            server.url + "/api/sql/query", json={"query": "SELECT 1"}, headers={"X-Api-Key": "msql_x"}
+        )
         for _ in range(FAILURES_PER_MINUTE + 2)
     ]
     assert {answer.status_code for answer in wrong} == {401, 429} and wrong[-1].status_code == 429
@@ -238,7 +240,9 @@ def test_the_audit_log(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     audit = Audit(str(path))
     ann = Principal("ann", Role.WRITE, "id")
-    audit.write(ann, "http", "CREATE ML_ENGINE e FROM x USING api_key = 'hunter2'\n, url = 'http://u:pw@h'", None)
+    audit.write(
+        ann, "http", "CREATE ML_ENGINE e FROM x USING api_key = 'hunter2'\n, url = 'http://u:pw@h'", None
+    )
     audit.write(ann, "mysql", "CREATE SECRET s (TYPE http, bearer_token = ['hunter2'", CatalogError("no"))
     audit.close()
     audit.write(ann, "http", "after the end", None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mindsql.database import literal, quote
 from mindsql.server.mysql import information_schema
@@ -25,6 +25,26 @@ _INTERESTING = re.compile(
     r"|row_count|found_rows)\s*\(|\binformation_schema\b",
     re.I,
 )
+
+
+class Relation(NamedTuple):
+    """Something that stands in FROM: its database, its name, and whether it is a BASE TABLE, VIEW or MODEL."""
+
+    database: str
+    name: str
+    kind: str
+
+    @property
+    def columns(self) -> str:
+        """The query for the columns of relations like this one."""
+        return (
+            information_schema.TABLES["columns"] if self.kind == "MODEL" else information_schema.PLAIN_COLUMNS
+        )
+
+    @property
+    def condition(self) -> str:
+        """What a row about it in `information_schema` fulfils."""
+        return f'"TABLE_SCHEMA" = {literal(self.database)} AND "TABLE_NAME" = {literal(self.name)}'
 
 
 class Asker(Protocol):
@@ -52,8 +72,8 @@ class Asker(Protocol):
     def processes(self) -> list[tuple[int, str, str, str, str, int, str, str | None]]:
         """The open connections: id, user, host, database, command, seconds, state, statement."""
 
-    def relation(self, database: str | None, name: str) -> tuple[str, str, str] | None:
-        """A table, view or model, of the current database if none is named: its database, name and type."""
+    def relation(self, database: str | None, name: str) -> Relation | None:
+        """A table, view or model, of the current database if none is named."""
 
 
 def rewritten(text: str, asker: Asker) -> str:
@@ -139,35 +159,29 @@ def _tables(parts: _Parts, asker: Asker) -> str:
     return _select(query, parts, column, " ORDER BY 1")
 
 
-def _place(parts: _Parts, asker: Asker) -> tuple[str, str]:
-    """(database, name) of the relation that is asked for. Raises MySQLError (1146)."""
-    found = _relation(parts, asker)
-    if found is None:
-        table = unquoted(parts["table"] or "")
-        raise MySQLError(f'the table "{table}" does not exist', 1146, "42S02", hint="SHOW TABLES lists them")
-    return found[:2]
-
-
-def _relation(parts: _Parts, asker: Asker) -> tuple[str, str, str] | None:
+def _relation(parts: _Parts, asker: Asker) -> Relation | None:
     place = parts.get("db") or parts.get("prefix")
     return asker.relation(unquoted(place) if place else None, unquoted(parts["table"] or ""))
 
 
-def _of(place: str, table: str) -> str:
-    return (
-        f'lower("TABLE_SCHEMA") = lower({literal(place)}) AND lower("TABLE_NAME") = lower({literal(table)})'
-    )
+def _known(parts: _Parts, asker: Asker) -> Relation:
+    """The relation that is asked for. Raises MySQLError (1146)."""
+    found = _relation(parts, asker)
+    if found is None:
+        table = unquoted(parts["table"] or "")
+        raise MySQLError(f'the table "{table}" does not exist', 1146, "42S02", hint="SHOW TABLES lists them")
+    return found
 
 
 def _columns(parts: _Parts, asker: Asker) -> str:
-    place, table = _place(parts, asker)
+    relation = _known(parts, asker)
     full = bool(parts.get("full"))
     collation = '"COLLATION_NAME" AS "Collation", ' if full else ""
     more = ', "PRIVILEGES" AS "Privileges", "COLUMN_COMMENT" AS "Comment"' if full else ""
     query = (
         f'SELECT "COLUMN_NAME" AS "Field", "COLUMN_TYPE" AS "Type", {collation}"IS_NULLABLE" AS "Null", '
         f'"COLUMN_KEY" AS "Key", "COLUMN_DEFAULT" AS "Default", "EXTRA" AS "Extra"{more} '
-        f'FROM ({information_schema.TABLES["columns"]}) WHERE {_of(place, table)} ORDER BY "ORDINAL_POSITION"'
+        f'FROM ({relation.columns}) WHERE {relation.condition} ORDER BY "ORDINAL_POSITION"'
     )
     return _select(query, parts, "Field")
 
@@ -175,7 +189,7 @@ def _columns(parts: _Parts, asker: Asker) -> str:
 def _describe(parts: _Parts, asker: Asker) -> str | None:
     """DESCRIBE of a table; a model has more to say of itself."""
     found = _relation(parts, asker)
-    if found is None or found[2] == "MODEL":
+    if found is None or found.kind == "MODEL":
         return None
     if parts.get("column"):
         parts = {**parts, "like": literal(unquoted(parts["column"] or "").strip("'"))}
@@ -183,22 +197,22 @@ def _describe(parts: _Parts, asker: Asker) -> str | None:
 
 
 def _indexes(parts: _Parts, asker: Asker) -> str:
-    place, table = _place(parts, asker)
+    relation = _known(parts, asker)
     query = (
         'SELECT "TABLE_NAME" AS "Table", "NON_UNIQUE" AS "Non_unique", "INDEX_NAME" AS "Key_name", '
         '"SEQ_IN_INDEX" AS "Seq_in_index", "COLUMN_NAME" AS "Column_name", "COLLATION" AS "Collation", '
         '"CARDINALITY" AS "Cardinality", "SUB_PART" AS "Sub_part", "PACKED" AS "Packed", "NULLABLE" AS "Null", '
         '"INDEX_TYPE" AS "Index_type", "COMMENT" AS "Comment", "INDEX_COMMENT" AS "Index_comment", '
         '"IS_VISIBLE" AS "Visible", "EXPRESSION" AS "Expression" '
-        f"FROM ({information_schema.TABLES['statistics']}) WHERE {_of(place, table)}"
+        f"FROM ({information_schema.TABLES['statistics']}) WHERE {relation.condition}"
     )
     return _select(query, parts, "Key_name")
 
 
 def _create_table(parts: _Parts, asker: Asker) -> str:
     """SHOW CREATE TABLE, from the picture that `information_schema` gives: drivers read columns and keys from it."""
-    place, table = _place(parts, asker)
-    tables, here = information_schema.TABLES, _of(place, table)
+    relation = _known(parts, asker)
+    tables, here, table = information_schema.TABLES, relation.condition, relation.name
     mark = '"' if "ANSI" in str(asker.variables.get("sql_mode")).upper() else "`"
 
     def name(column: str) -> str:
@@ -212,7 +226,7 @@ SELECT 1 AS part, "ORDINAL_POSITION" AS place, {name('"COLUMN_NAME"')} || ' ' ||
   || CASE "IS_NULLABLE" WHEN 'NO' THEN ' NOT NULL' ELSE '' END
   || CASE WHEN "COLUMN_DEFAULT" IS NOT NULL THEN ' DEFAULT ' || "COLUMN_DEFAULT"
      WHEN "IS_NULLABLE" = 'YES' THEN ' DEFAULT NULL' ELSE '' END AS line
-FROM ({tables["columns"]}) WHERE {here}"""
+FROM ({relation.columns}) WHERE {here}"""
     keys = f"""
 SELECT 2, row_number() OVER (ORDER BY key),
   CASE key WHEN 'PRIMARY' THEN 'PRIMARY KEY (' ELSE 'UNIQUE KEY ' || {name("key")} || ' (' END || columns || ')'

@@ -7,50 +7,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
+import struct
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mysql_mimic import packets
-from mysql_mimic.charset import CharacterSet
-from mysql_mimic.constants import DEFAULT_SERVER_CAPABILITIES
-from mysql_mimic.types import Capabilities, Commands, ServerStatus, read_uint_len, uint_2, uint_4
-from mysql_mimic.utils import nonce as make_nonce
+from mysql_mimic.types import Capabilities, Commands, ServerStatus, read_uint_len
 
-from mindsql.errors import Cancelled, MindSQLError
+from mindsql.errors import Cancelled, LimitError, MindSQLError
 from mindsql.result import Result
-from mindsql.server.mysql import auth, information_schema
+from mindsql.server.mysql import information_schema
 from mindsql.server.mysql.conversation import Conversation, Host
-from mindsql.server.mysql.errors import MySQLError, failure
+from mindsql.server.mysql.errors import MySQLError
+from mindsql.server.mysql.errors import number as number_of
 from mindsql.server.mysql.lexer import placeholders
+from mindsql.server.mysql.login import CAPABILITIES, Door, Login
 from mindsql.server.mysql.parameters import Kind, read_values
+from mindsql.server.mysql.replies import FRESH, Replies
 from mindsql.server.mysql.rows import Rows
 from mindsql.server.mysql.stream import Gone, Stream
 from mindsql.server.mysql.types import definition, mysql_type
-from mindsql.server.mysql.variables import VERSION
 
 if TYPE_CHECKING:
-    from mindsql.server.service import Service, Session
+    from mindsql.server.service import Session
 
 T = TypeVar("T")
 
-_CAPABILITIES = (
-    DEFAULT_SERVER_CAPABILITIES
-    | Capabilities.CLIENT_MULTI_STATEMENTS
-    | Capabilities.CLIENT_MULTI_RESULTS
-    | Capabilities.CLIENT_PS_MULTI_RESULTS
-    | Capabilities.CLIENT_TRANSACTIONS
-    | Capabilities.CLIENT_FOUND_ROWS
-    | Capabilities.CLIENT_LONG_FLAG
-)
 _LOGIN_SECONDS = 10
+_LEAVE_SECONDS = 2
 _STATEMENTS = 1000
-_FRESH = ServerStatus.SERVER_STATUS_AUTOCOMMIT | ServerStatus.SERVER_STATUS_NO_BACKSLASH_ESCAPES
-"""The status at login. From it drivers know how to escape, so it must be right from the first packet on."""
-_MORE = ServerStatus.SERVER_MORE_RESULTS_EXISTS
 
 
 @dataclass
@@ -74,28 +61,18 @@ class Connection:
         since: When that began, in seconds of `time.monotonic`.
     """
 
-    def __init__(
-        self,
-        service: Service,
-        host: Host,
-        stream: Stream,
-        number: int,
-        tls: ssl.SSLContext | None,
-        keys: auth.Keys,
-    ) -> None:
-        self.service = service
+    def __init__(self, door: Door, host: Host, stream: Stream, number: int) -> None:
+        self.service = door.service
         self.id = number
         self.conversation: Conversation | None = None
         self.user = "unauthenticated user"
         self.doing = "Connect"
         self.statement: str | None = None
         self.since = time.monotonic()
+        self._door = door
         self._host = host
         self._stream = stream
-        self._tls = tls
-        self._keys = keys
-        self._capabilities = _CAPABILITIES | (Capabilities.CLIENT_SSL if tls else Capabilities(0))
-        self._offered = self._capabilities
+        self._replies = Replies(CAPABILITIES, self._status)
         self._prepared: dict[int, Prepared] = {}
         self._numbers = 0
         self._stopped = False  # the statement that runs is to end
@@ -165,10 +142,12 @@ class Connection:
             await asyncio.sleep(0.05)
 
     def leave(self) -> None:
-        """End the statement that runs, and then the connection."""
+        """End the statement that runs, and then the connection; a client that does not read is not waited for."""
         self._over = True
         self.stop()
-        if not self._busy:
+        if self._busy:
+            asyncio.get_running_loop().call_later(_LEAVE_SECONDS, self._stream.abort)
+        else:
             self._stream.close()
 
     def finish(self) -> None:
@@ -197,81 +176,50 @@ class Connection:
     # Logging in -------------------------------------------------------------------------------------------
 
     async def _log_in(self) -> bool:
-        nonce = make_nonce(20)
-        await self._stream.send(
-            packets.make_handshake_v10(
-                capabilities=self._offered,
-                server_charset=CharacterSet.utf8mb4,
-                server_version=VERSION,
-                connection_id=self.id,
-                auth_data=nonce + b"\0",
-                status_flags=_FRESH,
-                auth_plugin_name=auth.NATIVE,
-            )
-        )
         try:
-            greeting = packets.parse_handshake_response(self._offered, await self._stream.read())
-            if isinstance(greeting, packets.SSLRequest):
-                if self._tls is None:
-                    raise MySQLError("this server speaks no TLS", 1043, "08S01")
-                await self._stream.start_tls(self._tls)
-                greeting = packets.parse_handshake_response_41(self._offered, await self._stream.read())
-            self._capabilities = greeting.capabilities
-            if Capabilities.CLIENT_PROTOCOL_41 not in self._capabilities:
-                raise MySQLError("the client's protocol is too old", 1043, "08S01")
-            await self._enter(
-                greeting.username, greeting.client_plugin, greeting.auth_response, nonce, greeting.database
-            )
-            told = self._told
-            told.variables.set_names(greeting.client_charset.name)
-            if greeting.connect_attrs.get("_client_name", "").startswith("Node-MySQL"):
-                # It escapes with backslashes whatever it is told.
-                told.variables.set("sql_mode", "ANSI_QUOTES,PIPES_AS_CONCAT")
-        except (MindSQLError, ValueError, IndexError) as error:
-            if not isinstance(error, MindSQLError):
-                error = MySQLError("the greeting cannot be read", 1043, "08S01")
+            login = await self._door.greet(self._stream, self.id)
+            self._replies.capabilities = login.capabilities
+            await self._enter(login)
+        except MindSQLError as error:
             await self._fail(error)
             return False
         await self._ok()
         return True
 
-    async def _enter(
-        self, user: str, plugin: str | None, response: bytes, nonce: bytes, database: str | None
-    ) -> None:
-        """Check who the client is and open its session. Raises MindSQLError."""
-        attempt = auth.Attempt(
-            user=user,
-            plugin=plugin or "",
-            response=response,
-            nonce=nonce,
-            encrypted=self._stream.encrypted,
-            address=self.address,
-            send=self._stream.send,
-            receive=self._stream.read,
-        )
-        principal = await auth.authenticate(attempt, self.service, self._keys)
+    async def _enter(self, login: Login) -> None:
+        """Open the session of a client that was let in. Raises MindSQLError."""
 
         def open_session() -> Conversation:
-            session = self.service.open(principal, "mysql")
+            session = self.service.open(login.principal, "mysql")
             session.clean = False  # what is SET and USEd must not reach another client
             try:
-                conversation = Conversation(session, self._host, self.id, user)
-                if database:
-                    conversation.use(database)
+                conversation = Conversation(session, self._host, self.id, login.user)
+                conversation.variables.set_names(login.charset)
+                if login.attributes.get("_client_name", "").startswith("Node-MySQL"):
+                    # It escapes with backslashes whatever it is told.
+                    conversation.variables.set("sql_mode", "ANSI_QUOTES,PIPES_AS_CONCAT")
+                if login.database:
+                    conversation.use(login.database)
             except BaseException:
                 session.close()
                 raise
             session.end()
             return conversation
 
-        self.conversation = await self.service.run(open_session)
-        self.user = user
+        opening = asyncio.ensure_future(self.service.run(open_session))
+        try:
+            self.conversation = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            self.conversation = await opening  # so that it is closed
+            raise
+        except LimitError as error:
+            raise MySQLError(error.message, 1040, "08004", hint=error.hint) from error
+        self.user = login.user
 
     @property
     def address(self) -> str:
         """Where the client is."""
-        peer = self._stream.writer.get_extra_info("peername")
-        return str(peer[0]) if peer else "local"
+        return self._stream.address
 
     # Commands ---------------------------------------------------------------------------------------------
 
@@ -292,6 +240,7 @@ class Connection:
             raise Gone
         self._busy, self._stopped = True, False
         self.doing, self.since = "Query", time.monotonic()
+        failed: BaseException | None = None
         try:
             command = self._commands.get(data[0])
             if command is None:
@@ -303,28 +252,38 @@ class Connection:
         except Gone:
             raise
         except Exception as error:  # whatever it is, the client must hear of it
+            failed = error
             await self._fail(error)
         finally:
             self._busy = False
+            self._count(data[0], failed)
             if self._stopping is not None:
                 await self._stopping
                 self._stopping = None
             with contextlib.suppress(MindSQLError):
                 self.session.end()
 
+    def _count(self, command: int, error: BaseException | None) -> None:
+        """Count a command, as HTTP requests are counted; its status is the error's number, or 0."""
+        if command in self._commands:
+            status = number_of(error)[0] if error is not None else 0
+            name = Commands(command).name.lower()
+            self.service.metrics.request(name, "COM", status, time.monotonic() - self.since, door="mysql")
+
     async def _query(self, data: bytes) -> None:
         charset = self._told.variables.charset("character_set_client")
         reader = BytesIO(data)
-        if Capabilities.CLIENT_QUERY_ATTRIBUTES in self._capabilities:
-            count = read_uint_len(reader)
-            read_uint_len(reader)
-            read_values(reader, count, charset, [], named=True)
+        if self._replies.can(Capabilities.CLIENT_QUERY_ATTRIBUTES):
+            with _reading():
+                count = read_uint_len(reader)
+                read_uint_len(reader)
+                read_values(reader, count, charset, [], named=True)
         # Drivers put the bytes of a BLOB into the text as they are.
         text = reader.read().decode(charset.codec, "surrogateescape")
         statements = self._told.statements(text)
         if not statements:
             raise MySQLError("the query is empty", 1065, "42000")
-        if len(statements) > 1 and Capabilities.CLIENT_MULTI_STATEMENTS not in self._capabilities:
+        if len(statements) > 1 and not self._replies.can(Capabilities.CLIENT_MULTI_STATEMENTS):
             raise MySQLError(
                 "several statements in one are not allowed",
                 1064,
@@ -339,7 +298,6 @@ class Connection:
     ) -> None:
         """Run a statement and send what it gives."""
         told, stream = self._told, self._stream
-        began = time.monotonic()
         self.statement = text
 
         def begin() -> Rows | Result:
@@ -356,12 +314,7 @@ class Connection:
                 most=self.service.options.rows,
                 wanted=int(told.variables.get("sql_select_limit") or 0),
             )
-            # The first rows come before the head: what fails, fails as a whole.
-            head = [packets.make_column_count(self._capabilities, len(rows.columns.definitions))]
-            head += rows.columns.definitions
-            if not self._brief:
-                head.append(self._eof())
-            rows.begin(stream, head)
+            rows.begin(stream, self._replies.head_of_rows(rows.columns.definitions))
             return rows
 
         outcome = await self._guarded(begin)
@@ -371,12 +324,10 @@ class Connection:
                 await self._guarded(lambda: outcome.put(stream))
             told.affected = outcome.sent
             self.service.metrics.rows("mysql", outcome.sent)
-            await stream.send(self._end_of_rows(_MORE if more else 0))
+            await stream.send(self._replies.end_of_rows(more))
         else:
-            await self._ok(
-                max(outcome.rowcount, 0), len(told.warnings), _MORE if more else 0, outcome.message
-            )
-        self.service.metrics.request("query", "COM_QUERY", 0, time.monotonic() - began, door="mysql")
+            affected = max(outcome.rowcount, 0)
+            await stream.send(self._replies.done(affected, len(told.warnings), outcome.message, more))
 
     async def _guarded(self, call: Callable[[], T]) -> T:
         try:
@@ -388,7 +339,8 @@ class Connection:
             raise cause from error
 
     async def _use(self, data: bytes) -> None:
-        name = self._told.variables.charset("character_set_client").decode(data)
+        with _reading():
+            name = self._told.variables.charset("character_set_client").decode(data)
         await self._guarded(lambda: self._told.use(name))
         await self._ok()
 
@@ -398,7 +350,8 @@ class Connection:
     async def _field_list(self, data: bytes) -> None:
         """The columns of a table, for clients that complete names."""
         told = self._told
-        table = told.variables.charset("character_set_client").decode(data.partition(b"\0")[0])
+        with _reading():
+            table = told.variables.charset("character_set_client").decode(data.partition(b"\0")[0])
         charset = told.variables.charset("character_set_results")
         query = (
             f'SELECT "COLUMN_NAME" FROM ({information_schema.TABLES["columns"]}) WHERE "TABLE_SCHEMA" = $1 '
@@ -409,7 +362,7 @@ class Connection:
         )
         text = mysql_type("VARCHAR")
         columns = [definition(name, text, charset, table=table, is_com_field_list=True) for (name,) in names]
-        await self._stream.send(*columns, self._end_of_rows())
+        await self._stream.send(*columns, self._replies.end_of_rows())
 
     async def _kill(self, data: bytes) -> None:
         self._host.kill(int.from_bytes(data[:4], "little"), True, self.session)
@@ -420,10 +373,10 @@ class Connection:
 
     async def _set_option(self, data: bytes) -> None:
         if data[:2] == b"\0\0":
-            self._capabilities |= Capabilities.CLIENT_MULTI_STATEMENTS
+            self._replies.capabilities |= Capabilities.CLIENT_MULTI_STATEMENTS
         else:
-            self._capabilities &= ~Capabilities.CLIENT_MULTI_STATEMENTS
-        await self._stream.send(self._end_of_rows())
+            self._replies.capabilities &= ~Capabilities.CLIENT_MULTI_STATEMENTS
+        await self._stream.send(self._replies.end_of_rows())
 
     async def _reset(self, data: bytes) -> None:
         await self._guarded(self._told.reset)
@@ -432,15 +385,17 @@ class Connection:
 
     async def _change_user(self, data: bytes) -> None:
         """Another user takes over: a session of its own, as if it had connected."""
-        asked = packets.parse_com_change_user(
-            self._capabilities, self._told.variables.charset("character_set_client"), data
-        )
+        charset = self._told.variables.charset("character_set_client")
+        with _reading():
+            name, _, rest = data.partition(b"\0")
+            user = charset.decode(name)
+            database = charset.decode(rest[1 + rest[0] :].partition(b"\0")[0])
         old, self.conversation = self._told.session, None
         self._prepared.clear()
         await self.service.run(old.close)
         try:
-            # Its answer is to no challenge of ours yet.
-            await self._enter(asked.username, None, b"", b"", asked.database)
+            principal = await self._door.let_in(self._stream, user)
+            await self._enter(Login(principal, user, database))
         except MindSQLError as error:
             self._over = True
             await self._fail(error)
@@ -459,11 +414,7 @@ class Connection:
         self._numbers += 1
         statement = Prepared(statements[0], placeholders(statements[0]))
         self._prepared[self._numbers] = statement
-        question = definition("?", mysql_type("VARCHAR"), charset)
-        answer = [b"\0" + uint_4(self._numbers) + uint_2(0) + uint_2(statement.count) + b"\0" + uint_2(0)]
-        if statement.count:
-            answer += [question] * statement.count + ([] if self._brief else [self._eof()])
-        await self._stream.send(*answer)
+        await self._stream.send(*self._replies.prepared(self._numbers, statement.count, charset))
 
     def _statement(self, data: bytes) -> Prepared:
         statement = self._prepared.get(int.from_bytes(data[:4], "little"))
@@ -475,10 +426,11 @@ class Connection:
         statement = self._statement(data)
         charset = self._told.variables.charset("character_set_client")
         reader = BytesIO(data[9:])
-        flags, count = data[4], statement.count
-        named = Capabilities.CLIENT_QUERY_ATTRIBUTES in self._capabilities
-        if named and (count or flags & 0x08):
-            count = read_uint_len(reader)
+        named = self._replies.can(Capabilities.CLIENT_QUERY_ATTRIBUTES)
+        with _reading():
+            flags, count = data[4], statement.count
+            if named and (count or flags & 0x08):
+                count = read_uint_len(reader)
         values, statement.kinds = read_values(reader, count, charset, statement.kinds, statement.long, named)
         statement.long = {}
         await self._answer(statement.text, values[: statement.count] or None, binary=True)
@@ -497,41 +449,32 @@ class Connection:
     async def _close_statement(self, data: bytes) -> None:
         self._prepared.pop(int.from_bytes(data[:4], "little"), None)  # no answer
 
-    # Packets ----------------------------------------------------------------------------------------------
+    # Answers ----------------------------------------------------------------------------------------------
 
-    @property
-    def _brief(self) -> bool:
-        """Whether the client does without EOF packets."""
-        return Capabilities.CLIENT_DEPRECATE_EOF in self._capabilities
-
-    @property
     def _status(self) -> ServerStatus:
+        told = self.conversation
+        if told is None:
+            return FRESH
         status = ServerStatus(0)
-        if self.conversation is not None:
-            if self.conversation.autocommit:
-                status |= ServerStatus.SERVER_STATUS_AUTOCOMMIT
-            if self.conversation.in_transaction:
-                status |= ServerStatus.SERVER_STATUS_IN_TRANS
-            if not self.conversation.variables.backslashes:
-                status |= ServerStatus.SERVER_STATUS_NO_BACKSLASH_ESCAPES
+        if told.autocommit:
+            status |= ServerStatus.SERVER_STATUS_AUTOCOMMIT
+        if told.in_transaction:
+            status |= ServerStatus.SERVER_STATUS_IN_TRANS
+        if not told.variables.backslashes:
+            status |= ServerStatus.SERVER_STATUS_NO_BACKSLASH_ESCAPES
         return status
 
-    async def _ok(self, affected: int = 0, warnings: int = 0, flags: int = 0, message: str = "") -> None:
-        packet = packets.make_ok(
-            self._capabilities, self._status, affected_rows=affected, warnings=warnings, flags=flags
-        )
-        await self._stream.send(packet + message.encode())
-
-    def _eof(self, flags: int = 0) -> bytes:
-        packet: bytes = packets.make_eof(self._capabilities, self._status, flags=flags)
-        return packet
-
-    def _end_of_rows(self, flags: int = 0) -> bytes:
-        if not self._brief:
-            return self._eof(flags)
-        packet: bytes = packets.make_ok(self._capabilities, self._status, eof=True, flags=flags)
-        return packet
+    async def _ok(self) -> None:
+        await self._stream.send(self._replies.done())
 
     async def _fail(self, error: BaseException) -> None:
-        number, state, message = failure(error)
-        await self._stream.send(b"\xff" + uint_2(number) + b"#" + state.encode() + message.encode())
+        await self._stream.send(self._replies.failed(error))
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """For taking a packet apart: what is missing in it is the client's fault."""
+    try:
+        yield
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        raise MySQLError("the packet cannot be read", 1835, "HY000") from error

@@ -13,6 +13,7 @@ from mindsql.database import literal
 from mindsql.errors import CatalogError, MindSQLError, UnknownNameError
 from mindsql.result import Result
 from mindsql.server.mysql import chatter, information_schema
+from mindsql.server.mysql.chatter import Relation
 from mindsql.server.mysql.errors import MySQLError, number
 from mindsql.server.mysql.lexer import Token, normalized, tokens
 from mindsql.server.mysql.variables import Value, Variables
@@ -189,19 +190,23 @@ class Conversation:
         self.database = plain
         return result
 
-    def relation(self, database: str | None, name: str) -> tuple[str, str, str] | None:
-        """A table, view or model: its database, name and type. Of several, the one that a query would mean."""
-        places = (
-            [database]
-            if database is not None
-            else [self.database, self.home, self.session.connection.project]
-        )
+    def relation(self, database: str | None, name: str) -> Relation | None:
+        """A table, view or model of the current database, or of another. Of several, the one a query would mean."""
+        connection = self.session.connection
+        places = [database] if database is not None else [self.database, self.home, connection.project]
         query = (
-            f'SELECT "TABLE_SCHEMA", "TABLE_NAME", "TABLE_TYPE" FROM ({information_schema.TABLES["tables"]}) '
+            f'SELECT "TABLE_SCHEMA", "TABLE_NAME", "TABLE_TYPE" FROM ({information_schema.PLAIN_TABLES}) '
             f'WHERE lower("TABLE_NAME") = lower({literal(name)})'
         )
-        found = {str(row[0]).lower(): row for row in self.session.connection.execute(query).fetchall()}
-        return next((found[place.lower()] for place in places if place.lower() in found), None)
+        found = [Relation(*row) for row in connection.execute(query).fetchall()]
+        snapshot = connection.snapshot()
+        found += [Relation(m.project, m.name, "MODEL") for m in snapshot.models]
+        found += [Relation(v.project, v.name, "VIEW") for v in snapshot.views]
+        for place in places:
+            for each in found:
+                if (each.database.lower(), each.name.lower()) == (place.lower(), name.lower()):
+                    return each
+        return None
 
     def _kill(self, text: str) -> Result:
         found = _KILL.fullmatch(text)

@@ -14,6 +14,7 @@ from mindsql.errors import (
     InternalError,
     MindSQLError,
     StatementError,
+    TimeLimitError,
     UnknownNameError,
 )
 
@@ -24,6 +25,7 @@ _CODES = {
     "ACCESS": (1142, "42000"),
     "AUTHENTICATION": (1045, "28000"),
     "LIMIT": (1226, "42000"),
+    "TOO_LARGE": (1153, "08S01"),
 }
 # The first that fits. What DuckDB and we say is told apart by its words: neither numbers its errors.
 _PATTERNS: tuple[tuple[type[MindSQLError], str, tuple[int, str]], ...] = (
@@ -82,12 +84,14 @@ def failure(error: BaseException) -> Failure:
     return Failure(*number(error), str(error))
 
 
-def number(error: MindSQLError) -> tuple[int, str]:
+def number(error: BaseException) -> tuple[int, str]:
     """MySQL's number and SQLSTATE for an error."""
     if isinstance(error, MySQLError):
         return error.number, error.state
     if isinstance(error, Cancelled):
-        return (3024, "HY000") if "longer than" in error.message else (1317, "70100")
+        return (3024, "HY000") if isinstance(error, TimeLimitError) else (1317, "70100")
+    if not isinstance(error, MindSQLError):
+        return UNKNOWN
     if error.code in _CODES:
         return _CODES[error.code]
     for kind, words, found in _PATTERNS:

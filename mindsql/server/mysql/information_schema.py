@@ -25,8 +25,6 @@ _TYPE_CASE = (
     " THEN 'json' ELSE 'text' END END"
 )
 
-_MODELS = "SELECT project, name, version FROM information_schema.models WHERE active"
-
 _SCHEMATA = f"""
 SELECT 'def' AS "CATALOG_NAME", name AS "SCHEMA_NAME", 'utf8mb4' AS "DEFAULT_CHARACTER_SET_NAME",
   'utf8mb4_general_ci' AS "DEFAULT_COLLATION_NAME", NULL::VARCHAR AS "SQL_PATH", 'NO' AS "DEFAULT_ENCRYPTION"
@@ -47,9 +45,10 @@ SELECT 'def' AS "TABLE_CATALOG", db AS "TABLE_SCHEMA", name AS "TABLE_NAME", kin
   '' AS "CREATE_OPTIONS", coalesce(note, '') AS "TABLE_COMMENT"
 FROM (SELECT {_TABLE_DATABASE} AS db, table_name AS name,
     CASE table_type WHEN 'VIEW' THEN 'VIEW' ELSE 'BASE TABLE' END AS kind, "TABLE_COMMENT" AS note
-  FROM information_schema.tables WHERE {_VISIBLE}
+  FROM information_schema.tables WHERE {_VISIBLE}{{ours}})"""
+_OUR_TABLES = """
   UNION ALL SELECT project, name, 'VIEW', NULL FROM information_schema.views
-  UNION ALL SELECT project, name, 'MODEL', NULL FROM ({_MODELS}) AS models)"""
+  UNION ALL SELECT project, name, 'MODEL', NULL FROM information_schema.models WHERE active"""
 
 _KEYS = """
 SELECT k.table_catalog, k.table_schema, k.table_name, k.column_name,
@@ -78,13 +77,14 @@ FROM (SELECT {_TABLE_DATABASE.replace("table_", "c.table_")} AS db, c.table_name
     c.numeric_scale AS scale, k.rank AS rank, c.is_generated = 'ALWAYS' AS generated, c."COLUMN_COMMENT" AS note
   FROM information_schema.columns AS c LEFT JOIN ({_KEYS}) AS k
     USING (table_catalog, table_schema, table_name, column_name)
-  WHERE c.table_schema <> 'mindsql'
+  WHERE c.table_schema <> 'mindsql'{{ours}})"""
+_OUR_COLUMNS = """
   UNION ALL SELECT project, model, name,
     row_number() OVER (PARTITION BY project, model ORDER BY role DESC)::INTEGER, NULL, 'YES', "type",
     NULL, NULL, NULL, false, role
   FROM information_schema.model_columns JOIN
     (SELECT project, name AS model, version FROM information_schema.models WHERE active) AS active
-    USING (project, model, version))"""
+    USING (project, model, version)"""
 
 _STATISTICS = f"""
 SELECT 'def' AS "TABLE_CATALOG", {_TABLE_DATABASE.replace("table_", "c.table_")} AS "TABLE_SCHEMA",
@@ -148,8 +148,8 @@ def _none(*names: str) -> str:
 
 TABLES = {
     "schemata": _SCHEMATA,
-    "tables": _TABLES,
-    "columns": _COLUMNS,
+    "tables": _TABLES.format(ours=_OUR_TABLES),
+    "columns": _COLUMNS.format(ours=_OUR_COLUMNS),
     "statistics": _STATISTICS,
     "table_constraints": _CONSTRAINTS,
     "key_column_usage": _USAGE,
@@ -164,3 +164,6 @@ TABLES = {
     "plugins": _none("PLUGIN_NAME", "PLUGIN_STATUS", "PLUGIN_TYPE"),
 }
 """Tables of MySQL's `information_schema` that DuckDB has not, or has otherwise. The others stay as they are."""
+PLAIN_TABLES = _TABLES.format(ours="")
+PLAIN_COLUMNS = _COLUMNS.format(ours="")
+"""As above without models and views of ours: DuckDB answers them alone, which takes a tenth of the time."""

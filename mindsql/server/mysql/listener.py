@@ -12,12 +12,15 @@ from mindsql.server.access import Role
 from mindsql.server.mysql.auth import Keys
 from mindsql.server.mysql.connection import Connection
 from mindsql.server.mysql.errors import MySQLError
+from mindsql.server.mysql.login import Door
 from mindsql.server.mysql.stream import Reader, Stream
 from mindsql.server.service import Service, Session
 
 log = logging.getLogger(__name__)
 
 _BACKLOG = 512
+_STRANGERS = 100
+"""Connections beyond the sessions there may be: of clients that have not logged in."""
 
 
 class Listener:
@@ -32,8 +35,7 @@ class Listener:
         self.port = 0
         self.connections: dict[int, Connection] = {}
         self._service = service
-        self._tls = tls
-        self._keys = Keys()
+        self._door = Door(service, tls, Keys())
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
@@ -54,8 +56,11 @@ class Listener:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, stream: Stream) -> None:
+        if len(self.connections) >= self._service.options.sessions + _STRANGERS:
+            stream.abort()
+            return
         number = next(self._numbers)
-        connection = Connection(self._service, self, stream, number, self._tls, self._keys)
+        connection = Connection(self._door, self, stream, number)
         self.connections[number] = connection
         try:
             await connection.run()

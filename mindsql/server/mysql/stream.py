@@ -73,6 +73,12 @@ class Stream:
         self.encrypted = False
         self._out = MysqlStream(reader, writer)
 
+    @property
+    def address(self) -> str:
+        """Where the client is."""
+        peer = self.writer.get_extra_info("peername")
+        return str(peer[0]) if peer else "local"
+
     async def read(self) -> bytes:
         """The next command. Raises Gone, MySQLError (1153, 1156)."""
         parts: list[bytes] = []
@@ -143,8 +149,12 @@ class Stream:
         self.encrypted = True
 
     def close(self) -> None:
-        """Close the connection without waiting."""
+        """Close the connection when what is written has been sent."""
         self.writer.close()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self.writer.transport.abort()
 
 
 def _feed(protocol: asyncio.BaseProtocol, data: bytes) -> None:

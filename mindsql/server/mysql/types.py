@@ -20,6 +20,8 @@ from mindsql.errors import DataError
 from mindsql.schema import Column
 
 _TEXT_BYTES = 262140
+_NAME_LENGTH = 256
+"""As in MySQL: an expression without a name has its text as its name, and that may be anything."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def definition(name: str, kind: Type, charset: CharacterSet, **more: Any) -> byt
     """The packet that declares a column."""
     packet: bytes = make_column_definition_41(
         server_charset=charset,
-        name=name,
+        name=name[:_NAME_LENGTH],
         character_set=charset if kind.is_text else CharacterSet.binary,
         column_length=kind.length,
         column_type=kind.wire,
