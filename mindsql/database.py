@@ -233,6 +233,17 @@ def statement_kinds(raw: Raw, text: str) -> list[tuple[str, str]]:
         return [(statement.type.name, statement.query) for statement in raw.extract_statements(text)]
 
 
+_NODE = re.compile(r'"type":"(\w+_NODE)"')
+
+
+def query_nodes(raw: Raw, text: str) -> set[str] | None:
+    """The kinds of nodes that DuckDB's parser makes of a SELECT: `SELECT_NODE`, and what else its common table
+    expressions hold. None when DuckDB cannot write it out."""
+    written = rows(raw, "SELECT json_serialize_sql($1)", [text])[0][0]
+    # A quote within a string is escaped in JSON, so that no string can look like a node.
+    return None if written.startswith('{"error":true') else set(_NODE.findall(written))
+
+
 def functions(raw: Raw) -> list[tuple[str, str]]:
     """Name and type of every function that comes with DuckDB."""
     found = rows(raw, "SELECT DISTINCT function_name, function_type FROM duckdb_functions() WHERE internal")

@@ -13,8 +13,8 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from sqlglot import expressions as exp
 
@@ -22,7 +22,7 @@ import mindsql_grammar as grammar
 from mindsql import database
 from mindsql.binder.tree import generate
 from mindsql.catalog import SCHEMA, TABLES
-from mindsql.database import FREE_SETTINGS, Sandbox, Token
+from mindsql.database import FREE_SETTINGS, Database, Sandbox, Token
 from mindsql.errors import AccessError, MindSQLError
 from mindsql.server import functions
 from mindsql.statements import is_verb, leading_word
@@ -81,6 +81,9 @@ class Needs(NamedTuple):
     stays: bool
 
 
+_LONG, _MOST = 10_000, 2_000
+_KEPT: WeakKeyDictionary[Database, dict[tuple[str, int], Needs]] = WeakKeyDictionary()
+
 _KINDS = {
     "SELECT": Role.READ,
     "EXPLAIN": Role.READ,
@@ -126,7 +129,8 @@ _PASSING_OURS = (grammar.Query, grammar.Show, grammar.Describe, grammar.Explain,
 """What leaves nothing behind in its session."""
 _ADMIN_DROPS = frozenset({"ml_engine", "database"})
 
-_CHANGING = frozenset({"insert", "update", "delete", "merge", "truncate"})
+_CHANGING = frozenset({"insert", "update", "delete", "merge", "truncate", "copy"})
+_READING_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "CTE_NODE", "RECURSIVE_CTE_NODE"})
 _CHANGING_TREES = (
     exp.Insert,
     exp.Update,
@@ -168,7 +172,7 @@ def check(connection: Connection, text: str, principal: Principal) -> Needs:
         StatementError: It is no text that could be read at all.
     """
     session = connection._session
-    found = [_needs(session, piece) for piece in _pieces(text)]
+    found = [_kept(session, piece) for piece in _pieces(text)]
     needed = max((each.role for each in found), default=Role.READ)
     if needed > principal.role:
         raise AccessError(
@@ -183,6 +187,21 @@ def _pieces(text: str) -> list[str]:
     if ";" not in text.rstrip().rstrip(";"):
         return [text]
     return [piece.text for piece in grammar.split(text)]
+
+
+def _kept(session: Session, text: str) -> Needs:
+    """As `_needs`, remembered while the catalog stays what it is: in a transaction, nothing is."""
+    if session.in_transaction or len(text) > _LONG:
+        return _needs(session, text)
+    kept = _KEPT.setdefault(session.database, {})
+    key = text, session.database.generation
+    needs = kept.get(key)
+    if needs is None:
+        needs = _needs(session, text)
+        if len(kept) >= _MOST:
+            kept.clear()
+        kept[key] = needs
+    return needs
 
 
 def _needs(session: Session, text: str) -> Needs:
@@ -267,7 +286,7 @@ def _role_of_ours(session: Session, statement: grammar.Statement) -> Role:
 def _role_of_tree(session: Session, tree: exp.Expr) -> Role:
     """What our parser makes of a text is written in DuckDB's words, and read as DuckDB will read it."""
     _read(session, generate(tree))
-    if isinstance(tree, exp.Copy):
+    if tree.find(exp.Copy):
         raise _refused("COPY TO")
     reads = isinstance(tree, _READING_TREES) and tree.find(*_CHANGING_TREES) is None
     return Role.READ if reads else Role.WRITE
@@ -311,17 +330,23 @@ def _role_of(session: Session, kind: str, text: str) -> Role:
     rule = _RULES.get(kind)
     if rule is not None:
         role = rule(session, text, tokens, words)
-    if role == Role.READ and _changes(tokens):
-        return Role.WRITE
-    return role
+    nodes = _nodes(session, kind, text, tokens)
+    if "COPY" in nodes:
+        raise _refused("COPY TO")
+    return max(role, Role.WRITE) if nodes else role
 
 
-def _changes(tokens: Sequence[Token]) -> bool:
-    """Whether a query holds a statement that changes something: a common table expression may."""
-    return any(
-        token.word in _CHANGING and _is_bare(token) and before.text in ("(", ")")
-        for before, token in pairwise(tokens)
-    )
+def _nodes(session: Session, kind: str, text: str, tokens: Sequence[Token]) -> set[str]:
+    """What the common table expressions of a statement do beside reading: `INSERT`, `COPY`, …"""
+    if kind == "SELECT":
+        nodes = database.query_nodes(session.raw, text)
+        if nodes is not None:
+            return {node.removesuffix("_QUERY_NODE") for node in nodes - _READING_NODES}
+    return {
+        token.word.upper()
+        for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False)
+        if token.word in _CHANGING and _is_bare(token) and before.text in ("(", ")") and after.text not in (",", ")")
+    }
 
 
 def _is_bare(token: Token) -> bool:

@@ -56,6 +56,10 @@ write     merge into t using t u on false when not matched then insert values (1
 write     with x as (insert into t values (1, 2) returning *) select * from x
 write     with x as (with y as (select 1) insert into t select *, 2 from y returning *) select * from x
 write     with x as (insert into t values (1, 2) returning *) select * from x join m
+write     with x as not materialized (truncate t) select 1
+read      with recursive x(a) as (select 1 union all select a + 1 from x where a < 3) from x
+read      select (1) update, '"type":"COPY_QUERY_NODE"' from t
+read      select * from (pivot t on a)
 write     explain analyze insert into t values (1, 2)
 write     explain (format json) delete from t
 write     prepare p as insert into t values (1, 2)
@@ -90,6 +94,18 @@ nobody    copy from database a to b
 nobody    copy t to 'FOLDER/x'
 nobody    copy (select * from m where a = 1) to 'FOLDER/x'
 nobody    prepare p as copy t to 'x'
+nobody    with x as (copy t to 'FOLDER/x') select 1
+nobody    with x as (with y as (copy t to 'FOLDER/x') select 1) select 1
+nobody    create table k as with x as materialized (copy t to 'FOLDER/x') select 1 as a
+nobody    insert into t with x as (copy t to 'FOLDER/x') select 1, 2
+nobody    explain analyze with x as (copy t to 'FOLDER/x') select 1
+nobody    prepare p as with x as (copy t to 'FOLDER/x') select 1
+nobody    with x as (copy t to 'FOLDER/x') pivot t on a
+nobody    set variable x = (with q as (copy t to 'FOLDER/x') select 1)
+nobody    create view v as with x as (copy t to 'FOLDER/x') select 1 as a
+nobody    create macro f() as table with x as (copy t to 'FOLDER/x') select 1 as a
+nobody    call range((with x as (copy t to 'FOLDER/x') select 1))
+write     insert into t (copy, y) values (1, 2)
 nobody    explain copy t to 'x'
 nobody    copy t from 'OUTSIDE/shop.duckdb'
 nobody    copy t from 'FOLDER/../shop.duckdb'
@@ -171,7 +187,13 @@ def test_what_a_statement_needs(connection: Connection, line: str) -> None:
 
 
 def test_what_nobody_can_read_fails_with_its_own_error(connection: Connection) -> None:
-    for text in ("selct 1", "select * from (", "create modle x", "'"):
+    for text in (
+        "selct 1",
+        "select * from (",
+        "create modle x",
+        "'",
+        "with x as (copy t to 'x') select m.y from t join m",  # neither DuckDB's nor ours
+    ):
         access.check(connection, text, Principal("someone", Role.READ))
         with pytest.raises(MindSQLError):
             connection.execute(text)

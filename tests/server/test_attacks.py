@@ -132,6 +132,8 @@ FILES = [
     Attack("write predictions to a file", "admin",
            "COPY (SELECT m.rent FROM flats JOIN price AS m) TO 'FOLDER/owned.csv'", 403, "ACCESS"),
     Attack("overwrite the log of the database", "admin", "COPY (SELECT 1) TO 'FOLDER/shop.duckdb.wal'", 403, "ACCESS"),
+    Attack("overwrite it from within a query", "read",
+           "WITH x AS (COPY flats TO 'FOLDER/shop.duckdb.wal') SELECT 1", 403, "ACCESS"),
     Attack("load the database file as rows", "write",
            "COPY flats FROM 'FOLDER/shop.duckdb' (FORMAT csv)", 403, "ACCESS"),
     Attack("prepare a write to a file", "admin", "PREPARE p AS COPY flats TO 'FOLDER/owned.csv'", 403, "ACCESS"),
