@@ -16,8 +16,9 @@ from mindsql_engines.remote import dtypes, fanout, settings, tables
 from mindsql_engines.remote.base import RemoteEngine
 from mindsql_engines.remote.client import Client, dumps
 from mindsql_engines.remote.failures import RequestError, spoken
+from mindsql_engines.remote.rows import Columns
 from mindsql_engines.remote.settings import Settings
-from mindsql_engines.remote.tables import Columns, TablePredictor
+from mindsql_engines.remote.tables import TablePredictor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,7 +169,7 @@ class RayServeEngine(RemoteEngine):
             url,
             made,
             self.session,
-            lambda client, columns, again: self._ask(client, url, columns, again),
+            lambda client, rows, again: self._ask(client, url, rows.columns(), again),
         )
 
     def summary(self) -> Summary:

@@ -1,18 +1,24 @@
 """Owns the benchmark of remote engines: rows a second against a server that takes 50 ms, and the memory of many rows.
 
 python -m tests.benchmarks.remote [--rows 2000] [--concurrency 16] [--many 1000000]
+python -m tests.benchmarks.remote --mlflow [--rows 100000]: a real MLflow server against its model in this process.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
+import os
 import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 LATENCY = 0.05
 
@@ -75,6 +81,94 @@ def by_hand(url: str, rows: int) -> float:
         return time.perf_counter() - begin
 
 
+def mlflow_server(rows: int, runs: int) -> None:
+    """A model behind `mlflow models serve`: many rows as Parquet and as JSON, one row, each beside work by hand."""
+    from tests.engines.servers import processes
+
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    import mlflow.sklearn
+    import pandas as pd
+    import requests
+    from mlflow.models import infer_signature
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    import mindsql
+
+    numbers = range(rows)
+    table = pd.DataFrame(
+        {
+            "sqft": [i % 3000 for i in numbers],
+            "price": [i % 997 * 1.5 + i / 1000 for i in numbers],
+            "hood": ["abcdefgh"[i % 8] for i in numbers],
+        }
+    )
+    encode = make_column_transformer((OneHotEncoder(), ["hood"]), (StandardScaler(), ["sqft", "price"]))
+    model = make_pipeline(encode, LogisticRegression()).fit(
+        table.head(5000), (table.sqft > 1500).head(5000).map({True: "big", False: "small"})
+    )
+
+    def middle(work: Callable[[], object], times: int) -> float:
+        took = []
+        for _ in range(times):
+            begin = time.perf_counter()
+            work()
+            took.append(time.perf_counter() - begin)
+        return statistics.median(took)
+
+    with tempfile.TemporaryDirectory() as folder:
+        signature = infer_signature(table.head(), model.predict(table.head()))
+        options = {"signature": signature, "pip_requirements": ["scikit-learn"]}
+        mlflow.sklearn.save_model(model, f"{folder}/model", **options)
+        env = {"__pyfunc_model_path__": f"{folder}/model", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+        application = "mlflow.pyfunc.scoring_server.app:app"
+        with (
+            processes.uvicorn(application, "/ping", Path(folder) / "log", env) as url,
+            mindsql.connect() as con,
+        ):
+            url += "/invocations"
+            for name, more in (("m", ""), ("as_json", ", parquet = false")):
+                con.execute(
+                    f"CREATE MODEL {name} PREDICT y USING format = 'mlflow', url.predict = '{url}'{more}"
+                )
+            con.register("t", table)
+            session = requests.Session()
+
+            def post(data: bytes | str, kind: str) -> None:
+                session.post(url, data=data, headers={"Content-Type": kind}).json()
+
+            def parquet() -> None:
+                post(table.to_parquet(index=False), "application/vnd.apache.parquet")
+
+            def row(number: int = 0) -> None:
+                post(
+                    f'{{"dataframe_records":[{{"sqft":{number},"price":1.5,"hood":"a"}}]}}',
+                    "application/json",
+                )
+
+            query = "SELECT m.y, count(*) FROM t JOIN {} AS m GROUP BY ALL"
+            sides: list[tuple[str, Callable[[], object]]] = [
+                ("in this process", lambda: model.predict(table)),
+                ("by hand, Parquet", parquet),
+                ("ours, Parquet", lambda: con.execute(query.format("m")).fetchall()),
+                ("ours, JSON", lambda: con.execute(query.format("as_json")).fetchall()),
+            ]
+            first = 0.0
+            for name, work in sides:
+                work()
+                seconds = middle(work, runs)
+                first = first or seconds
+                ratio = seconds / first
+                print(f"{rows} rows, {name}: {seconds * 1000:.0f} ms, {ratio:.1f} x in this process")
+            count = itertools.count()
+            hand = middle(lambda: row(next(count)), 200)
+            one = middle(lambda: con.execute(f"SELECT y FROM m WHERE sqft = {next(count)} AND price = 1.5 "
+                                             "AND hood = 'a'").fetchall(), 200)  # fmt: skip
+            print(f"one row: by hand {hand * 1000:.1f} ms, ours {one * 1000:.1f} ms")
+
+
 def _apart(*arguments: str) -> list[float]:
     command = [sys.executable, "-m", "tests.benchmarks.remote", *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -84,13 +178,18 @@ def _apart(*arguments: str) -> list[float]:
 def main() -> None:
     """Run the benchmark, or one side of it."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.remote", description=__doc__)
-    parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--mlflow", action="store_true", help="against a real MLflow server")
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--many", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--serve", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--ours", nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.mlflow:
+        mlflow_server(args.rows or 100_000, args.runs)
+        return
+    args.rows = args.rows or 2000
     if args.serve is not None:
         asyncio.run(_serve(args.serve))
         return

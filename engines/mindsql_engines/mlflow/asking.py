@@ -12,7 +12,7 @@ from typing import Any
 
 from mindsql_engines.remote.client import Client, Reply, dumps
 from mindsql_engines.remote.failures import RequestError
-from mindsql_engines.remote.tables import Columns
+from mindsql_engines.remote.rows import Rows
 
 _PARQUET_ROWS = 1000
 _PARQUET_SINCE = (3, 10, 1)
@@ -27,7 +27,6 @@ class Asking:
     Args:
         url: Its `/invocations`.
         protocol: `current`, `old`, or `auto` to find out.
-        types: Column → dtype.
         target: The column to predict.
         params: Parameters for the model.
         parquet: Whether many rows go as Parquet; None to find out.
@@ -37,40 +36,40 @@ class Asking:
         self,
         url: str,
         protocol: str,
-        types: Mapping[str, str],
         target: str,
         params: Mapping[str, Any] | None,
         parquet: bool | None,
     ) -> None:
         self._url = url
-        self._types = types
         self._target = target
         self._params = params
         self._old: bool | None = {"current": False, "old": True}.get(protocol)
         self._parquet = parquet
         self._asked = protocol != "auto" and parquet is not None
 
-    def __call__(self, client: Client, columns: Columns, again: bool) -> Mapping[str, Any]:
-        """Send columns, and give the answer's by key. Raises RequestError."""
+    def __call__(self, client: Client, rows: Rows, again: bool) -> Mapping[str, Any]:
+        """Send rows, and give the answer's columns by key. Raises RequestError."""
         if not self._asked:
             self._ask_version(client)
             self._asked = True
-        rows = len(next(iter(columns.values()), []))
-        if self._parquet and not self._old and not self._params and rows >= _PARQUET_ROWS:
+        file = None
+        if self._parquet and not self._old and not self._params and len(rows) >= _PARQUET_ROWS:
+            file = _file(rows)
+        if file is not None:
             try:
-                body = parquet(columns, self._types)
-                reply = client.request("POST", self._url, body, _PARQUET, retry_rows=again)
+                reply = client.request("POST", self._url, file, _PARQUET, retry_rows=again)
                 return keyed(reply.json(), self._target)
             except RequestError as error:
                 # Types are taken exactly in Parquet, and by their meaning in JSON.
                 if error.status not in (400, 415, 422):
                     raise
-                found = self._json(client, columns, again)
+                found = self._json(client, rows, again)
                 self._parquet = False
                 return found
-        return self._json(client, columns, again)
+        return self._json(client, rows, again)
 
-    def _json(self, client: Client, columns: Columns, again: bool) -> Mapping[str, Any]:
+    def _json(self, client: Client, rows: Rows, again: bool) -> Mapping[str, Any]:
+        columns = rows.columns()
         records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         payload: dict[str, Any] = {"dataframe_records": records}
         if self._params:
@@ -133,22 +132,14 @@ def keyed(answer: Any, target: str) -> dict[str, Any]:
     return {("prediction" if key == own else key): values for key, values in columns.items()}
 
 
-def parquet(columns: Columns, types: Mapping[str, str]) -> bytes:
-    """Columns of JSON values as a Parquet file."""
+def _file(rows: Rows) -> bytes | None:
+    """Rows as a Parquet file; None when one of their types has no place in it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    wanted = {
-        "integer": pa.int64(), "float": pa.float64(), "text": pa.string(), "boolean": pa.bool_(),
-        "array": pa.list_(pa.float64()),
-    }  # fmt: skip
-    arrays = []
-    for name, values in columns.items():
-        dtype = types[name]
-        if dtype in ("date", "datetime"):
-            arrays.append(pa.array(values, pa.string()).cast(pa.timestamp("us")))
-        else:
-            arrays.append(pa.array(values, wanted.get(dtype)))
     body = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays(arrays, names=list(columns)), body)
+    try:
+        pq.write_table(rows.table(), body)
+    except pa.ArrowException:
+        return None
     return body.getvalue()

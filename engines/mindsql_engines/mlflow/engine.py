@@ -15,6 +15,7 @@ from mindsql_engines.mlflow.registry import SIGNATURE_TYPES, Registry
 from mindsql_engines.remote import dtypes, fanout, settings, tables
 from mindsql_engines.remote.base import RemoteEngine
 from mindsql_engines.remote.client import Client
+from mindsql_engines.remote.rows import Rows
 from mindsql_engines.remote.settings import Settings
 from mindsql_engines.remote.tables import TablePredictor
 
@@ -192,8 +193,11 @@ class MLflowEngine(RemoteEngine):
         self, names: Mapping[str, str], using: Mapping[str, Any], url: str, target: str
     ) -> tuple[str, dict[str, str]]:
         """The types of the answer, by one made-up row."""
-        sample = {name: [_SAMPLES[dtype]] for name, dtype in names.items()}
-        asking = Asking(url, str(using.get("protocol") or "auto"), names, target, using.get("params"), False)
+        import pyarrow as pa
+
+        made = pa.RecordBatch.from_pydict({name: [_SAMPLES[dtype]] for name, dtype in names.items()})
+        sample = Rows(made, names)
+        asking = Asking(url, str(using.get("protocol") or "auto"), target, using.get("params"), False)
         client = Client(Settings.of(using, {"retries": 0, "on_error": "fail"}), url, context(), self.session)
         try:
             answer = tables.spread(fanout.ask_one(client, lambda: asking(client, sample, False)), target, 1)
@@ -229,7 +233,7 @@ class MLflowEngine(RemoteEngine):
         meta = tables.stored(self.model_storage)
         made = Settings.of(using, params, batch_rows=_BATCH_ROWS)
         protocol = str(using.get("protocol") or "auto")
-        ask = Asking(url, protocol, meta["dtypes"], meta["target"], using.get("params"), using.get("parquet"))
+        ask = Asking(url, protocol, meta["target"], using.get("params"), using.get("parquet"))
         return TablePredictor(meta, url, made, self.session, ask)
 
     def translation(self, args: Args | None = None) -> Translation | None:

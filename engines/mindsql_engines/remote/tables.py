@@ -12,6 +12,7 @@ from mindsql.schema import Column, Schema, family, is_integer
 from mindsql_engines.remote import dtypes, fanout
 from mindsql_engines.remote.client import Client
 from mindsql_engines.remote.failures import RequestError
+from mindsql_engines.remote.rows import Rows
 from mindsql_engines.remote.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,12 +27,12 @@ _ARROW = {
     "DATE": "date32", "TIMESTAMP": "timestamp[us]",
 }  # fmt: skip
 """DuckDB type → Arrow type of what a server can answer, beside DOUBLE[]."""
+_AS_THEY_ARE = {"VARCHAR": {str, type(None)}, "DOUBLE": {float, type(None)}, "BOOLEAN": {bool, type(None)}}
 _CONFIDENCE = ("confidence", "score", "probability")
 _INTERVALS = ("interval", "intervals", "confidence_interval", "confidence_intervals")
 
-Columns = dict[str, list[Any]]
-Ask = Callable[[Client, Columns, bool], Mapping[str, Sequence[Any]]]
-"""Sends columns of JSON values, and gives the answer's columns by key; the prediction has the key `prediction`."""
+Ask = Callable[[Client, Rows, bool], Mapping[str, Sequence[Any]]]
+"""Sends rows, and gives the answer's columns by key; the prediction has the key `prediction`."""
 
 
 def columns_of(
@@ -165,7 +166,7 @@ class TablePredictor:
         url: Where to ask; key and headers go to its origin.
         settings: How to ask.
         session: Pooled connections.
-        ask: Sends columns and gives the answer's.
+        ask: Sends rows and gives the columns of the answer.
     """
 
     def __init__(
@@ -186,13 +187,7 @@ class TablePredictor:
         wanted = [name for name in columns if name != f"{target}_error"]
 
         def send(rows: range, again: bool) -> list[tuple[Any, ...]]:
-            part = batch.slice(rows.start, len(rows))
-            sent = {
-                name: dtypes.sendable(
-                    part.column(i).to_pylist(), self._meta["dtypes"][name], name, rows.start
-                )
-                for i, name in enumerate(batch.schema.names)
-            }
+            sent = Rows(batch.slice(rows.start, len(rows)), self._meta["dtypes"], rows.start)
             answer = spread(self._ask(client, sent, again), target, len(rows))
             by_name = {output_name(target, key): values for key, values in answer.items()}
             found = []
@@ -247,6 +242,10 @@ def fitted(values: Sequence[Any], type_name: str, name: str) -> list[Any]:
     """Answers as values that Arrow takes for their column's type. Raises RequestError, which names the first that is
     none."""
     import pyarrow as pa
+
+    # What JSON had as it is wanted needs no look at each value.
+    if {*map(type, values)} <= _AS_THEY_ARE.get(type_name, set()):
+        return list(values)
 
     def fit(few: Sequence[Any]) -> list[Any]:
         found = [None if value is None else _fit(value, type_name) for value in few]
