@@ -16,6 +16,7 @@ from mindsql.errors import (
     AccessError,
     Cancelled,
     CatalogError,
+    ConflictError,
     DataError,
     InternalError,
     MemoryLimitError,
@@ -388,11 +389,14 @@ def translate(error: duckdb.Error, text: str | None = None) -> MindSQLError:
         hint = " ".join(found[1].split())
         hint = hint[0].lower() + hint[1:]
         message = message[: found.start()]
-    if isinstance(error, duckdb.TransactionException) and "onflict" in message and hint is None:
+    conflict = isinstance(error, duckdb.TransactionException) and "onflict" in message
+    if conflict and hint is None:
         hint = "another transaction is changing the same: try again when it has ended"
     message = message.strip()
     message = message[:1].lower() + message[1:] if message[1:2].islower() else message
     kwargs: dict[str, Any] = {"hint": hint, "span": span, "text": text if span else None}
+    if conflict:
+        return ConflictError(message, **kwargs)
     if isinstance(error, duckdb.CatalogException):
         if "already exists" in message:
             return CatalogError(message, **kwargs)

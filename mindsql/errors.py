@@ -5,6 +5,7 @@
     │   ├── UnknownNameError     a name that nothing has
     │   └── DataError            a value in the data does not fit
     ├── CatalogError         the state of the database forbids it: exists already, read-only, corrupt artifact
+    │   └── ConflictError        another transaction is changing the same
     ├── EngineError          an engine failed
     │   ├── EngineContractError  an engine broke its contract: rows, columns, types
     │   └── EngineMissingError   an engine's library is not installed
@@ -164,6 +165,13 @@ class CatalogError(MindSQLError, OperationalError):
     code = "CATALOG"
     sqlstate = "55000"
     http_status = 409
+
+
+class ConflictError(CatalogError):
+    """Another transaction is changing the same."""
+
+    code = "CONFLICT"
+    sqlstate = "40001"
 
 
 class EngineError(MindSQLError, OperationalError):

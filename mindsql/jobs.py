@@ -17,6 +17,7 @@ Status: TypeAlias = Literal["generating", "training", "complete", "error"]
 """As in `models`: waiting or reading rows, at work in the engine, and the two ends."""
 
 _KEPT = 1000
+_STOP_SECONDS = 0.05
 _WAITING = 100
 _NOTING_SECONDS = 5.0
 
@@ -76,8 +77,15 @@ class Job:
 
     def stop(self, why: str) -> None:
         """Ask it to end. It does so soon after, with the status `error`."""
-        self._why = self._why or why
+        first, self._why = not self._why, self._why or why
         self.work.stop()
+        if first:
+            threading.Thread(target=self._insist, name="mindsql-stop", daemon=True).start()
+
+    def _insist(self) -> None:
+        """Between two queries nothing can be interrupted, so it is said until it is heard."""
+        while not self._ended.wait(_STOP_SECONDS):
+            self.work.stop()
 
     def reason(self, error: BaseException) -> str:
         """The text to keep of what ended it."""

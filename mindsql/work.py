@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mindsql.database import Raw
+from mindsql.database import Raw, ignored
 from mindsql.engine import Context, Network
 from mindsql.errors import Cancelled
 from mindsql.progress import NullProgress, Progress, ProgressEvent
@@ -54,7 +54,8 @@ class Work:
         """End it from another thread: DuckDB is interrupted, engine calls are abandoned."""
         again, self.stopped = self.stopped, True
         for raw in list(self.raws):
-            raw.interrupt()
+            with ignored():  # it may be closed by now
+                raw.interrupt()
         polling = set[int]().union(*(context.threads for context in self._contexts if context.polls))
         with self._guard:
             for thread in set[int]() if again else self._threads - polling:

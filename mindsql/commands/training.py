@@ -21,6 +21,7 @@ from mindsql.engine import Engine, Storage, Summary, working_for
 from mindsql.errors import (
     Cancelled,
     CatalogError,
+    ConflictError,
     EngineError,
     MindSQLError,
     SourceError,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from mindsql.session import Session
 
 _TRIAL_ROWS = 3
+_CONFLICT_SECONDS = 0.1
 
 Finish: TypeAlias = Callable[[Catalog, Version], Version]
 """Called inside the last transaction with the complete version: it switches to it, and may give it another number."""
@@ -225,6 +227,22 @@ def carry_out(
         seconds=time.perf_counter() - start,
     )
     version = work.wait(work.submit(lambda: with_translation(session, version, files, recipe.sample)))
+    while True:
+        try:
+            version = _commit(session, version, files, finish)
+            break
+        except ConflictError:
+            if not recipe.background:
+                raise
+            # Nobody is there to try again, and what was trained should not be lost to a transaction that will end.
+            work.check()
+            time.sleep(_CONFLICT_SECONDS)
+    if recipe.options.get("trusted"):
+        session.shared.trusted.add(version.id)
+    return version
+
+
+def _commit(session: Session, version: Version, files: Mapping[str, bytes], finish: Finish) -> Version:
     with session.writing() as catalog:
         there = catalog.hold(version.project, version.model)
         if there is None or all(other.id != version.id for other in there.versions):
@@ -232,8 +250,6 @@ def carry_out(
         version = catalog.add_artifacts(version, files)
         version = finish(catalog, version)
         catalog.save_version(version)
-    if recipe.options.get("trusted"):
-        session.shared.trusted.add(version.id)
     return version
 
 

@@ -189,6 +189,24 @@ def test_a_stopped_training_is_an_error_and_the_next_takes_its_turn(con: mindsql
     ]
 
 
+def test_a_transaction_in_the_way_delays_a_training_only(con: mindsql.Connection) -> None:
+    Gated.gate.set()
+    con.execute("CREATE MODEL m FROM (SELECT * FROM t) PREDICT y USING engine = 'gated'")
+    con.execute("RETRAIN m")
+    Gated.gate.clear(), Gated.entered.clear()
+    con.execute("RETRAIN m USING join_learn_process = false")
+    assert Gated.entered.wait(SECONDS)
+    with con.cursor() as other:
+        other.execute("BEGIN")
+        other.execute("SET active m.1")
+        Gated.gate.set()
+        job = con.jobs.wait(con.jobs.list()[0].id, 0.5)  # it has run into the transaction by then, or will
+        assert not job.ended
+        other.execute("COMMIT")
+    assert the_last(con).status == "complete"
+    assert con.execute("SELECT version FROM mindsql.models WHERE active").fetchall() == [(3,)]
+
+
 def test_a_long_query_is_stopped_too(con: mindsql.Connection) -> None:
     Gated.gate.set()
     con.execute("CREATE TABLE big AS FROM range(999999) r(i)")
