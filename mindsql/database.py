@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -273,6 +273,18 @@ def table(raw: Raw, sql: str, parameters: Parameters = None) -> pa.Table:
     with translated(sql):
         relation = raw.sql(sql, params=parameters) if parameters else raw.sql(sql)
         return relation.to_arrow_table()
+
+
+def gathered(
+    raw: Raw,
+    sql: str,
+    parameters: Parameters,
+    gather: Callable[[Iterable[pa.RecordBatch], pa.Schema], pa.Table],
+) -> pa.Table:
+    """All rows of a query as the table that `gather` makes of its stream of batches and their schema."""
+    with translated(sql):
+        stream = reader(raw, sql, parameters)
+        return gather(stream, stream.schema)
 
 
 def rows(raw: Raw, sql: str, parameters: Parameters = None) -> list[tuple[Any, ...]]:

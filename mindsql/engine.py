@@ -75,6 +75,8 @@ class Capabilities:
         needs_training_data: `create` cannot do without `df`.
         accepts_missing: An input may be NULL; otherwise a NULL or a missing input is an error.
         supports_time_series: ORDER BY, GROUP BY, WINDOW and HORIZON are understood.
+        takes_arrow: `create` and `update` are given `mindsql.frames.TrainingRows`, columns in Arrow, instead of a data
+            frame, which they still take from callers in Python.
         ask_once: An answer is dear: equal rows of one statement are asked once.
         batch_rows: The most rows of one `predict` call; None leaves it to the executor.
         max_concurrency: The most `predict` calls at once; None leaves it to the executor.
@@ -86,6 +88,7 @@ class Capabilities:
     needs_training_data: bool = True
     accepts_missing: bool = True
     supports_time_series: bool = False
+    takes_arrow: bool = False
     ask_once: bool = False
     batch_rows: int | None = None
     max_concurrency: int | None = None

@@ -1,12 +1,64 @@
-"""Owns the crossing between Arrow and pandas: what an engine's `predict(df)` is given, and what it gives back."""
+"""Owns how rows are handed to an engine and its answers taken back: as Arrow, or across to pandas and back."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+
+_SEVERAL = 2
+"""A text column is kept as a dictionary while its texts come so many times on average."""
+
+
+class TrainingRows:
+    """The rows that an engine which `takes_arrow` is trained on, column by column.
+
+    Attributes:
+        names: The columns, as the training query names them, those that were taken among them.
+        count: How many rows there are.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self.names: list[str] = table.column_names
+        self.count: int = table.num_rows
+        self._columns = dict(zip(self.names, table.columns, strict=True))
+
+    def take(self, name: str) -> pa.Array:
+        """A column, in the Arrow type that DuckDB gives; a text column may be a dictionary. It can be taken once:
+        nobody else keeps it in memory."""
+        array: pa.Array = self._columns.pop(name).combine_chunks()
+        return array
+
+
+def compact(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    """Batches as a table that takes little memory.
+
+    Texts that repeat become dictionaries. The rest is copied, because DuckDB's memory of a batch is free only when
+    none of its columns is used any more.
+    """
+    import pyarrow as pa
+
+    plain = {index for index, field in enumerate(schema) if not pa.types.is_string(field.type)}
+    parts: list[list[pa.Array]] = [[] for _ in schema]
+    for batch in batches:
+        for index, array in enumerate(batch.columns):
+            if index not in plain:
+                encoded = array.dictionary_encode()
+                if _SEVERAL * len(encoded.dictionary) <= len(array):
+                    parts[index].append(encoded)
+                    continue
+                plain.add(index)
+                parts[index] = [part.dictionary_decode() for part in parts[index]]
+            parts[index].append(pa.concat_arrays([array]))
+    columns = []
+    for field, arrays in zip(schema, parts, strict=True):
+        kind = arrays[0].type if arrays else field.type
+        columns.append(pa.chunked_array(arrays, kind).unify_dictionaries())
+    return pa.table(columns, names=schema.names)
 
 
 def to_pandas(data: pa.Table | pa.RecordBatch) -> pd.DataFrame:

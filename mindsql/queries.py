@@ -19,6 +19,7 @@ from mindsql.errors import AccessError, CatalogError, EngineError, MindSQLError,
 from mindsql.executor.engines import LoadedModel, ModelCache, border
 from mindsql.executor.executor import Executor, Run
 from mindsql.executor.kept import Store
+from mindsql.frames import compact
 from mindsql.libraries import installed_libraries
 from mindsql.literals import lift
 from mindsql.options import check
@@ -171,18 +172,25 @@ def answer(session: Session, plan: Plan, parameters: Mapping[str, Any], work: Wo
 
 
 def rows(
-    session: Session, query: grammar.Query, parameters: Mapping[str, Any], work: Work
+    session: Session,
+    query: grammar.Query,
+    parameters: Mapping[str, Any],
+    work: Work,
+    small: bool = False,
 ) -> tuple[pa.Table, Schema]:
-    """All rows of a query, ours or DuckDB's, with DuckDB's types."""
+    """All rows of a query, ours or DuckDB's, with DuckDB's types; `small` makes the table `compact`."""
     made = prepare(session, query, None, parameters)
     if made is None:
         sql, wanted = _plain(query, parameters)
         schema = database.describe(session.raw, sql, wanted)
+        if small:
+            return database.gathered(session.raw, sql, wanted, compact), schema
         return database.table(session.raw, sql, wanted), schema
     result = answer(session, made, parameters, work)
     schema = made.schema
     try:
-        return result.arrow(), schema
+        table = result.arrow()
+        return compact(table.to_batches(), table.schema) if small else table, schema
     finally:
         result.close()
 

@@ -107,7 +107,9 @@ def _carry_out(
     try:
         job.work.check()  # it may have been stopped before its turn
         if recipe.data is None:
-            recipe.data, recipe.schema = read_rows(session, recipe.rows, parameters, job.work)
+            recipe.data, recipe.schema = read_rows(
+                session, recipe.rows, parameters, job.work, recipe.cls.capabilities.takes_arrow
+            )
             check_data(recipe)
         version = replace(version, status="training")
         with session.writing() as catalog:

@@ -235,7 +235,9 @@ def _read(session: Session, recipe: Recipe, parameters: Mapping[str, Any], work:
     if recipe.background and not background.sees_own(session, rows):
         recipe.schema = background.columns(session, rows, parameters)
     else:
-        recipe.data, recipe.schema = read_rows(session, rows, parameters, work)
+        recipe.data, recipe.schema = read_rows(
+            session, rows, parameters, work, recipe.cls.capabilities.takes_arrow
+        )
     _name_rows(recipe)
     check_data(recipe)
 

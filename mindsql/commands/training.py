@@ -29,7 +29,7 @@ from mindsql.errors import (
     UnknownNameError,
 )
 from mindsql.executor.engines import border, trial_outputs
-from mindsql.frames import to_pandas
+from mindsql.frames import TrainingRows, compact, to_pandas
 from mindsql.libraries import installed_libraries
 from mindsql.schema import Column, Schema
 from mindsql.session import PROCESS
@@ -71,9 +71,13 @@ class Recipe:
 
 
 def read_rows(
-    session: Session, rows: grammar.Rows | None, parameters: Mapping[str, Any], work: Work
+    session: Session,
+    rows: grammar.Rows | None,
+    parameters: Mapping[str, Any],
+    work: Work,
+    small: bool = False,
 ) -> tuple[pa.Table | None, Schema]:
-    """The training rows. Raises what the query raises."""
+    """The training rows, as a `compact` table if it shall be `small`. Raises what the query raises."""
     import pyarrow as pa
 
     if rows is None:
@@ -83,10 +87,12 @@ def read_rows(
         source = session.source(rows.native.source[0])
         reader = source.read(rows.native.text)
         schema = source.describe(rows.native.text)
+        if small:
+            return compact(reader, reader.schema), schema
         return pa.Table.from_batches(list(reader), reader.schema), schema
     assert rows.query is not None
     session.attach_sources(rows.text)
-    return queries.rows(session, rows.query, parameters, work)
+    return queries.rows(session, rows.query, parameters, work, small)
 
 
 def stored_rows(version: Version) -> grammar.Rows | None:
@@ -318,10 +324,12 @@ def _call_engine(
     args = queries.engine_args(recipe.target, recipe.options, recipe.settings)
     args["schema"] = recipe.schema
     args["trusted"] = session.settings.trusted and bool(recipe.options.get("trusted"))
-    frame = to_pandas(recipe.data) if recipe.data is not None else None
+    rows: Any = None
+    count = 0
     if recipe.data is not None:
-        recipe.sample = spread(recipe.data)
-    recipe.data = None  # the frame is a copy; two of them need not be held while training
+        recipe.sample, count = spread(recipe.data), recipe.data.num_rows
+        rows = (TrainingRows if recipe.cls.capabilities.takes_arrow else to_pandas)(recipe.data)
+    recipe.data = None  # the engine has the rows now, and need not hold them twice
     work.tell("training", 0, None, "steps", begin)
 
     asked = work.context()
@@ -334,17 +342,17 @@ def _call_engine(
                 **keywords,
             )
             if base is None:
-                engine.create(recipe.target, frame, args)
+                engine.create(recipe.target, rows, args)
             else:
                 try:
-                    engine.update(frame, args)
+                    engine.update(rows, args)
                 except NotImplementedError:
                     raise StatementError(
                         f'the engine "{recipe.engine}" cannot continue a model', hint=f"RETRAIN {recipe.name}"
                     ) from None
             summary = engine.summary()
             if summary is None:
-                summary = _plain_summary(engine, recipe, frame, args, storage)
+                summary = _plain_summary(engine, recipe, count, args, storage)
             return dict(storage.files), summary
 
     files, summary = work.wait(work.submit(call))
@@ -374,11 +382,11 @@ def _call_engine(
 
 
 def _plain_summary(
-    engine: Engine, recipe: Recipe, frame: Any, args: dict[str, Any], storage: Storage
+    engine: Engine, recipe: Recipe, count: int, args: dict[str, Any], storage: Storage
 ) -> Summary:
     """For an engine that says nothing of itself: inputs from the rows, outputs from a trial prediction."""
     target = recipe.schema.find(recipe.target) or Column(recipe.target, "VARCHAR")
-    if frame is None:
+    if recipe.sample is None:
         columns = storage.columns_get()
         if not columns:
             raise EngineError(
@@ -387,11 +395,11 @@ def _plain_summary(
             )
         return Summary(Schema.of(columns.items()).without(recipe.target), Schema([target]))
     inputs = recipe.schema.without(recipe.target)
-    trial = frame[inputs.names].head(_TRIAL_ROWS)
+    trial = to_pandas(recipe.sample.select(inputs.names).slice(0, _TRIAL_ROWS))
     outputs = trial_outputs(
         engine, target, trial, {**args, "predict_params": {}}, (recipe.engine, recipe.name)
     )
-    return Summary(inputs, outputs, rows=len(frame))
+    return Summary(inputs, outputs, rows=count)
 
 
 def _renamed(outputs: Schema, target: str, alias: str | None) -> Schema:

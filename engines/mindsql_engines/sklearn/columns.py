@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mindsql.errors import DataError
-from mindsql.schema import family, is_integer
+from mindsql.frames import TrainingRows
+from mindsql.schema import Schema, family, is_integer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,11 +80,25 @@ def guess_type(series: pd.Series[Any]) -> str:
     }.get(inferred, "VARCHAR")
 
 
+def rows_of(df: pd.DataFrame, schema: Schema) -> tuple[TrainingRows, Schema]:
+    """A data frame as training rows, and the DuckDB types of its columns: guessed where the schema has none."""
+    arrays: dict[str, pa.Array] = {}
+    pairs: list[tuple[str, str]] = []
+    for column in df.columns:
+        name = str(column)
+        found = schema.find(name)
+        kind = found.type if found is not None else guess_type(df[column])
+        pairs.append((name, kind))
+        unfit = family(kind) in ("nested", "binary", "other")
+        arrays[name] = pa.nulls(len(df)) if unfit else from_series(df[column], name, kind)
+    return TrainingRows(pa.table(arrays)), Schema.of(pairs)
+
+
 def from_series(series: pd.Series[Any], name: str, duckdb_type: str) -> pa.Array:
-    """A data frame's column as an Arrow array: numbers and booleans as doubles, texts as strings."""
+    """A data frame's column as an Arrow array: numbers and booleans as they are or as doubles, texts as strings."""
     kind = family(duckdb_type)
     try:
-        if kind in ("number", "boolean"):
+        if kind in ("number", "boolean") and series.dtype.kind not in "biuf":
             return pa.array(series.to_numpy(dtype="float64", na_value=np.nan))
         array = pa.array(series, from_pandas=True)
         if isinstance(array, pa.ChunkedArray):
@@ -246,16 +261,22 @@ def parts(array: pa.Array, wanted: list[str], name: str = "") -> list[Numbers]:
     return found
 
 
-def labels_of(series: pd.Series[Any], duckdb_type: str) -> tuple[Codes, list[Any]]:
-    """The codes of a classifier's target (-1 for NULL) and its labels as JSON values, sorted."""
-    import pandas as pd
+def known(array: pa.Array) -> pa.Array:
+    """Which values are there: neither NULL nor NaN."""
+    return pc.invert(array.is_null(nan_is_null=True))
 
-    codes, found = pd.factorize(series, sort=False)
+
+def labels_of(array: pa.Array, duckdb_type: str) -> tuple[Codes, list[Any]]:
+    """The codes of a classifier's target (-1 for NULL) and its labels as JSON values, sorted."""
+    if not pa.types.is_dictionary(array.type):
+        array = pc.if_else(known(array), array, None).dictionary_encode()
+    codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    used = np.unique(codes[codes >= 0])
+    found = array.dictionary.take(pa.array(used)).to_pylist()
     values = [plain(value, duckdb_type) for value in found]
     order = sorted(range(len(values)), key=lambda at: (str(type(values[at])), values[at]))
-    place = np.empty(len(values) + 1, dtype=np.int64)
-    place[order] = np.arange(len(values))
-    place[-1] = -1  # pandas gives NULL the code -1, which is the last place
+    place = np.full(len(array.dictionary) + 1, -1, dtype=np.int64)  # NULL, -1, is the last place
+    place[used[order]] = np.arange(len(values))
     return place[codes], [values[at] for at in order]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mindsql.engine import Args, Capabilities, Engine, Option, Predictor, Summary, Translation
 from mindsql.errors import EngineError, StatementError
+from mindsql.frames import TrainingRows
 from mindsql.schema import Schema
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ class SklearnEngine(Engine):
     predict_options: ClassVar[tuple[Option, ...]] = (
         Option("trusted", "boolean", default=False, description="load a model that is stored as a pickle"),
     )
-    capabilities: ClassVar[Capabilities] = Capabilities(thread_safe=True, needs_training_data=False)
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        thread_safe=True, needs_training_data=False, takes_arrow=True
+    )
     requires: ClassVar[str] = "pip install scikit-learn skops"
 
     @classmethod
@@ -96,7 +99,9 @@ class SklearnEngine(Engine):
         task = using.get("task") or (estimators.task_of(name) if isinstance(name, str) else None)
         return task not in ("anomaly", "clustering")
 
-    def create(self, target: str | None, df: pd.DataFrame | None = None, args: Args | None = None) -> None:
+    def create(
+        self, target: str | None, df: pd.DataFrame | TrainingRows | None = None, args: Args | None = None
+    ) -> None:
         """See `Engine.create`; without a target the answers are called `outlier` or `cluster`."""
         from mindsql_engines.sklearn import models, registering, training
 
@@ -115,11 +120,11 @@ class SklearnEngine(Engine):
         anomaly = bool(args.get("anomaly"))
         name = target or _answer_name(using, anomaly)
         job = training.Job.of(name, using, anomaly)
-        schema: Schema = args.get("schema") or Schema()
-        made = training.train(job, df, schema, self.model_storage.training_state_set)
+        data, schema = _rows(df, args)
+        made = training.train(job, data, schema, self.model_storage.training_state_set)
         models.store(self.model_storage, job, made)
 
-    def update(self, df: pd.DataFrame | None = None, args: Args | None = None) -> None:
+    def update(self, df: pd.DataFrame | TrainingRows | None = None, args: Args | None = None) -> None:
         """See `Engine.update`."""
         from mindsql_engines.sklearn import updating
 
@@ -128,8 +133,8 @@ class SklearnEngine(Engine):
         base = self.base_model_storage
         if base is None:
             raise EngineError("FINETUNE needs the version to start from")
-        schema: Schema = args.get("schema") or Schema()
-        updating.update(base, self.model_storage, df, schema, args.get("using") or {})
+        data = _rows(df, args)[0] if df is not None else None
+        updating.update(base, self.model_storage, data, args.get("using") or {})
 
     def predictor(self, args: Args | None = None) -> Predictor:
         """The stored model, loaded once for many batches."""
@@ -175,6 +180,16 @@ class SklearnEngine(Engine):
         from mindsql_engines.sklearn import models
 
         return models.describe(self.model_storage, key)
+
+
+def _rows(df: pd.DataFrame | TrainingRows, args: Args) -> tuple[TrainingRows, Schema]:
+    """The training rows in Arrow, and the DuckDB types of their columns."""
+    schema: Schema = args.get("schema") or Schema()
+    if isinstance(df, TrainingRows):
+        return df, schema
+    from mindsql_engines.sklearn import columns
+
+    return columns.rows_of(df, schema)
 
 
 def _answer_name(using: Mapping[str, Any], anomaly: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,14 +12,11 @@ from mindsql.errors import EngineError, StatementError
 from mindsql_engines.sklearn import artifacts, models
 from mindsql_engines.sklearn.predicting import outputs_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 _TYPES = {"b": "BOOLEAN", "i": "BIGINT", "u": "UBIGINT", "f": "DOUBLE"}
 
 
 def register(
-    storage: Storage, target: str | None, df: pd.DataFrame | None, using: Mapping[str, Any], trusted: bool
+    storage: Storage, target: str | None, df: object, using: Mapping[str, Any], trusted: bool
 ) -> None:
     """Keep the estimator of the file `using["path"]` as a model that answers `target`."""
     if df is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from mindsql.engine import Task
 from mindsql.errors import DataError, StatementError
@@ -13,7 +14,6 @@ from mindsql.schema import family, is_integer
 from mindsql_engines.sklearn import columns, estimators
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
 FEW_CLASSES = 20
@@ -41,10 +41,12 @@ class Target:
     why: str = ""
     notes: list[str] = field(default_factory=list)
 
+    def rows_with(self, array: pa.Array) -> pa.Array:
+        """The values of a column in the rows that have a target."""
+        return array if self.kept.all() else array.filter(pa.array(self.kept))
 
-def find_task(
-    name: str, series: pd.Series[Any], duckdb_type: str, wanted: Task | None, by: str
-) -> tuple[Task, str]:
+
+def find_task(name: str, array: pa.Array, duckdb_type: str, wanted: Task | None, by: str) -> tuple[Task, str]:
     """Classification or regression, and a sentence that says why.
 
     A BOOLEAN or text target is classified. A whole-number target is classified when it has at most 20
@@ -71,10 +73,10 @@ def find_task(
     found: Task = "regression"
     distinct = ""
     if is_integer(duckdb_type):
-        values = series.dropna()
+        values = array.filter(columns.known(array))
         several = values.unique()
         rows, count = len(values), len(several)
-        steps = sorted(int(value) for value in several) if count <= FEW_CLASSES else []
+        steps = sorted(int(value) for value in several.to_pylist()) if count <= FEW_CLASSES else []
         counted = (
             bool(steps) and steps[0] in (0, 1) and steps[-1] - steps[0] == count - 1 and rows >= 2 * count
         )
@@ -88,14 +90,14 @@ def find_task(
     )
 
 
-def prepare(name: str, series: pd.Series[Any], duckdb_type: str, task: Task, why: str) -> Target:
+def prepare(name: str, array: pa.Array, duckdb_type: str, task: Task, why: str) -> Target:
     """The target's values, rows without one left out.
 
     Raises:
         DataError: No row has a target, or a classifier would have one class only.
     """
     if task == "classification":
-        codes, labels = columns.labels_of(series, duckdb_type)
+        codes, labels = columns.labels_of(array, duckdb_type)
         kept = codes >= 0
         target = Target(task, kept, codes[kept], labels, duckdb_type.strip(), why)
         if len(labels) == 1:
@@ -112,7 +114,7 @@ def prepare(name: str, series: pd.Series[Any], duckdb_type: str, task: Task, why
                 hint="say task = 'regression'" if numeric else None,
             )
     else:
-        values = columns.numbers(columns.from_series(series, name, duckdb_type), name)
+        values = columns.numbers(array, name)
         kept = ~np.isnan(values)
         answer = "FLOAT" if duckdb_type.strip().upper() == "FLOAT" else "DOUBLE"
         target = Target(task, kept, values[kept], [], answer, why)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from mindsql.engine import Task, heard, quiet
 from mindsql.errors import DataError, EngineError, MindSQLError, StatementError, UnknownNameError
+from mindsql.frames import TrainingRows
 from mindsql.schema import Schema, family
 from mindsql_engines.sklearn import columns, estimators, features, parameters, scoring, targets, threads
 from mindsql_engines.sklearn.encoding import Encoder
@@ -20,8 +21,6 @@ from mindsql_engines.sklearn.scoring import Scores
 from mindsql_engines.sklearn.targets import Target
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from mindsql_engines.sklearn.columns import Codes, Numbers
 
 BASE_OPTIONS = estimators.names_in(
@@ -90,18 +89,21 @@ class Job:
         return cls(target, task, estimator, given, size, seed, level, wanted)
 
 
-def train(job: Job, df: pd.DataFrame, schema: Schema, progress: Progress) -> Trained:
-    """Train on the rows of `df`, score on rows held out, then fit on all."""
+def train(job: Job, data: TrainingRows, schema: Schema, progress: Progress) -> Trained:
+    """Train on the rows, score on rows held out, then fit on all.
+
+    The columns are taken out of `data`, and dropped once the matrix of all rows is made of them.
+    """
     progress(0, _STEPS, "reading columns")
-    if not len(df):
+    if not data.count:
         raise DataError("the training query gave no rows")
-    target, name = _target(job, df, schema)
+    types = dict(schema.pairs())
+    target, name = _target(job, data, types)
     with collected([]):
         estimator = parameters.build(name, job.given, job.seed)
     if target.task == "classification":
         parameters.use_labels(estimator, [columns.label_text(label) for label in target.classes])
-    own = None if job.target.casefold() not in [str(c).casefold() for c in df.columns] else job.target
-    arrays, types = _columns(job, df, schema, own, target)
+    arrays = _columns(job, data, types, target)
     found = features.choose(arrays, types, job.wanted)
     used = [feature for feature in found if feature.used]
     notes = [target.why] if target.why else []
@@ -112,19 +114,21 @@ def train(job: Job, df: pd.DataFrame, schema: Schema, progress: Progress) -> Tra
         reasons = "; ".join(f"{f.name}: {f.reason}" for f in found) or "there is no other column"
         raise DataError(f"no column is left to predict from ({reasons})")
     rows = int(target.kept.sum())
-    missing = len(df) - rows
+    missing = data.count - rows
     if missing:
         notes.append(f"left out: {missing} row{'s' if missing > 1 else ''} without a target")
-    arrays = {feature.name: arrays[feature.name] for feature in used}
+    arrays = {feature.name: _settled(arrays.pop(feature.name), feature) for feature in used}
     style = estimators.style_of(estimator)
 
     def fit(kept: Codes | None) -> tuple[Any, Encoder, Numbers]:
         from sklearn.base import clone
 
-        part = arrays if kept is None else {k: a.take(pa.array(kept)) for k, a in arrays.items()}
+        part = arrays if kept is None else _Picked(arrays, kept)
         count = rows if kept is None else len(kept)
         encoder = Encoder.fit(used, part, style, job.seed)
         matrix = _matrix(estimator, encoder, part, count)
+        if kept is None:
+            arrays.clear()  # the matrix is enough from here on
         values = target.values if kept is None or target.values is None else target.values[kept]
         fitted = clone(estimator)
         adapt(fitted, encoder, values if target.task == "classification" else None, notes)
@@ -143,62 +147,72 @@ def train(job: Job, df: pd.DataFrame, schema: Schema, progress: Progress) -> Tra
     return made
 
 
-def _target(job: Job, df: pd.DataFrame, schema: Schema) -> tuple[Target, str]:
-    everything = np.ones(len(df), dtype=bool)
+class _Picked(Mapping[str, pa.Array]):
+    """Some rows of columns, each picked when it is asked for: the encoder needs one at a time."""
+
+    def __init__(self, arrays: Mapping[str, pa.Array], rows: Codes) -> None:
+        self._arrays = arrays
+        self._rows = pa.array(rows)
+
+    def __getitem__(self, name: str) -> pa.Array:
+        return self._arrays[name].take(self._rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+
+def _settled(array: pa.Array, feature: Feature) -> pa.Array:
+    """A column as the encoder learns from it. Of free text it learns every value in the dictionary, so there must be
+    none that only other rows have."""
+    is_dictionary = pa.types.is_dictionary(array.type)
+    return array.dictionary_decode() if feature.role == "text" and is_dictionary else array
+
+
+def _target(job: Job, data: TrainingRows, types: Mapping[str, str]) -> tuple[Target, str]:
+    everything = np.ones(data.count, dtype=bool)
     task = job.task
-    column = next((c for c in df.columns if str(c).casefold() == job.target.casefold()), None)
+    column = next((c for c in data.names if c.casefold() == job.target.casefold()), None)
     name = job.estimator
     if task in ("anomaly", "clustering"):
         answer = "BOOLEAN" if task == "anomaly" else "INTEGER"
         target = Target(task, everything, answer_type=answer)
         if task == "anomaly" and column is not None:
-            target.values = _known_anomalies(df[column], _type_of(schema, df, column))
+            target.values = _known_anomalies(data.take(column), types[column])
         return target, estimators.lookup(name or estimators.DEFAULT_FOR[task])
     if column is None:
-        raise UnknownNameError.of("target column", job.target, map(str, df.columns))
-    kind = _type_of(schema, df, column)
+        raise UnknownNameError.of("target column", job.target, data.names)
+    kind = types[column]
     by = f"estimator = '{name}'" if name else "task = 'regression'"
-    task, why = targets.find_task(job.target, df[column], kind, task, by)
-    target = targets.prepare(job.target, df[column], kind, task, why)
+    array = data.take(column)
+    task, why = targets.find_task(job.target, array, kind, task, by)
+    target = targets.prepare(job.target, array, kind, task, why)
     return target, estimators.lookup(name or estimators.DEFAULT_FOR[task])
 
 
-def _known_anomalies(series: pd.Series[Any], kind: str) -> Any:
+def _known_anomalies(array: pa.Array, kind: str) -> Any:
     """A column that says which rows are anomalous is for scoring only; any other is just not a feature."""
     if family(kind) not in ("boolean", "number"):
         return None
-    values = columns.numbers(columns.from_series(series, "", kind))
+    values = columns.numbers(array)
     return values == 1 if np.isin(values, (0, 1)).all() else None
 
 
-def _type_of(schema: Schema, df: pd.DataFrame, column: Any) -> str:
-    found = schema.find(str(column))
-    return found.type if found is not None else columns.guess_type(df[column])
-
-
-def _columns(
-    job: Job, df: pd.DataFrame, schema: Schema, own: str | None, target: Target
-) -> tuple[dict[str, pa.Array], dict[str, str]]:
-    """The feature columns as Arrow arrays, one after the other, and their types."""
-    names = [column for column in df.columns if own is None or str(column).casefold() != own.casefold()]
+def _columns(job: Job, data: TrainingRows, types: Mapping[str, str], target: Target) -> dict[str, pa.Array]:
+    """The feature columns, of the rows with a target."""
+    names = [name for name in data.names if name.casefold() != job.target.casefold()]
     if job.wanted is not None:
-        folded = {str(column).casefold(): column for column in names}
+        folded = {name.casefold(): name for name in names}
         for wanted in job.wanted:
             if wanted.casefold() not in folded:
-                raise UnknownNameError.of("column in features", wanted, map(str, names))
-        names = [folded[wanted.casefold()] for wanted in job.wanted]
-    arrays: dict[str, pa.Array] = {}
-    types: dict[str, str] = {}
-    whole = bool(target.kept.all())
-    for column in names:
-        name = str(column)
-        types[name] = _type_of(schema, df, column)
-        if features.unsupported(types[name]):
-            arrays[name] = pa.nulls(0)
-            continue
-        series = df[column] if whole else df[column][target.kept]
-        arrays[name] = columns.from_series(series, name, types[name])
-    return arrays, types
+                raise UnknownNameError.of("column in features", wanted, names)
+        names = list(dict.fromkeys(folded[wanted.casefold()] for wanted in job.wanted))
+    return {
+        name: pa.nulls(0) if features.unsupported(types[name]) else target.rows_with(data.take(name))
+        for name in names
+    }
 
 
 def adapt(estimator: Any, encoder: Encoder, codes: Codes | None, notes: list[str]) -> None:
@@ -284,8 +298,7 @@ def _hold_out(
     try:
         fitted, encoder, _ = fit(train)
         progress(2, _STEPS, f"scoring on {len(test)} rows")
-        rest = {k: a.take(pa.array(test)) for k, a in arrays.items()}
-        x = _matrix(fitted, encoder, rest, len(test))
+        x = _matrix(fitted, encoder, _Picked(arrays, test), len(test))
         scores = score(fitted, target, x, train, test, job)
         if target.task == "regression" and scores.interval is None:
             notes.append(f"no interval: {len(test)} held-out rows are too few for {job.level:.0%} confidence")

@@ -9,14 +9,12 @@ import pyarrow as pa
 
 from mindsql.engine import Storage
 from mindsql.errors import DataError, EngineError, StatementError
-from mindsql.schema import Schema
+from mindsql.frames import TrainingRows
 from mindsql_engines.sklearn import artifacts, columns, estimators, models, scoring, threads, training
 from mindsql_engines.sklearn.encoding import Encoder
 from mindsql_engines.sklearn.targets import Target
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from mindsql_engines.sklearn.columns import Numbers
 
 LEARN_ON = estimators.names_in(
@@ -34,10 +32,8 @@ ADD_TREES = estimators.names_in(
 start is only valid on the very rows of the first training, since they bin the values anew."""
 
 
-def update(
-    base: Storage, storage: Storage, df: pd.DataFrame | None, schema: Schema, using: dict[str, Any]
-) -> None:
-    """Continue the model in `base` on the rows of `df`, and keep the result in `storage`."""
+def update(base: Storage, storage: Storage, data: TrainingRows | None, using: dict[str, Any]) -> None:
+    """Continue the model in `base` on the rows, and keep the result in `storage`."""
     meta, estimator, encoder = models.load_parts(base, trusted=False)
     name = type(estimator).__name__
     if encoder is None or name not in LEARN_ON | ADD_TREES:
@@ -46,12 +42,12 @@ def update(
             f"{what} cannot be continued on new rows only",
             hint=f"RETRAIN it on all rows; FINETUNE works with {', '.join(sorted(LEARN_ON | ADD_TREES))}",
         )
-    if df is None or not len(df):
+    if data is None or not data.count:
         raise DataError("the FINETUNE query gave no rows")
     storage.training_state_set(0, 3, "reading columns")
     job = _job(meta)
-    target = _target(meta, df, schema)
-    arrays = _arrays(meta, df, target)
+    target = _target(meta, data)
+    arrays = _arrays(meta, data, target)
     rows = int(target.kept.sum())
     notes: list[str] = []
     with training.collected(notes), threads.few(rows, threads.FEW_TO_TRAIN):
@@ -72,11 +68,11 @@ def update(
         storage.training_state_set(2, 3, "training on all new rows")
         done = _continue(estimator, matrix, target.values, meta, encoder)
     meta["rows"] += rows
-    meta["left_out"] += len(df) - rows
+    meta["left_out"] += data.count - rows
     meta["notes"] = [*meta["notes"], f"FINETUNE: {done} on {rows} new rows", *notes]
     meta["tables"]["model"] = models.parameters_table(estimator, [])
-    data = artifacts.dumps({"estimator": estimator, "wordings": encoder.wordings}, name)
-    models.write(storage, meta, data, models.ARTIFACT)
+    artifact = artifacts.dumps({"estimator": estimator, "wordings": encoder.wordings}, name)
+    models.write(storage, meta, artifact, models.ARTIFACT)
     storage.training_state_set(3, 3, "storing")
 
 
@@ -93,23 +89,21 @@ def _job(meta: dict[str, Any]) -> training.Job:
     )
 
 
-def _target(meta: dict[str, Any], df: pd.DataFrame, schema: Schema) -> Target:
+def _target(meta: dict[str, Any], data: TrainingRows) -> Target:
     """The new rows' target, in the classes that the model knows."""
-    everything = np.ones(len(df), dtype=bool)
+    everything = np.ones(data.count, dtype=bool)
     if meta["task"] in ("anomaly", "clustering"):
         return Target(meta["task"], everything)
     name = meta["target"]
-    column = next((c for c in df.columns if str(c).casefold() == name.casefold()), None)
+    column = next((c for c in data.names if c.casefold() == name.casefold()), None)
     if column is None:
         raise DataError(f'the new rows lack the target column "{name}"')
     if meta["task"] == "regression":
-        found = schema.find(name)
-        kind = found.type if found is not None else columns.guess_type(df[column])
-        values = columns.numbers(columns.from_series(df[column], name, kind), name)
+        values = columns.numbers(data.take(column), name)
         kept = ~np.isnan(values)
         target = Target("regression", kept, values[kept])
     else:
-        codes, labels = columns.labels_of(df[column], meta["answer_type"])
+        codes, labels = columns.labels_of(data.take(column), meta["answer_type"])
         known = {str(label): code for code, label in enumerate(meta["classes"])}
         unseen = [label for label in labels if str(label) not in known]
         if unseen:
@@ -125,17 +119,12 @@ def _target(meta: dict[str, Any], df: pd.DataFrame, schema: Schema) -> Target:
     return target
 
 
-def _arrays(meta: dict[str, Any], df: pd.DataFrame, target: Target) -> dict[str, pa.Array]:
-    folded = {str(column).casefold(): column for column in df.columns}
+def _arrays(meta: dict[str, Any], data: TrainingRows, target: Target) -> dict[str, pa.Array]:
+    folded = {column.casefold(): column for column in data.names}
     missing = [name for name, _ in meta["inputs"] if name.casefold() not in folded]
     if missing:
         raise DataError(f'the new rows lack the column "{missing[0]}"')
-    whole = bool(target.kept.all())
-    arrays = {}
-    for name, kind in meta["inputs"]:
-        series = df[folded[name.casefold()]]
-        arrays[name] = columns.from_series(series if whole else series[target.kept], name, kind)
-    return arrays
+    return {name: target.rows_with(data.take(folded[name.casefold()])) for name, _ in meta["inputs"]}
 
 
 def _continue(estimator: Any, matrix: Numbers, values: Any, meta: dict[str, Any], encoder: Encoder) -> str:
