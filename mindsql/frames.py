@@ -57,8 +57,22 @@ def compact(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
     columns = []
     for field, arrays in zip(schema, parts, strict=True):
         kind = arrays[0].type if arrays else field.type
-        columns.append(pa.chunked_array(arrays, kind).unify_dictionaries())
+        column = pa.chunked_array(arrays, kind).unify_dictionaries()
+        columns.append(_narrow(column) if pa.types.is_dictionary(kind) else column)
+    pa.default_memory_pool().release_unused()
     return pa.table(columns, names=schema.names)
+
+
+def _narrow(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Dictionaries with indices as short as they can be, with room for one more."""
+    import pyarrow as pa
+
+    most = max((len(chunk.dictionary) for chunk in column.chunks), default=0)
+    kind = pa.int8() if most < 2**7 - 1 else pa.int16() if most < 2**15 - 1 else pa.int32()
+    return pa.chunked_array(
+        [pa.DictionaryArray.from_arrays(chunk.indices.cast(kind), chunk.dictionary) for chunk in column.chunks],
+        pa.dictionary(kind, pa.string()),
+    )
 
 
 def to_pandas(data: pa.Table | pa.RecordBatch) -> pd.DataFrame:

@@ -199,7 +199,8 @@ class Encoder:
 
     def matrix(self, arrays: Mapping[str, pa.Array], rows: int) -> Numbers:
         """The rows as numbers."""
-        made = np.empty((rows, self.width), dtype=np.float64)
+        kind = np.float32 if self.style.single else np.float64
+        made = np.empty((rows, self.width), dtype=kind)
         if self.width > self.plain:
             made[:, self.plain :] = 0.0
         for column in self.columns:

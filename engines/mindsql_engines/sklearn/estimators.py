@@ -105,6 +105,11 @@ _TREES = names_in(
     "GradientBoostingClassifier GradientBoostingRegressor HistGradientBoostingClassifier "
     "HistGradientBoostingRegressor DummyClassifier DummyRegressor IsotonicRegression"
 )
+_SINGLE = names_in(
+    "DecisionTreeClassifier DecisionTreeRegressor ExtraTreeClassifier ExtraTreeRegressor IsolationForest "
+    "ExtraTreesClassifier ExtraTreesRegressor RandomForestClassifier RandomForestRegressor "
+    "GradientBoostingClassifier GradientBoostingRegressor"
+)
 _TREE_BY_DEFAULT = names_in("AdaBoostClassifier AdaBoostRegressor BaggingClassifier BaggingRegressor")
 _HISTOGRAM = ("HistGradientBoostingClassifier", "HistGradientBoostingRegressor")
 
@@ -147,12 +152,14 @@ class Style:
         impute: NULLs are replaced by the median, with a flag column beside.
         scaling: `standard` to mean 0 and deviation 1, `unit` into 0 … 1.
         most: The most values of one category column that are told apart.
+        single: The estimator computes in 32 bits whatever it is given, so the matrix is made of them at once.
     """
 
     categories: Categories = "onehot"
     impute: bool = True
     scaling: Scaling = "standard"
     most: int = 50
+    single: bool = False
 
 
 _SPARSE = names_in(
@@ -246,5 +253,7 @@ def style_of(estimator: Any) -> Style:
     if name == "CategoricalNB":
         return Style("bins", impute=False, scaling="none", most=100)
     if _trees_only(estimator):
-        return Style("codes", impute=not tags.allow_nan, scaling="none", most=1000)
+        return Style(
+            "codes", impute=not tags.allow_nan, scaling="none", most=1000, single=name in _SINGLE
+        )
     return Style("onehot", impute=True, scaling="unit" if tags.positive_only else "standard")

@@ -117,7 +117,7 @@ def prepare(name: str, array: pa.Array, duckdb_type: str, task: Task, why: str) 
         values = columns.numbers(array, name)
         kept = ~np.isnan(values)
         answer = "FLOAT" if duckdb_type.strip().upper() == "FLOAT" else "DOUBLE"
-        target = Target(task, kept, values[kept], [], answer, why)
+        target = Target(task, kept, values if kept.all() else values[kept], [], answer, why)
         if answer == "DOUBLE" and duckdb_type.strip().upper() != "DOUBLE":
             target.notes.append(
                 f"answers are DOUBLE, because a mean of {duckdb_type} values is rarely one of them"

@@ -129,6 +129,7 @@ def train(job: Job, data: TrainingRows, schema: Schema, progress: Progress) -> T
         matrix = _matrix(estimator, encoder, part, count)
         if kept is None:
             arrays.clear()  # the matrix is enough from here on
+        pa.default_memory_pool().release_unused()
         values = target.values if kept is None or target.values is None else target.values[kept]
         fitted = clone(estimator)
         adapt(fitted, encoder, values if target.task == "classification" else None, notes)
