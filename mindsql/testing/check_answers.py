@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from mindsql.database import Database, quote, table
-from mindsql.frames import to_pandas
+from mindsql.frames import TrainingRows, compact, to_pandas
 from mindsql.testing.checks import check, implements, repeatable
 from mindsql.testing.subject import Answers, Subject, difference, expect
 
@@ -152,6 +152,16 @@ def check_predictor(subject: Subject) -> None:
     frame = subject.predict(to_pandas(subject.batch), subject.outputs)
     slow = {name: frame[name].tolist() for name in subject.outputs}
     found = difference(fast, slow)
+    expect(not found or not repeatable(subject.cls), f"the two differ: {found}")
+
+
+@check(lambda cls: cls.capabilities.takes_arrow)
+def check_takes_arrow(subject: Subject) -> None:
+    """Trained on Arrow it answers as trained on a data frame."""
+    table = subject.data.table
+    trained = subject.train(TrainingRows(compact(table.to_batches(), table.schema)))
+    model = subject.loaded(trained.model_storage.files, trained.summary())
+    found = difference(subject.answer(subject.batch, model=model), subject.answer(subject.batch))
     expect(not found or not repeatable(subject.cls), f"the two differ: {found}")
 
 

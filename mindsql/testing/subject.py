@@ -113,10 +113,10 @@ class Subject:
             return {**args, "schema": self.data.schema, "trusted": True}
         return {**args, "predict_params": {}, "columns": list(columns)}
 
-    def train(self, frame: pd.DataFrame | None = None, args: dict[str, Any] | None = None) -> Engine:
-        """A freshly trained engine."""
+    def train(self, rows: Any = None, args: dict[str, Any] | None = None) -> Engine:
+        """A freshly trained engine; `rows` are a data frame, or Arrow for an engine that takes it."""
         engine = self.cls(model_storage=Storage(info=self._info), engine_storage=self.engine_storage())
-        engine.create(self.target, self.frame.copy() if frame is None else frame, args or self.args())
+        engine.create(self.target, self.frame.copy() if rows is None else rows, args or self.args())
         return engine
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from mindsql.engine import Args, Capabilities, Engine, Option, Summary, Translation
 from mindsql.errors import EngineError, StatementError
-from mindsql.frames import to_pandas
+from mindsql.frames import TrainingRows, to_pandas
 from mindsql.schema import Schema
 from mindsql.testing import ToyEngine
 
@@ -22,6 +23,12 @@ class Thorough(ToyEngine):
 
     options = (*ToyEngine.options, Option("unit", "string", required=True, choices=("euro", "dollar")))
     engine_options = (TOKEN,)
+    capabilities = replace(ToyEngine.capabilities, takes_arrow=True)
+
+    def create(self, target: str, df: Any = None, args: Args | None = None) -> None:
+        if isinstance(df, TrainingRows):
+            df = pd.DataFrame({name: df.take(name).to_pandas() for name in df.names})
+        super().create(target, df, args)
 
     def update(self, df: pd.DataFrame | None = None, args: Args | None = None) -> None:
         if self.base_model_storage is None or df is None:
@@ -246,6 +253,14 @@ class check_predictor(Thorough):
                 return {name: pa.array([None] * len(array), array.type) for name, array in answers.items()}
 
         return Off(self, args or {})
+
+
+@breaks
+class check_takes_arrow(Thorough):
+    def create(self, target: str, df: Any = None, args: Args | None = None) -> None:
+        if args and isinstance(df, TrainingRows):
+            args = {**args, "using": {**args["using"], "factor": 2.0}}
+        super().create(target, df, args)
 
 
 @breaks

@@ -79,7 +79,10 @@ def test_checks_follow_what_an_engine_declares() -> None:
         return {check.name for check in checks_for(cls)}
 
     every = {check.name for check in CHECKS}
-    hooks = {"check_update", "check_describe", "check_create_engine", "check_predictor", "check_translation"}
+    hooks = {
+        "check_update", "check_describe", "check_create_engine", "check_predictor", "check_takes_arrow",
+        "check_translation",
+    }  # fmt: skip
     assert names(Thorough) == every
     assert names(ToyEngine) == every - hooks - {"check_secrets", "check_required_options"}
     assert names(ToyEngine) - names(Shy) == {

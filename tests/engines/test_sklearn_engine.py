@@ -18,6 +18,7 @@ import pytest
 
 from mindsql.engine import Predictor, Storage, Summary
 from mindsql.errors import DataError, StatementError, UnknownNameError
+from mindsql.frames import TrainingRows, compact
 from mindsql.schema import Schema
 from mindsql_engines.sklearn import SklearnEngine
 
@@ -59,14 +60,20 @@ def options(using: dict[str, Any]) -> dict[str, Any]:
 
 
 def train(
-    table: pa.Table, types: dict[str, str], target: str | None, anomaly: bool = False, **using: Any
+    table: pa.Table,
+    types: dict[str, str],
+    target: str | None,
+    anomaly: bool = False,
+    arrow: bool = False,
+    **using: Any,
 ) -> Model:
-    """Train on rows as the executor hands them over: by way of pandas, with the DuckDB types beside."""
+    """Train on a data frame, or as the executor does on Arrow, with the DuckDB types beside."""
     storage = Storage()
     engine = SklearnEngine(model_storage=storage)
     schema = Schema.of([(name, types[name]) for name in table.column_names])
     args = {"using": options(using), "target": target, "schema": schema, "anomaly": anomaly, "trusted": False}
-    engine.create(target, table.to_pandas(), args)
+    rows = TrainingRows(compact(table.to_batches(97), table.schema)) if arrow else table.to_pandas()
+    engine.create(target, rows, args)
     return Model(storage, engine.summary())
 
 
@@ -117,6 +124,31 @@ def column(values: Any, duckdb_type: str, rows: int = 60) -> tuple[pa.Table, dic
     """A target `y` with these values, and one feature `x`."""
     x = np.linspace(0, 1, rows)
     return pa.table({"x": x, "y": values}), {"x": "DOUBLE", "y": duckdb_type}
+
+
+@pytest.mark.parametrize(
+    ("target", "using"),
+    [
+        ("survived", {}),
+        ("survived", {"estimator": "LogisticRegression"}),
+        ("age", {"estimator": "RandomForestRegressor", "n_estimators": 5}),
+        ("age", {"estimator": "Ridge"}),
+        ("port", {"estimator": "GradientBoostingClassifier", "n_estimators": 3}),
+        ("sex", {"estimator": "CategoricalNB"}),
+        ("fare", {"estimator": "DecisionTreeClassifier", "task": "classification", "test_size": 0}),
+        ("outlier", {"estimator": "IsolationForest", "n_estimators": 5}),
+    ],
+)
+def test_arrow_and_data_frame_make_the_same_model(target: str, using: dict[str, Any]) -> None:
+    table, types = passengers()
+    if target == "fare":  # a few classes
+        cents = pa.array([None if i == 5 else Decimal(i % 3) / 4 for i in range(400)], pa.decimal128(10, 2))
+        table = table.set_column(table.column_names.index("fare"), "fare", cents)
+    one, other = (train(table, types, target, arrow=arrow, **using) for arrow in (False, True))
+    assert one.storage.json_get("model") == other.storage.json_get("model")
+    odd = passengers(300, seed=7)[0]  # other names, dates, ages
+    for rows in (table, odd.set_column(odd.column_names.index("sex"), "sex", pa.array(["unseen"] * 300))):
+        assert one.answers(rows) == other.answers(rows)
 
 
 def test_importing_the_engine_loads_no_heavy_library() -> None:
