@@ -145,7 +145,8 @@ def test_arrow_and_data_frame_make_the_same_model(target: str, using: dict[str, 
         cents = pa.array([None if i == 5 else Decimal(i % 3) / 4 for i in range(400)], pa.decimal128(10, 2))
         table = table.set_column(table.column_names.index("fare"), "fare", cents)
     one, other = (train(table, types, target, arrow=arrow, **using) for arrow in (False, True))
-    assert one.storage.json_get("model") == other.storage.json_get("model")
+    first, second = (model.storage.json_get("model") | {"digest": None} for model in (one, other))
+    assert first == second  # the files hold the addresses of objects, so digests always differ
     odd = passengers(300, seed=7)[0]  # other names, dates, ages
     for rows in (table, odd.set_column(odd.column_names.index("sex"), "sex", pa.array(["unseen"] * 300))):
         assert one.answers(rows) == other.answers(rows)
