@@ -108,7 +108,9 @@ class Target:
             "databases": self.rows("SELECT database_name FROM duckdb_databases() ORDER BY 1"),
             "models": self.rows("SELECT name, version, status FROM information_schema.models ORDER BY ALL"),
             "engines": self.rows("SELECT name FROM information_schema.ml_engines ORDER BY 1"),
-            "settings": self.rows("SELECT current_setting('threads'), current_setting('enable_external_access')"),
+            "settings": self.rows(
+                "SELECT current_setting('threads'), current_setting('enable_external_access')"
+            ),
             "tokens": self.http("admin", "GET", "/tokens").text,
             "files": files,
             "beside": sorted(path.name for path in self.folder.iterdir() if "shop.duckdb" not in path.name),

@@ -42,7 +42,10 @@ class Holdings:
         tasks = list((process / "task").iterdir())
         children = [child for task in tasks for child in (task / "children").read_text().split()]
         return cls(
-            int(found[1]) / 1024 if found else 0.0, len(tasks), len(list((process / "fd").iterdir())), len(children)
+            int(found[1]) / 1024 if found else 0.0,
+            len(tasks),
+            len(list((process / "fd").iterdir())),
+            len(children),
         )
 
 
@@ -225,7 +228,9 @@ class Writers:
 
     def _train(self, number: int) -> None:
         name = f"m{number}"
-        self._say(f"CREATE MODEL {name} FROM (SELECT * FROM flats) PREDICT rent USING estimator = 'LinearRegression'")
+        self._say(
+            f"CREATE MODEL {name} FROM (SELECT * FROM flats) PREDICT rent USING estimator = 'LinearRegression'"
+        )
         self.models.append(name)
 
     def _say(self, sql: str) -> None:

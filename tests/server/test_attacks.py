@@ -47,7 +47,9 @@ def raw(text: str, body: bytes = b"") -> How:
 
     def attack(target: Target, role: str | None) -> Answer:
         token = target.tokens[role] if role else ""
-        head = text.strip("\n").replace("\n", "\r\n").replace("TOKEN", token).replace("LENGTH", str(len(body)))
+        head = (
+            text.strip("\n").replace("\n", "\r\n").replace("TOKEN", token).replace("LENGTH", str(len(body)))
+        )
         return target.raw(head.encode("latin-1").replace(b"\\n", b"\n") + b"\r\n\r\n" + body)
 
     return attack
@@ -58,7 +60,8 @@ def several(*statements: tuple[str, str]) -> How:
 
     def attack(target: Target, role: str | None) -> Answer:
         names = {
-            each: json.loads(target.http(role, "POST", "/api/sql/sessions").text)["session"] for each in ("a", "b")
+            each: json.loads(target.http(role, "POST", "/api/sql/sessions").text)["session"]
+            for each in ("a", "b")
         }
         answer = Answer(0)
         for who, text in statements:
@@ -376,7 +379,15 @@ SMUGGLING = [
 
 _LOOPBACK = ["127.0.0.1", "localhost", "localhost.", "[::1]", "0.0.0.0", "0", "127.1", "2130706433", "0x7f000001",
              "0177.0.0.1", "[::ffff:127.0.0.1]", "[::]"]  # fmt: skip
-_PRIVATE = ["169.254.169.254", "10.0.0.1", "192.168.1.1", "172.16.0.1", "100.64.0.1", "[fe80::1]", "[fd00::1]"]
+_PRIVATE = [
+    "169.254.169.254",
+    "10.0.0.1",
+    "192.168.1.1",
+    "172.16.0.1",
+    "100.64.0.1",
+    "[fe80::1]",
+    "[fd00::1]",
+]
 LED = [
     *(Attack(f"lead the server to {host}", "write", model_at(f"http://{host}:INSIDE/p"), 403, "ACCESS")
       for host in (*_LOOPBACK, *_PRIVATE)),

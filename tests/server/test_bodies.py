@@ -34,7 +34,10 @@ def workbook() -> bytes:
 def xlsx_bomb() -> bytes:
     """A sheet of some kilobytes with a million equal cells."""
     sink = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(workbook())) as old, zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as new:
+    with (
+        zipfile.ZipFile(io.BytesIO(workbook())) as old,
+        zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
         for item in old.infolist():
             content = old.read(item)
             if item.filename.endswith("sheet1.xml"):
@@ -71,7 +74,19 @@ def many_columns() -> bytes:
         (b"a\n" + b"1\n" * 2000, "text/csv"),
         (b"a=1&" * 2000 + b"a=1", "application/x-www-form-urlencoded"),
     ],
-    ids=["xlsx", "parquet", "bytes", "rows", "columns", "cells", "depth", "nesting", "csv columns", "csv rows", "form"],
+    ids=[
+        "xlsx",
+        "parquet",
+        "bytes",
+        "rows",
+        "columns",
+        "cells",
+        "depth",
+        "nesting",
+        "csv columns",
+        "csv rows",
+        "form",
+    ],
 )
 def test_too_large(content: bytes, kind: str) -> None:
     with pytest.raises(TooLargeError):
@@ -97,9 +112,9 @@ def test_types_of_cells() -> None:
     st.one_of(
         st.binary(max_size=200),
         st.text(alphabet='[]{}",:\n\\u0019eE-+.aNnul=&;', max_size=60).map(str.encode),
-        st.tuples(st.sampled_from([b"PAR1", b"PK\x03\x04", b"--x\r\n", b"[", b'{"a":']), st.binary(max_size=80)).map(
-            b"".join
-        ),
+        st.tuples(
+            st.sampled_from([b"PAR1", b"PK\x03\x04", b"--x\r\n", b"[", b'{"a":']), st.binary(max_size=80)
+        ).map(b"".join),
     ),
 )
 def test_any_bytes_are_rows_or_an_error(kind: str, content: bytes) -> None:

@@ -49,7 +49,9 @@ def test_small_answers_are_not_held_back() -> None:
         found = asyncio.get_running_loop().create_future()
 
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            found.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            found.set_result(
+                writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            )
             writer.close()
 
         async with await asyncio.start_server(connected, sock=http.sockets[0]):
@@ -64,7 +66,8 @@ def test_small_answers_are_not_held_back() -> None:
 
 def test_many_requests_leave_nothing_behind(served: Served) -> None:
     questions = [
-        statement(served.url, f"SELECT rent FROM rent WHERE sqft = {300 + i} AND place = 'good'") for i in range(200)
+        statement(served.url, f"SELECT rent FROM rent WHERE sqft = {300 + i} AND place = 'good'")
+        for i in range(200)
     ] + [statement(served.url, "SELECT count(*) FROM flats") for _ in range(200)]
     assert many(served.url, questions, 32).statuses == {200: 400}
     before, open_before = Holdings.of(served.process.pid), cursors(served)
@@ -89,9 +92,15 @@ def test_idle_connections_hinder_nobody(served: Served) -> None:
 @pytest.mark.parametrize(
     ("sql", "accept"),
     [
-        ("SELECT count(*) FROM range(100000000) a(i), range(1000) b(j) WHERE (i * j) % 7 = 1", "application/json"),
+        (
+            "SELECT count(*) FROM range(100000000) a(i), range(1000) b(j) WHERE (i * j) % 7 = 1",
+            "application/json",
+        ),
         ("SELECT i, i * 2 AS j FROM range(3000000) r(i)", ARROW),
-        ("SELECT m.rent FROM (SELECT i AS sqft, 'good' AS place FROM range(300000) r(i)) JOIN rent m", "text/csv"),
+        (
+            "SELECT m.rent FROM (SELECT i AS sqft, 'good' AS place FROM range(300000) r(i)) JOIN rent m",
+            "text/csv",
+        ),
     ],
 )
 def test_nothing_is_left_of_clients_that_vanish(served: Served, sql: str, accept: str) -> None:
@@ -104,10 +113,14 @@ def test_nothing_is_left_of_clients_that_vanish(served: Served, sql: str, accept
 
 def test_state_is_told_while_all_workers_are_busy(serve: Serve) -> None:
     served = serve("--workers", "1")
-    endless = statement(served.url, "SELECT count(*) FROM range(100000000) a(i), range(100000) b(j) WHERE i % 7 = j")
+    endless = statement(
+        served.url, "SELECT count(*) FROM range(100000000) a(i), range(100000) b(j) WHERE i % 7 = j"
+    )
     with contextlib.ExitStack() as stack:
         for _ in range(2):
-            client = stack.enter_context(socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2]))))
+            client = stack.enter_context(
+                socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])))
+            )
             client.sendall(endless)
         eventually(lambda: gauge(served, "queue") == 1)
         assert served.request("GET", "/health").status_code == 200

@@ -155,7 +155,9 @@ def test_rest_and_sql_give_equal_rows(trained: Served) -> None:
         where = " AND ".join(
             f"{name} IS NULL" if value is None else f"{name} = ${name}" for name, value in row.items()
         )
-        asked = trained.rows(f"SELECT lived FROM trip WHERE {where}", {k: v for k, v in row.items() if v is not None})
+        asked = trained.rows(
+            f"SELECT lived FROM trip WHERE {where}", {k: v for k, v in row.items() if v is not None}
+        )
         query = {name: "" if value is None else value for name, value in row.items()}
         assert trained.request("GET", "/models/trip", params=query).json() == [answer for (answer,) in asked]
     assert trained.request("GET", "/models/rent?sqft=500&place=good").json() == [
@@ -179,7 +181,9 @@ def test_curl_as_it_is_typed(trained: Served, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
 
     def run(*arguments: str) -> Any:
-        done = subprocess.run([curl, "-sS", *arguments], cwd=tmp_path, capture_output=True, timeout=120, check=True)
+        done = subprocess.run(
+            [curl, "-sS", *arguments], cwd=tmp_path, capture_output=True, timeout=120, check=True
+        )
         return json.loads(done.stdout)
 
     url = f"{trained.url}/models/trip"
@@ -198,7 +202,9 @@ def test_long_training_is_a_job(trained: Served) -> None:
     assert begun.headers["Location"] == begun.json()["url"]
     assert trained.request("POST", "/models/trip", data=bodies()["ask.json"]).status_code == 200
     assert _ended(trained, begun.json()["url"])["score"] == 1.0
-    begun = trained.request("PUT", "/models/trip?class=KNeighborsClassifier&n_neighbors=5000&_retrain=1&wait=0")
+    begun = trained.request(
+        "PUT", "/models/trip?class=KNeighborsClassifier&n_neighbors=5000&_retrain=1&wait=0"
+    )
     failed = _ended(trained, begun.json()["url"])
     assert failed["status"] == "error" and failed["error"]
     assert trained.request("GET", "/jobs/none").status_code == 404
@@ -221,6 +227,8 @@ def test_an_untrained_version_survives_a_restart(serve: Serve) -> None:
     server.stop()
     server = serve("--no-mysql")
     assert server.request("GET", "/models/trip").json()["untrained"]["class"] == "DecisionTreeClassifier"
-    assert server.request("POST", "/models/trip", data=bodies()["ask.json"]).json() == trips()["lived"].tolist()
+    assert (
+        server.request("POST", "/models/trip", data=bodies()["ask.json"]).json() == trips()["lived"].tolist()
+    )
     assert server.request("POST", "/models/trip?_retrain=1").json() == {"score": 1.0}
     assert server.request("GET", "/models/trip?_model").json()["max_depth"] == 2

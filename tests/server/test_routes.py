@@ -41,7 +41,9 @@ def test_the_urls_of_the_seed(serve: Serve, tmp_path: Path) -> None:
     server = serve("--no-mysql", "--route", "gramex.yaml", "--route", "/mlhandler=mymodel")
     whole = trips()
     assert server.request("GET", "/model?sex=male").status_code == 404
-    posted = server.request("POST", "/mlhandler?_retrain=1&target_col=lived", data=whole.to_json(orient="records"))
+    posted = server.request(
+        "POST", "/mlhandler?_retrain=1&target_col=lived", data=whole.to_json(orient="records")
+    )
     assert posted.json() == {"score": 1.0}
     one = json.loads(whole.drop(columns="lived").iloc[1:2].to_json(orient="records"))
     assert server.request("GET", "/model", params=one[0]).json() == [0]
@@ -55,7 +57,9 @@ def test_models_are_made_from_files(serve: Serve, tmp_path: Path) -> None:
     import skops.io
     from sklearn.linear_model import LinearRegression
 
-    skops.io.dump(LinearRegression().fit(pd.DataFrame({"a": [1.0, 2, 3]}), [2, 4, 6]), tmp_path / "ready.skops")
+    skops.io.dump(
+        LinearRegression().fit(pd.DataFrame({"a": [1.0, 2, 3]}), [2, 4, 6]), tmp_path / "ready.skops"
+    )
     trips().to_csv(tmp_path / "trips.csv", index=False)
     (tmp_path / "gramex.yaml").write_text(DATA)
     server = serve("--no-mysql", "--route", "gramex.yaml", "--allow-folder", str(tmp_path))

@@ -48,7 +48,10 @@ def test_the_background_can_be_the_rule(serve: Serve) -> None:
     server = serve("--background")
     assert server.post(f"CREATE MODEL quick {QUICK}").json()["data"][0][3] == "generating"
     until(lambda: status(server, "quick")[0] == "complete")
-    assert server.post(f"CREATE MODEL waited {QUICK}, join_learn_process = true").json()["data"][0][3] == "complete"
+    assert (
+        server.post(f"CREATE MODEL waited {QUICK}, join_learn_process = true").json()["data"][0][3]
+        == "complete"
+    )
     assert server.post("CREATE MODEL wrong FROM (SELECT 1 AS a) PREDICT y").status_code == 404
     server.post(f"CREATE MODEL slow {SLOW}")
     until(lambda: status(server, "slow")[0] == "training")

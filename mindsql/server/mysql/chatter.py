@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from mindsql.database import literal, quote
@@ -340,7 +341,7 @@ def _with_schema(text: str) -> str:
     for position, token in enumerate(pieces):
         if token.kind not in ("word", "quoted") or unquoted(token.text).lower() != "information_schema":
             continue
-        rest = [i for i in range(position + 1, len(pieces)) if pieces[i].significant][:3]
+        rest = list(islice((i for i in range(position + 1, len(pieces)) if pieces[i].significant), 3))
         if len(rest) < 2 or pieces[rest[0]].text != ".":
             continue
         name = unquoted(pieces[rest[1]].text)

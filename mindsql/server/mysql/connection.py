@@ -38,6 +38,8 @@ T = TypeVar("T")
 _LOGIN_SECONDS = 10
 _LEAVE_SECONDS = 2
 _STATEMENTS = 1000
+_SHORT_TEXT = 10_000
+"""Reading so much takes less time than going to another thread and back."""
 
 
 @dataclass
@@ -280,7 +282,7 @@ class Connection:
                 read_values(reader, count, charset, [], named=True)
         # Drivers put the bytes of a BLOB into the text as they are.
         text = reader.read().decode(charset.codec, "surrogateescape")
-        statements = self._told.statements(text)
+        statements = await self._statements(text)
         if not statements:
             raise MySQLError("the query is empty", 1065, "42000")
         if len(statements) > 1 and not self._replies.can(Capabilities.CLIENT_MULTI_STATEMENTS):
@@ -292,6 +294,11 @@ class Connection:
             )
         for place, statement in enumerate(statements, 1):
             await self._answer(statement, None, more=place < len(statements))
+
+    async def _statements(self, text: str) -> list[str]:
+        if len(text) < _SHORT_TEXT:
+            return self._told.statements(text)
+        return await self._guarded(lambda: self._told.statements(text))
 
     async def _answer(
         self, text: str, parameters: list[Any] | None, more: bool = False, binary: bool = False
@@ -406,7 +413,7 @@ class Connection:
 
     async def _prepare(self, data: bytes) -> None:
         charset = self._told.variables.charset("character_set_client")
-        statements = self._told.statements(data.decode(charset.codec, "surrogateescape"))
+        statements = await self._statements(data.decode(charset.codec, "surrogateescape"))
         if len(statements) != 1:
             raise MySQLError("one statement is prepared at a time", 1064, "42000")
         if len(self._prepared) >= _STATEMENTS:

@@ -34,9 +34,9 @@ _NAMES = re.compile(
     r"SET\s+(?:NAMES|CHARACTER\s+SET|CHARSET)\s+(?P<name>'\w+'|\"\w+\"|\w+)(?:\s+COLLATE\s+\S+)?", re.I
 )
 _ASSIGNMENT = re.compile(
-    r"\s*(?:(?P<scope>SESSION|LOCAL|GLOBAL|PERSIST|PERSIST_ONLY)\s+"
+    r"(?:(?P<scope>SESSION|LOCAL|GLOBAL|PERSIST|PERSIST_ONLY)\s+"
     r"|@@(?:(?P<dotted>session|local|global|persist|persist_only)\s*\.\s*)?)?"
-    r"(?P<name>@?`?[\w.$]+`?)\s*(?::=|=|\sTO\s)\s*(?P<value>.+?)\s*",
+    r"(?P<name>@?`?[\w.$]+`?)\s*(?::=|=|\sTO\s)\s*(?P<value>.+)",
     re.I | re.S,
 )
 
@@ -226,7 +226,7 @@ class Conversation:
         if found is not None:
             return self._set_transaction(found["what"])
         parts = _split(text[3:])
-        matches = [_ASSIGNMENT.fullmatch(part) for part in parts]
+        matches = [_ASSIGNMENT.fullmatch(part.strip()) for part in parts]
         first = matches[0]
         if first is None or not (
             first["name"].startswith("@") or "@@" in parts[0] or Variables.knows(first["name"].strip("`"))

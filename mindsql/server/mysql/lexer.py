@@ -12,24 +12,29 @@ from typing import NamedTuple
 
 from mindsql.server.mysql.errors import MySQLError
 
+# Whatever begins and does not end takes the rest: so a text is read once, however it is made.
 _TOKEN = r"""
-      (?P<bytes>\b_binary\s*'(?:[^'\\]|\\.|'')*')          # bytes as drivers write them, escaped in MySQL's way
-    | (?P<string>\b[eE]'(?:[^'\\]|\\.|'')*'|'(?:{plain}|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
-    | (?P<quoted>"(?:[^"]|"")*"|`(?:[^`]|``)*`)
-    | (?P<conditional>/\*!.*?\*/)
-    | (?P<comment>--[^\n]*|/\*.*?\*/|\#(?!\d)[^\n]*)
+      (?P<bytes>\b_binary\s*'[^'\\]*(?:(?:\\.|'')[^'\\]*)*(?:'|\Z))
+    | (?P<string>\b[eE]'[^'\\]*(?:(?:\\.|'')[^'\\]*)*(?:'|\Z)|{plain}
+        |\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?:\$(?P=tag)\$|\Z))
+    | (?P<quoted>"[^"]*(?:""[^"]*)*(?:"|\Z)|`[^`]*(?:``[^`]*)*(?:`|\Z))
+    | (?P<conditional>/\*!.*?(?:\*/|\Z))
+    | (?P<comment>--[^\n]*|/\*.*?(?:\*/|\Z)|\#(?!\d)[^\n]*)
     | (?P<variable>@@(?:(?:session|global|local)\s*\.\s*)?(?:\w+|`\w+`))
     | (?P<number>\d[\w.]*)
-    | (?P<word>[^\W\d]\w*)
+    | (?P<word>[^\W\d][\w$]*)
     | (?P<space>\s+)
     | (?P<other>.)
     """
 _FLAGS = re.X | re.S | re.I
-_PLAIN = re.compile(_TOKEN.replace("{plain}", "[^']"), _FLAGS)
-_ESCAPED = re.compile(_TOKEN.replace("{plain}", r"[^'\\]|\\."), _FLAGS)
-_CONDITIONAL = re.compile(r"/\*!(?P<version>\d{5,6})?(?P<text>.*)\*/", re.S)
+_PLAIN = re.compile(_TOKEN.replace("{plain}", r"'[^']*(?:''[^']*)*(?:'|\Z)"), _FLAGS)
+_ESCAPED = re.compile(_TOKEN.replace("{plain}", r"'[^'\\]*(?:(?:\\.|'')[^'\\]*)*(?:'|\Z)"), _FLAGS)
+_PLAIN_STRING = re.compile(r"'[^']*(?:''[^']*)*'")
+_ESCAPED_STRING = re.compile(r"(?:_binary\s*)?'[^'\\]*(?:(?:\\.|'')[^'\\]*)*'", re.S | re.I)
+_CONDITIONAL = re.compile(r"/\*!(?P<version>\d{5,6})?(?P<text>.*?)(?:\*/)?", re.S)
 _ESCAPES = {"0": "\0", "n": "\n", "r": "\r", "t": "\t", "b": "\b", "Z": "\x1a"}
 _VERSION = 80036
+_OPENING, _CLOSING = ("(", "[", "{"), (")", "]", "}")
 _MOST_ROWS = 2**63 - 1
 _DOUBTFUL = re.compile(r"/\*!|_binary\s*'|#|\blimit\b|\bdual\b|[\udc80-\udcff]", re.I)
 
@@ -88,18 +93,23 @@ def normalized(text: str, backslashes: bool = False) -> str:
     return whole
 
 
-def replaced(text: str, change: Callable[[Token, Token | None], str | None], spans: bool = True) -> str:
+def replaced(text: str, change: Callable[[Token, Token | None], str | None]) -> str:
     """A text with some of its variables and words replaced.
 
     Args:
         change: Gives the new text of a token, seeing the next significant one too; None leaves it as it is.
-            A word followed by `(` `)` is replaced together with them.
-        spans: Whether an item of a SELECT list that is replaced as a whole keeps its old text as its name.
+            A word followed by `(` `)` is replaced together with them. An item of the SELECT list that is replaced as
+            a whole keeps its old text as its name.
     """
     pieces = list(tokens(text))
+    listing, depth = True, 0
     for position, token in enumerate(pieces):
+        if token.kind == "other":
+            depth += (token.text in _OPENING) - (token.text in _CLOSING)
         if token.kind not in ("variable", "word"):
             continue
+        # Names can stand in the SELECT list alone, not behind FROM or BY, or within parentheses.
+        listing = listing and token.text.upper() not in ("FROM", "BY")
         following = _neighbour(pieces, position, 1)
         new = change(token, pieces[following] if following is not None else None)
         if new is None:
@@ -110,17 +120,18 @@ def replaced(text: str, change: Callable[[Token, Token | None], str | None], spa
             if closing is None or pieces[closing].text != ")":
                 continue
             end = closing
-        old = "".join(piece.text for piece in pieces[position : end + 1])
-        if spans and _is_item(pieces, position, end):
-            quoted = old.replace('"', '""')
-            new = f'{new} AS "{quoted}"'
-        pieces[position : end + 1] = [Token("other", new)] + [Token("space", "")] * (end - position)
+        if listing and depth == 0 and _is_item(pieces, position, end):
+            old = "".join(piece.text for piece in pieces[position : end + 1])
+            new = f'{new} AS "{old.replace(chr(34), chr(34) * 2)}"'
+        pieces[position : end + 1] = [Token("text", new)] + [Token("space", "")] * (end - position)
     return "".join(piece.text for piece in pieces)
 
 
 def _opened(token: Token) -> str:
-    if token.kind == "bytes" or (token.kind == "string" and not _is_text(token.text)):
-        return _blob(token.text)
+    if token.kind == "bytes" and _ESCAPED_STRING.fullmatch(token.text):
+        return _blob(_characters(token.text))
+    if token.kind == "string" and _PLAIN_STRING.fullmatch(token.text) and not _is_text(token.text):
+        return _blob(token.text[1:-1].replace("''", "'"))
     if token.kind == "comment" and token.text.startswith("#"):
         return "--" + token.text[1:]
     if token.kind != "conditional":
@@ -128,7 +139,7 @@ def _opened(token: Token) -> str:
     found = _CONDITIONAL.fullmatch(token.text)
     if found is None or int(found["version"] or 0) > _VERSION:
         return " "
-    return f" {normalized(found['text'])} "
+    return f" {found['text']} "
 
 
 def _is_text(text: str) -> bool:
@@ -138,7 +149,7 @@ def _is_text(text: str) -> bool:
 
 def _unescaped(token: Token) -> str:
     """A string with MySQL's escapes as one without."""
-    if token.kind != "string" or not token.text.startswith("'"):
+    if token.kind != "string" or token.text[0] != "'" or not _ESCAPED_STRING.fullmatch(token.text):
         return token.text
     return "'" + _characters(token.text).replace("'", "''") + "'"
 
@@ -148,10 +159,9 @@ def _characters(text: str) -> str:
     return re.sub(r"\\(.)|''", lambda m: _ESCAPES.get(m[1], m[1]) if m[1] else "'", inner, flags=re.S)
 
 
-def _blob(text: str) -> str:
-    """A BLOB for `_binary'…'`, which drivers escape, or for a string that holds what is no text."""
-    inner = _characters(text) if text[0] == "_" else text[1:-1].replace("''", "'")
-    value = inner.encode("utf-8", "surrogateescape")
+def _blob(characters: str) -> str:
+    """A BLOB literal. What could not be decoded becomes the bytes that it was."""
+    value = characters.encode("utf-8", "surrogateescape")
     return "'" + "".join(f"\\x{byte:02X}" for byte in value) + "'::BLOB"
 
 
@@ -177,17 +187,11 @@ def _is_count(token: Token) -> bool:
 
 
 def _is_item(pieces: list[Token], start: int, end: int) -> bool:
+    """Whether these tokens are an item of a list by themselves."""
     before, after = _neighbour(pieces, start, -1), _neighbour(pieces, end, 1)
     opening = pieces[before].text.upper() if before is not None else ""
     closing = pieces[after].text.upper() if after is not None else ";"
-    if opening not in ("SELECT", ",") or closing not in (",", ";", "FROM", "LIMIT"):
-        return False
-    # An argument of a function, or an element of a list, takes no name.
-    depth = 0
-    for piece in pieces[:start]:
-        depth += (piece.text in "([{") - (piece.text in ")]}") if piece.kind == "other" and piece.text else 0
-    selects = [p.text.upper() for p in pieces[:start] if p.kind == "word"]
-    return depth == 0 and "FROM" not in selects and "BY" not in selects
+    return opening in ("SELECT", ",") and closing in (",", ";", "FROM", "LIMIT")
 
 
 def _neighbour(pieces: list[Token], position: int, step: int) -> int | None:
