@@ -103,10 +103,10 @@ def create(
 
     def finish(catalog: Catalog, version: Version) -> Version:
         there = catalog.snapshot().model(project, version.model)
-        if there is not None:
-            catalog.drop_versions(
-                v for v in there.versions if v.id != version.id and v.status not in ("generating", "training")
-            )
+        others = [v for v in there.versions if v.id != version.id] if there is not None else []
+        at_work = [v for v in others if v.status in ("generating", "training")]
+        catalog.drop_versions(v for v in others if v not in at_work)
+        if all(v.number != 1 for v in at_work):
             version = replace(version, number=1)
         catalog.set_active(project, version.model, version.number)
         return version
