@@ -78,6 +78,8 @@ class Capabilities:
         takes_arrow: `create` and `update` are given `mindsql.frames.TrainingRows`, columns in Arrow, instead of a data
             frame, which they still take from callers in Python.
         ask_once: An answer is dear: equal rows of one statement are asked once.
+        casts: Inputs come in the types of the query, and the engine says which values do not fit. Otherwise each is
+            cast to the family that it had in training.
         batch_rows: The most rows of one `predict` call; None leaves it to the executor.
         max_concurrency: The most `predict` calls at once; None leaves it to the executor.
     """
@@ -90,6 +92,7 @@ class Capabilities:
     supports_time_series: bool = False
     takes_arrow: bool = False
     ask_once: bool = False
+    casts: bool = False
     batch_rows: int | None = None
     max_concurrency: int | None = None
 
@@ -131,11 +134,17 @@ class Context:
 
 
 _CONTEXT: ContextVar[Context | None] = ContextVar("mindsql_context", default=None)
+_ROW: ContextVar[Callable[[int], int]] = ContextVar("mindsql_row", default=lambda row: row)
 
 
 def context() -> Context:
     """The statement that this thread works for; outside of any, one that allows everything."""
     return _CONTEXT.get() or Context()
+
+
+def row_number(row: int) -> int:
+    """The number, from 1 and among all rows that the statement asks about, of a row of this call, from 0."""
+    return _ROW.get()(row) + 1
 
 
 @contextmanager
@@ -148,6 +157,16 @@ def working_for(statement: Context) -> Iterator[None]:
     finally:
         statement.threads.discard(threading.get_ident())
         _CONTEXT.reset(token)
+
+
+@contextmanager
+def numbering(row: Callable[[int], int]) -> Iterator[None]:
+    """Inside, `row_number` counts by a function: row of the call → row of the statement, both from 0."""
+    token = _ROW.set(row)
+    try:
+        yield
+    finally:
+        _ROW.reset(token)
 
 
 @dataclass(frozen=True)
@@ -447,6 +466,10 @@ class Engine:
     def translation(self, args: Args | None = None) -> Translation | None:
         """After `create` or `update`: the model as SQL. None when it has no such form, or one too long to be fast."""
         return None
+
+    def model_capabilities(self) -> Capabilities:
+        """After `create` or `update`: what may be relied on of this model, where that is not the same for all."""
+        return self.capabilities
 
     def predictor(self, args: Args | None = None) -> Predictor | None:
         """A loaded model for many calls; `args` as for `predict`. None means: call `predict`."""

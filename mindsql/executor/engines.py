@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mindsql.catalog import Version
-from mindsql.engine import Capabilities, Engine, Predictor, Translation
+from mindsql.engine import Engine, Predictor, Translation, row_number
 from mindsql.errors import (
     Cancelled,
     DataError,
@@ -45,6 +45,7 @@ class LoadedModel:
         size: Bytes of its artifacts, for the cache.
 
     Attributes:
+        capabilities: What the executor may rely on.
         abandoned: Whether a stopped statement left a call behind in it.
     """
 
@@ -63,6 +64,7 @@ class LoadedModel:
         self._args = args
         self.abandoned = False
         self._lock = threading.Lock()
+        self.capabilities = engine.model_capabilities()
         allowed = 1 if not self.capabilities.thread_safe else self.capabilities.max_concurrency
         self._turns = threading.BoundedSemaphore(allowed) if allowed else None
         self._predictors: dict[str, Predictor | None] = {}
@@ -76,11 +78,6 @@ class LoadedModel:
             )
             for item in version.outputs
         }
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What the engine allows."""
-        return self.engine.capabilities
 
     def arrow_type(self, output: str) -> pa.DataType:
         """The Arrow type of an output."""
@@ -201,6 +198,9 @@ class LoadedModel:
                     f'and the engine "{self.version.engine}" takes no NULL',
                     hint=f"WHERE {item.name} IS NOT NULL, or give it a value: coalesce({item.name}, …)",
                 )
+            if self.capabilities.casts:
+                arrays.append(array)
+                continue
             given = arrow_family(array.type)
             untyped = (
                 given is None and item.family in _FAMILY_TYPES
@@ -232,14 +232,14 @@ class LoadedModel:
 
 
 def _unfit_row(array: pa.Array, target: pa.DataType | None) -> str:
-    """` in row 3`, counted within the batch, for the first value that has no place in a type."""
+    """` in row 3` of the statement, for the first value that has no place in a type."""
     import pyarrow as pa
 
     for row in range(len(array) if target is not None else 0):
         try:
             array.slice(row, 1).cast(target)
         except pa.ArrowException:
-            return f" in row {row + 1}"
+            return f" in row {row_number(row)}"
     return ""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mindsql import database
 from mindsql.catalog import Catalog, Version
 from mindsql.database import Database
-from mindsql.engine import Context, working_for
+from mindsql.engine import Context, numbering, working_for
 from mindsql.errors import MindSQLError
 from mindsql.executor.engines import LoadedModel
 from mindsql.executor.remembered import KEY_BYTES, Remembered, key_array
@@ -111,14 +111,16 @@ class Asker:
         """The statement is over."""
         self._remembered.close()
 
-    def answer(self, batch: pa.RecordBatch) -> list[pa.Array]:
-        """One array for each output. Raises what `LoadedModel.answer` raises."""
+    def answer(self, batch: pa.RecordBatch, first: int = 0) -> list[pa.Array]:
+        """One array for each output; `first` is the batch's first row among all. Raises what `LoadedModel.answer`
+        raises."""
         with self._model.turn(self.context.stopped), working_for(self.context):
             if self._store is None and not self._model.capabilities.ask_once:
-                return self._model.answer(batch, self._outputs, self._params)
-            return self._once(batch)
+                with numbering(lambda row: first + row):
+                    return self._model.answer(batch, self._outputs, self._params)
+            return self._once(batch, first)
 
-    def _once(self, batch: pa.RecordBatch) -> list[pa.Array]:
+    def _once(self, batch: pa.RecordBatch, start: int) -> list[pa.Array]:
         import numpy as np
         import pyarrow as pa
 
@@ -129,10 +131,12 @@ class Asker:
         self._count("hits", batch.num_rows - len(new))
         asked: list[pa.Array] = []
         if len(new) == batch.num_rows:
-            asked = self._new(batch, keys)
+            with numbering(lambda row: start + row):
+                asked = self._new(batch, keys)
         elif len(new):
-            first = np.unique(rows, return_index=True)[1]
-            asked = self._new(batch.take(pa.array(first[new])), keys.take(pa.array(new)))
+            first = np.unique(rows, return_index=True)[1][new]
+            with numbering(lambda row: start + int(first[row])):
+                asked = self._new(batch.take(pa.array(first)), keys.take(pa.array(new)))
         if len(new):
             self._remembered.put(keys.take(pa.array(new)), asked)
         if len(new) == batch.num_rows:

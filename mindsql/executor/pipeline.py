@@ -93,7 +93,7 @@ def predict(
         for name, column in operator.inputs.items()
     ]
 
-    def answer(batch: pa.RecordBatch) -> pa.RecordBatch:
+    def answer(batch: pa.RecordBatch, first: int) -> pa.RecordBatch:
         arrays = [
             batch.column(index) if index is not None else pa.nulls(batch.num_rows) for _, index in picks
         ]
@@ -105,7 +105,7 @@ def predict(
         if figures is not None:
             figures.calls = (figures.calls or 0) + 1
         answers = (
-            asker.answer(inputs)
+            asker.answer(inputs, first)
             if batch.num_rows
             else [pa.array([], model.arrow_type(output)) for output in outputs]
         )
@@ -146,23 +146,25 @@ def _workers(model: LoadedModel) -> int:
 
 def _ordered(
     batches: Iterator[pa.RecordBatch],
-    answer: Callable[[pa.RecordBatch], pa.RecordBatch],
+    answer: Callable[[pa.RecordBatch, int], pa.RecordBatch],
     model: LoadedModel,
     work: Work,
 ) -> Iterator[pa.RecordBatch]:
     """Answer batches in several threads, in order, at most a few ahead of the reader."""
     workers = _workers(model)
     pending: deque[Future[pa.RecordBatch]] = deque()
+    rows = 0
 
-    def call(batch: pa.RecordBatch) -> Future[pa.RecordBatch]:
+    def call(batch: pa.RecordBatch, first: int) -> Future[pa.RecordBatch]:
         if workers == 1:
-            return work.submit(lambda: answer(batch))
-        return work.submit(lambda: _single_threaded(model, lambda: answer(batch)))
+            return work.submit(lambda: answer(batch, first))
+        return work.submit(lambda: _single_threaded(model, lambda: answer(batch, first)))
 
     try:
         # One batch is scanned ahead of the predicting threads.
         for batch in batches:
-            pending.append(call(batch))
+            pending.append(call(batch, rows))
+            rows += batch.num_rows
             if len(pending) <= workers:
                 continue
             result = work.wait(pending[0])

@@ -210,9 +210,7 @@ def test_a_value_that_does_not_fit_is_named(con: Connection, summing: Server) ->
 
 def test_a_text_that_is_no_number_is_named(con: Connection, summing: Server) -> None:
     con.execute(untrained(summing))
-    with pytest.raises(
-        DataError, match=r'does not fit the input "a" BIGINT of the model "m" in row 2: .*abc'
-    ):
+    with pytest.raises(DataError, match="row 2, column \"a\": 'abc' is no integer"):
         con.execute("SELECT m.y FROM (VALUES ('1', 0), ('abc', 0)) AS t(a, b) JOIN m").fetchall()
     assert not summing.requests
 
@@ -315,3 +313,19 @@ def test_an_answer_of_another_type_is_the_error_of_its_row(
         assert 'for "y", which is no ' in rows[3][1] and rows[2][1] is None
         with pytest.raises(EngineError, match=r'the server answers .* for "y", which is no'):
             con.execute("SELECT y FROM m WHERE a = 3 USING on_error = 'fail'").fetchall()
+
+
+def test_an_input_that_does_not_fit_is_the_error_of_its_row(con: Connection, summing: Server) -> None:
+    con.execute(
+        "CREATE MODEL m PREDICT y USING format = 'ray_serve', dtype_dict = {'a': 'integer', 'y': 'float'}, "
+        f"url.predict = '{summing.url}/predict'"
+    )
+    # Equal rows are sent once; the row is that of the query all the same.
+    query = "SELECT m.y, m.y_error FROM (VALUES ('1'), ('1'), ('1'), ('soon'), ('3')) AS t(a) JOIN m"
+    with pytest.raises(DataError, match="row 4, column \"a\": 'soon' is no integer"):
+        con.execute(query).fetchall()
+    rows = con.execute(query + " USING on_error = 'null'").fetchall()
+    assert [y for y, _ in rows] == [1.0, 1.0, 1.0, None, 3.0] and "row 4" in rows[3][1]
+    many = "SELECT m.y FROM (SELECT if(i = 40000, 'soon', '1') AS a FROM range(50000) s(i)) AS t JOIN m"
+    with pytest.raises(DataError, match="row 40001,"):
+        con.execute(many).fetchall()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes, urljoin
 
-from mindsql.errors import DataError, StatementError
+from mindsql.errors import AccessError, DataError, StatementError
 from mindsql_engines.remote.client import Client, Reply
 from mindsql_engines.remote.failures import RequestError
 
@@ -117,7 +117,7 @@ def fetcher(client: Client, most: int) -> Callable[[str], bytes]:
             raise RequestError(
                 f"a media cell: {error.message}", status=error.status, hint=error.hint
             ) from error
-        except StatementError as error:  # the host is refused, or it is no URL
+        except (StatementError, AccessError) as error:  # it is no URL, or the host is refused
             raise DataError(f"a media cell: {error.message}", hint=error.hint) from error
         raise DataError(f"a media cell leads from one URL to another more than {_REDIRECTS} times")
 

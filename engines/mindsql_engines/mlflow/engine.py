@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mindsql.engine import Args, Option, Predictor, Summary, Translation, context
+from mindsql.engine import Args, Capabilities, Option, Predictor, Summary, Translation, context
 from mindsql.errors import EngineError, MindSQLError, StatementError
 from mindsql.schema import Schema
 from mindsql_engines.mlflow.asking import Asking
@@ -235,6 +235,11 @@ class MLflowEngine(RemoteEngine):
         protocol = str(using.get("protocol") or "auto")
         ask = Asking(url, protocol, meta["target"], using.get("params"), using.get("parquet"))
         return TablePredictor(meta, url, made, self.session, ask)
+
+    def model_capabilities(self) -> Capabilities:
+        """See `Engine.model_capabilities`."""
+        loaded = self._loaded
+        return loaded.capabilities if loaded is not None else self.capabilities
 
     def translation(self, args: Args | None = None) -> Translation | None:
         """See `Engine.translation`."""

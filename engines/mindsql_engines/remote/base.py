@@ -25,7 +25,7 @@ class RemoteEngine(Engine):
     urls: ClassVar[tuple[str, ...]] = ()
     predict_options: ClassVar[tuple[Option, ...]] = settings.PREDICT
     capabilities: ClassVar[Capabilities] = Capabilities(
-        thread_safe=True, needs_training_data=False, ask_once=True, max_concurrency=1
+        thread_safe=True, needs_training_data=False, ask_once=True, casts=True, max_concurrency=1
     )
     requires: ClassVar[str] = "pip install requests"
 

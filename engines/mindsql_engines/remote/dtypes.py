@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mindsql.engine import Option
+from mindsql.engine import Option, row_number
 from mindsql.errors import DataError, StatementError, UnknownNameError
 from mindsql.schema import Column, Schema, family, is_integer
 
@@ -98,7 +98,7 @@ def sendable(values: Sequence[Any], dtype: str, name: str, first: int = 0) -> li
             found.append(fit(value))
         except (ValueError, TypeError, OverflowError) as error:
             raise DataError(
-                f'row {first + len(found) + 1}, column "{name}": {plain(value)!r:.80} is no {dtype}',
+                f'row {row_number(first + len(found))}, column "{name}": {plain(value)!r:.80} is no {dtype}',
                 hint=f'CAST it in the query, or give "{name}" another type in dtype_dict',
             ) from error
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -74,7 +75,12 @@ def ask_all(client: Client, rows: int, batch_rows: int, send: Send[T]) -> list[T
     done = 0
     try:
         for number in range(threads):
-            threading.Thread(target=work, name=f"mindsql-request-{number}", daemon=True).start()
+            inside = (
+                contextvars.copy_context().run
+            )  # what the engine knows of its statement, its threads know too
+            threading.Thread(
+                target=inside, args=(work,), name=f"mindsql-request-{number}", daemon=True
+            ).start()
         while done < rows:
             try:
                 part = results.get(timeout=_POLL_SECONDS)
