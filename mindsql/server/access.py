@@ -52,7 +52,7 @@ class Principal:
     Attributes:
         name: The name of the token, for the audit log.
         token: The id of the token: one that is made anew under an old name is another's.
-        requests_per_minute: How many statements it may send in a minute; None for any number.
+        requests_per_minute: How many requests it may send in a minute; None for any number.
         body_bytes: The largest body it may send; None for the server's own limit.
     """
 

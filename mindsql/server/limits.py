@@ -1,4 +1,4 @@
-"""Owns how often: statements of one token, and wrong tokens from one address."""
+"""Owns how often: requests of one token, and wrong tokens from one address."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from mindsql.errors import LimitError
 from mindsql.server.access import Principal
 
-FAILURES_PER_MINUTE = 30
+FAILURES_PER_MINUTE = 100
 _MOST = 10_000
 """How many tokens and addresses are remembered; the one seen longest ago is forgotten first."""
 
@@ -53,13 +53,13 @@ class Limits:
         self._buckets: OrderedDict[tuple[str, str], Bucket] = OrderedDict()
 
     def spend(self, principal: Principal) -> None:
-        """Count one statement. Raises LimitError."""
+        """Count one request: over HTTP a request, over MySQL a statement. Raises LimitError."""
         if principal.requests_per_minute is None:
             return
         wait = self._take(("token", principal.token), principal.requests_per_minute)
         if wait:
             raise LimitError(
-                f"this token may send {principal.requests_per_minute} statements a minute",
+                f"this token may send {principal.requests_per_minute} requests a minute",
                 hint=f"wait {wait:.0f} s",
                 retry_after=wait,
             )

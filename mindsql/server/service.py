@@ -67,7 +67,7 @@ class Session:
             MindSQLError: What `Connection.execute` raises.
         """
         service = self._service
-        service.tokens.admit(self.principal)
+        service.tokens.check(self.principal)
         try:
             needs = access.check(self.connection, sql, self.principal)
         except AccessError as refused:
@@ -87,6 +87,10 @@ class Session:
             self.statement = None if error is not None else self.statement
             if needs.role >= access.Role.WRITE:
                 service.audit.write(self.principal, self.door, sql, error)
+
+    def count(self) -> None:
+        """Count a request of a door that has no gate. Raises LimitError."""
+        self._service.tokens.limits.spend(self.principal)
 
     def begin(self, what: str) -> None:
         """Start the clock of a statement, or of work that is not one statement."""

@@ -108,7 +108,7 @@ class Tokens:
             name: Letters, digits, `_`, `.` and `-`; at most 32.
             role: `read`, `predict`, `write` or `admin`.
             days: How long it is good for; None for ever.
-            requests_per_minute: How many statements it may send in a minute; None for any number.
+            requests_per_minute: How many requests it may send in a minute; None for any number.
             body_bytes: The largest request in bytes; None for the server's own limit.
 
         Raises:
@@ -210,16 +210,10 @@ class Tokens:
             token = self._tokens.get(name.casefold())
         return token.principal if token is not None and not token.expired else None
 
-    def admit(self, principal: Principal) -> None:
-        """Let one more statement of a principal through.
-
-        Raises:
-            AuthenticationError: Its token is revoked or expired since it came.
-            LimitError: It sends more than it may.
-        """
+    def check(self, principal: Principal) -> None:
+        """Refuse whoever came with a token that is revoked or expired since. Raises AuthenticationError."""
         if principal.token and self.principal(principal.name) != principal:
             raise AuthenticationError(f'the token "{principal.name}" is no longer good', hint="connect anew")
-        self.limits.spend(principal)
 
     def close(self) -> None:
         """Close the connection."""

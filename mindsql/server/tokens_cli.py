@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     add = create.add_argument
     add("--role", choices=[role.name.lower() for role in Role], default="read", help="what it may do (read)")
     add("--days", type=float, metavar="N", help="how long it is good for; without, for ever")
-    add("--requests-per-minute", type=int, metavar="N", help="how many statements it may send; without, any number")
+    add("--requests-per-minute", type=int, metavar="N", help="how many requests it may send; without, any number")
     add("--max-body", type=int, metavar="BYTES", help="the largest request; without, the server's own limit")
     return parser
 

@@ -50,6 +50,7 @@ class Gate:
             headers = Headers(scope=scope)
             self._check_origin(headers)
             scope.setdefault("state", {})["principal"] = principal = self._who(scope, headers)
+            self.service.tokens.limits.spend(principal)
             self._check_length(headers, principal)
             await self.app(scope, self._limited(receive, principal), counted)
         except ClientDisconnect:

@@ -25,7 +25,7 @@ class NewToken(BaseModel):
     name: str = Field(max_length=32)
     role: Literal["read", "predict", "write", "admin"] = "read"
     days: float | None = Field(default=None, description="how long it is good for")
-    requests_per_minute: int | None = Field(default=None, description="how many statements it may send")
+    requests_per_minute: int | None = Field(default=None, description="how many requests it may send")
     body_bytes: int | None = Field(default=None, description="the largest body it may send")
 
 

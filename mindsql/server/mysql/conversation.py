@@ -101,6 +101,7 @@ class Conversation:
 
     def answer(self, text: str, parameters: list[Any] | None = None) -> Result:
         """Run one statement. Raises MindSQLError."""
+        self.session.count()
         word = leading_word(text)
         if not (word == "SHOW" and re.search(r"\b(?:WARNINGS|ERRORS)\b", text, re.I)):
             self.warnings = []
