@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import pickle
 import socket
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import openpyxl
+import pymysql
+import pymysql.constants.CLIENT
 import requests
 
 import mindsql
@@ -70,6 +76,33 @@ class Target:
     def sql(self, role: str | None, text: str, params: Any = None, **keywords: Any) -> Answer:
         body = {"query": self.filled(text), "params": params}
         return self.http(role, "POST", "/api/sql/query", json=body, **keywords)
+
+    def mysql(self, role: str | None, *texts: str, password: str | None = None) -> Answer:
+        """Statements of one MySQL connection; the number of the last one's error, 0 when there was none."""
+        user, secret = (f"the_{role}", self.tokens[role]) if role else ("nobody", "")
+        port = self.server.mysql_port
+        multi = pymysql.constants.CLIENT.MULTI_STATEMENTS
+        try:
+            with (
+                pymysql.connect(
+                    host="127.0.0.1",
+                    port=port,
+                    user=user,
+                    password=password or secret,
+                    local_infile=True,
+                    client_flag=multi,
+                ) as client,
+                client.cursor() as cursor,
+            ):
+                said = ""
+                for text in texts:
+                    cursor.execute(self.filled(text))
+                    said = str(cursor.fetchall())
+                    while cursor.nextset():
+                        said = str(cursor.fetchall())
+                return Answer(0, said)
+        except pymysql.MySQLError as error:
+            return Answer(int(error.args[0]), str(error))
 
     def raw(self, data: bytes, wait: float = 20.0) -> Answer:
         """Bytes as they are, the answer's status; 0 when the server closes without any."""
@@ -155,6 +188,56 @@ class Evil:
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return open, (self.path, "w")
+
+
+@contextmanager
+def redirecting(target: str) -> Iterator[int]:
+    """A server on loopback that sends everybody on; its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(307)
+            self.send_header("Location", target)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_POST
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join(5)
+
+
+def workbook_bomb(entities: bool = False) -> bytes:
+    """A workbook of 50 kB that unpacks to 50 MB; or one whose text doubles itself again and again."""
+    sheet = io.BytesIO()
+    book = openpyxl.Workbook()
+    book.active.append(["sqft"])
+    book.save(sheet)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(sheet) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            if name != "xl/worksheets/sheet1.xml":
+                new.writestr(name, old.read(name))
+        with new.open("xl/worksheets/sheet1.xml", "w", force_zip64=True) as file:
+            space = b"http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+            head = b'<worksheet xmlns="' + space + b'"><sheetData><row><c t="str"><v>'
+            if entities:
+                levels = b"".join(b'<!ENTITY a%d "%s">' % (n, b"&a%d;" % (n - 1) * 10) for n in range(1, 12))
+                file.write(b'<!DOCTYPE x [<!ENTITY a0 "ha">' + levels + b"]>" + head + b"&a11;")
+            else:
+                file.write(head)
+                for _ in range(50):
+                    file.write(b"0" * 1_000_000)
+            file.write(b"</v></c></row></sheetData></worksheet>")
+    return packed.getvalue()
 
 
 @contextmanager

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import pickle
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import pymysql
 import pytest
 
-from tests.server.attackers import SECRET, Answer, Target, target
+from tests.server.attackers import SECRET, Answer, Evil, Target, redirecting, target, workbook_bomb
 
 How = str | Callable[[Target, str | None], Answer]
 
@@ -51,6 +57,24 @@ def raw(text: str, body: bytes = b"") -> How:
             text.strip("\n").replace("\n", "\r\n").replace("TOKEN", token).replace("LENGTH", str(len(body)))
         )
         return target.raw(head.encode("latin-1").replace(b"\\n", b"\n") + b"\r\n\r\n" + body)
+
+    return attack
+
+
+def mysql(*texts: str, password: str | None = None) -> How:
+    return lambda target, role: target.mysql(role, *texts, password=password)
+
+
+def killed(text: str) -> How:
+    """An admin's MySQL connection, to be killed by somebody else."""
+
+    def attack(target: Target, role: str | None) -> Answer:
+        with pymysql.connect(
+            host="127.0.0.1", port=target.server.mysql_port, user="the_admin", password=target.tokens["admin"]
+        ) as client:
+            answer = target.mysql(role, text.format(client.thread_id()))
+            client.ping(reconnect=False)
+        return answer
 
     return attack
 
@@ -402,7 +426,81 @@ LED = [
            403, "ACCESS"),
 ]  # fmt: skip
 
-ATTACKS = [*FILES, *CODE, *CATALOG, *SETTINGS, *ROLES, *TOKENS, *SESSIONS, *BODIES, *SMUGGLING, *LED]
+MYSQL = [
+    Attack("no password", None, mysql("SELECT 1"), 1045),
+    Attack("a wrong password", "admin", mysql("SELECT 1", password="msql_x"), 1045),
+    Attack("root without a password", None, lambda t, r: t.mysql(None, "SELECT 1", password="root"), 1045),
+    Attack("a reader writes by MySQL", "read", mysql("DELETE FROM flats"), 1142),
+    Attack("... behind another statement", "read", mysql("SELECT 1; DELETE FROM flats"), 1142),
+    Attack("... behind a comment that MySQL runs", "read", mysql("/*!40000 DELETE FROM flats */"), (1064, 1065, 1142)),
+    Attack("... behind a backslash", "read", mysql(r"SELECT 'a\'; DELETE FROM flats; -- '"), (0, 1064, 1142)),
+    Attack("... in a transaction", "read", mysql("BEGIN", "DELETE FROM flats"), 1142),
+    Attack("... in a prepared statement", "read", mysql("PREPARE p FROM 'DELETE FROM flats'"), (1064, 1142)),
+    Attack("a reader asks a model by MySQL", "read", mysql("SELECT rent FROM price WHERE sqft = 500"), 1142),
+    Attack("load a file of the server", "admin",
+           mysql("LOAD DATA INFILE 'FOLDER/secret.csv' INTO TABLE flats"), (1064, 1142, 1235)),
+    Attack("load a file of the client", "admin",
+           mysql("LOAD DATA LOCAL INFILE 'FOLDER/secret.csv' INTO TABLE flats"), (1064, 1142, 1235)),
+    Attack("load_file", "read", mysql("SELECT load_file('FOLDER/secret.csv')"), (1064, 1142, 1305)),
+    Attack("select into a file", "admin", mysql("SELECT * FROM flats INTO OUTFILE 'FOLDER/owned'"), (1064, 1142)),
+    Attack("the catalog by MySQL", "admin", mysql("SELECT * FROM mindsql._tokens"), 1142),
+    Attack("use the catalog by MySQL", "read", mysql("USE `shop.mindsql`"), (1049, 1142)),
+    Attack("the users of MySQL", "read", mysql("SELECT * FROM mysql.user"), (1146, 1049)),
+    Attack("a setting of all by MySQL", "read", mysql("SET GLOBAL max_connections = 1"), (1142, 1193, 1227)),
+    Attack("kill an admin's connection", "write", killed("KILL {}"), 1095),
+    Attack("kill an admin's statement", "write", killed("KILL QUERY {}"), 1095),
+]  # fmt: skip
+
+REST = [
+    Attack("a reader predicts", "read", http("GET", "/models/price?sqft=500"), 403, "ACCESS"),
+    Attack("a reader predicts many", "read", http("POST", "/models/price", json=[{"sqft": 500}]), 403, "ACCESS"),
+    Attack("who predicts retrains over REST", "predict",
+           http("POST", "/models/price?_retrain=1", json=[{"sqft": 1, "rent": 2}]),
+           403, "ACCESS"),
+    Attack("who predicts appends", "predict",
+           http("POST", "/models/price?_action=append", json=[{"sqft": 1, "rent": 2}]),
+           403, "ACCESS"),
+    Attack("who predicts changes the class", "predict", http("PUT", "/models/price?class=Lasso"), 403, "ACCESS"),
+    Attack("who predicts drops over REST", "predict", http("DELETE", "/models/price"), 403, "ACCESS"),
+    Attack("who predicts takes the model away", "predict", http("GET", "/models/price?_download"), 403, "ACCESS"),
+    Attack("who predicts stops trainings", "predict", http("DELETE", "/jobs/1"), 403, "ACCESS"),
+    Attack("no token for a prediction", None, http("GET", "/models/price?sqft=500"), 401, "AUTHENTICATION"),
+    Attack("a class by its import path, over REST", "write", http("PUT", "/models/price?class=os.system"), 422),
+    Attack("a class by dunders", "write", http("PUT", "/models/price?class=__import__"), 422),
+    Attack("a class of another module", "write",
+           http("PUT", "/models/price?class=sklearn.utils._testing.MinimalClassifier"), 422),
+    Attack("a parameter that is none", "write", http("PUT", "/models/price?class=Lasso&__class__=os.system"), 422),
+    Attack("a pickle over REST", "write",
+           http("PUT", "/models/k?path=FOLDER/allowed/evil.pkl&trusted=true"), (404, 422, 403)),
+    Attack("SQL for a value", "predict", http("GET", "/models/price?sqft=500);DELETE FROM flats;--"), 422),
+    Attack("SQL for a column", "predict", http("GET", '/models/price?sqft=1&"; DELETE FROM flats; --=1'), (400, 422)),
+    Attack("SQL for a target", "write",
+           http("POST", '/models/k?_retrain=1&target_col="; DELETE FROM flats; --', json=[{"a": 1, "b": 2}] * 30),
+           (400, 404, 422)),
+    Attack("a model of the catalog", "write", http("DELETE", "/models/mindsql._tokens"), 404),
+    Attack("a pickle for rows", "predict",
+           http("POST", "/models/price", data=pickle.dumps(Evil("owned")),
+                headers={"Content-Type": "application/octet-stream"}),
+           415),
+    Attack("a pickle that says it is parquet", "predict",
+           http("POST", "/models/price", data=pickle.dumps(Evil("owned")),
+                headers={"Content-Type": "application/vnd.apache.parquet"}), (400, 422)),
+    Attack("a workbook of zeros", "predict",
+           lambda t, r: t.http(r, "POST", "/models/price", data=workbook_bomb(), headers={
+               "Content-Type": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}), (400, 413, 422)),
+    Attack("a workbook with entities", "predict",
+           lambda t, r: t.http(r, "POST", "/models/price", data=workbook_bomb(entities=True), headers={
+               "Content-Type": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}), (400, 413, 422)),
+    Attack("rows in a zip of zeros", "predict",
+           http("POST", "/models/price", data=gzip.compress(b"[" + b" " * 50_000_000 + b"]"),
+                headers={"Content-Encoding": "gzip", "Content-Type": "application/json"}), 415),
+    Attack("rows in rows", "predict",
+           http("POST", "/models/price", data=b"[" * 200_000, headers={"Content-Type": "application/json"}), 413),
+    Attack("a path for a file's name", "predict",
+           http("POST", "/models/price", files={"file": ("../../owned.csv", b"sqft\n500);DELETE\n")}), 422),
+]  # fmt: skip
+
+ATTACKS = [*MYSQL, *REST, *FILES, *CODE, *CATALOG, *SETTINGS, *ROLES, *TOKENS, *SESSIONS, *BODIES, *SMUGGLING, *LED]
 
 
 @pytest.fixture(scope="module")
@@ -432,3 +530,69 @@ def test_all_is_as_it_was(victim: Target, before: Any) -> None:
     assert victim.server.process.poll() is None
     log = (victim.folder / "server.log").read_text()
     assert "Traceback" not in log and SECRET not in log
+
+
+def test_a_redirect_leads_nowhere_else(tmp_path: Path) -> None:
+    """The host that may be asked sends the server to one that may not."""
+    options = ("--private-hosts", "--allow-host", "localhost")
+    with target(tmp_path, *options) as victim, redirecting(f"http://127.0.0.1:{victim.inside.port}/p") as port:
+        made = victim.sql("write", model_at(f"http://localhost:{port}/p"))
+        assert made.status == 200, made.text
+        answer = victim.sql("write", "SELECT y FROM led WHERE a = 1")
+        assert answer.status >= 400 and "307" in answer.text, answer.text
+        direct = victim.sql("write", model_at(f"http://127.0.0.1:{victim.inside.port}/p"))
+        assert (direct.status, direct.code) == (403, "ACCESS")
+        assert victim.inside.hits == 0
+
+
+def test_secrets_never_leave(victim: Target) -> None:
+    secret = "hunter2-hunter2-hunter2"
+    model = (
+        "CREATE MODEL keeper PREDICT label USING engine = 'hf_api', task = 'text-classification', "
+        f"base_url = 'https://example.com', input_column = 'text', api_key = '{secret}'"
+    )
+    made = victim.sql("write", model)
+    assert made.status == 200, made.text
+    looks = [
+        "DESCRIBE keeper",
+        "SELECT * FROM information_schema.models",
+        "SELECT * FROM mindsql.models",
+        "SHOW MODELS",
+        "EXPLAIN SELECT label FROM keeper WHERE text = 'a'",
+        "SELECT * FROM information_schema.model_columns",
+        f"SELECT {secret.replace('-', '_')} FROM nowhere USING api_key = '{secret}'",
+        f"CREATE MODEL keeper PREDICT label USING api_key = '{secret}'",
+    ]
+    said = [victim.sql("admin", text).text for text in looks]
+    keeper = [f"/models/keeper{view}" for view in ("", "?_model", "?_params", "?_opts")]
+    said += [victim.http("admin", "GET", path).text for path in (*keeper, "/models", "/metrics", "/jobs", "/tokens")]
+    said += [victim.mysql("admin", text).text for text in ("SHOW PROCESSLIST", "DESCRIBE keeper")]
+    assert [text for text in said if secret in text] == []
+    assert all(secret not in text for each in victim.tokens.values() for text in said for secret in (each, each[22:]))
+    assert victim.sql("write", "DROP MODEL keeper").status == 200
+    for file in ("server.log", "shop.duckdb.audit.jsonl"):
+        text = (victim.folder / file).read_text()
+        assert secret not in text and all(each not in text for each in victim.tokens.values()), file
+    assert secret.encode() not in (victim.folder / "shop.duckdb").read_bytes()
+
+
+def test_a_head_that_never_ends(victim: Target) -> None:
+    """Clients that send a byte now and then do not keep others out, and are shown the door."""
+    where = urlsplit(victim.server.url)
+    slow = [socket.create_connection((where.hostname, where.port), timeout=60) for _ in range(50)]
+    for sock in slow:
+        sock.sendall(b"POST /api/sql/query HTTP/1.1\r\nHost: localhost\r\nX-A: ")
+    assert victim.sql("read", "SELECT 1").status == 200
+    ended = 0
+    for sock in slow:
+        with contextlib.suppress(OSError):
+            while not ended:  # the first one drips until it is told to go
+                sock.sendall(b"a")
+                sock.settimeout(0.5)
+                with contextlib.suppress(TimeoutError):
+                    ended += not sock.recv(100)
+        sock.settimeout(60)
+        with sock, contextlib.suppress(OSError):
+            ended += not sock.recv(100)
+    assert ended >= 50
+    assert victim.sql("read", "SELECT 1").status == 200

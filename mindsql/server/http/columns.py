@@ -36,6 +36,11 @@ class Limits:
     cells: int = 20_000_000
     depth: int = 16
 
+    @classmethod
+    def of(cls, bytes: int) -> Limits:
+        """Where a body may have so many bytes: a server that takes small bodies unpacks small ones."""
+        return cls(bytes=bytes, unpacked_bytes=min(cls.unpacked_bytes, 20 * bytes))
+
     def too_many_rows(self) -> TooLargeError:
         """The error for more than `rows`."""
         return TooLargeError(f"the body has more than {self.rows} rows", hint="send it in parts")
