@@ -240,6 +240,7 @@ class Service:
         until = time.monotonic() + self.options.grace_seconds
         while any(s.statement is not None for s in list(self.sessions.values())) and time.monotonic() < until:
             time.sleep(0.02)
+        self.root.jobs.close(until - time.monotonic())
         for session in list(self.sessions.values()):
             session.interrupt()
         self._pool.shutdown(wait=True, cancel_futures=True)

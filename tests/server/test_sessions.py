@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+import mindsql
 from tests.server.conftest import Serve, Served
 
 ROWS = "SELECT i % 97 AS a, i % 89 AS b, i % 83 AS c, (i * 7919 % 1000)::DOUBLE AS y FROM range({}) r(i)"
@@ -99,6 +100,22 @@ def test_idle_sessions_are_closed(serve: Serve) -> None:
     name = server.request("POST", "/api/sql/sessions").json()["session"]
     until(lambda: "mindsql_sessions 0.0" in server.request("GET", "/metrics").text)
     assert server.post("SELECT 1", headers={"Mindsql-Session": name}).status_code == 404
+
+
+def test_a_stop_lets_a_training_in_the_background_finish(serve: Serve) -> None:
+    server = serve()
+    server.rows("CREATE TABLE t AS SELECT i AS x, hash(i) % 100 AS y FROM range(3000) r(i)")
+    server.rows(
+        "CREATE MODEL m FROM (SELECT * FROM t) PREDICT y USING task = 'regression', n_estimators = 200, "
+        "estimator = 'RandomForestRegressor', join_learn_process = false"
+    )
+    server.rows("CREATE MODEL w FROM (SELECT * FROM t) PREDICT y USING join_learn_process = false")
+    until(lambda: ("m", "training") in server.rows("SELECT name, status FROM mindsql.models"))
+    assert server.stop() == 0
+    with mindsql.connect(str(server.file)) as con:
+        found = con.execute("SELECT name, status, error FROM mindsql.models ORDER BY name").fetchall()
+    why = "the training was interrupted: the database was closed"
+    assert found == [("m", "complete", None), ("w", "error", why)]
 
 
 def test_a_stop_lets_what_runs_finish(serve: Serve) -> None:
