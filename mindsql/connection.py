@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mindsql.catalog import Snapshot, Version
-    from mindsql.engine import Engine, Option
+    from mindsql.engine import Capabilities, Engine, Option
     from mindsql.jobs import Jobs
 
 _NO_TABLE = re.compile(r"^table with name (.+?) does not exist")
@@ -395,6 +395,31 @@ class Connection:
         cls = session.registry.load(entry.handler if entry is not None else engine)
         with border(engine, "options"):
             return cls.options_for(using)
+
+    def capabilities(self, version: Version) -> Capabilities:
+        """What the engine of a model's version allows. Raises EngineError, CatalogError when it cannot be loaded."""
+        from mindsql import queries
+        from mindsql.bound import BoundModel
+
+        return queries.load(self._session, BoundModel(version)).capabilities
+
+    def ask(self, version: Version, rows: pa.RecordBatch) -> pa.Array:
+        """A version's answers, one for each row: the target as `SELECT target FROM model.1 WHERE …` gives it.
+
+        Args:
+            version: Of `snapshot()`.
+            rows: Its inputs, named and ordered as in `version.inputs`.
+
+        Raises:
+            MindSQLError: What the SELECT raises.
+        """
+        from mindsql import queries
+
+        self._begin()
+        try:
+            return queries.ask(self._session, version, rows, self._work)
+        finally:
+            self._work.close()
 
     def artifacts(self, version: Version) -> dict[str, bytes]:
         """The files of a model's version, by name. Raises CatalogError when one is damaged."""

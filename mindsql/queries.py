@@ -19,12 +19,13 @@ from mindsql.errors import AccessError, CatalogError, EngineError, MindSQLError,
 from mindsql.executor.engines import LoadedModel, ModelCache, border
 from mindsql.executor.executor import Executor, Run
 from mindsql.executor.kept import Store
+from mindsql.executor.pipeline import predict
 from mindsql.frames import compact
 from mindsql.libraries import installed_libraries
 from mindsql.literals import lift
 from mindsql.options import check
 from mindsql.planner import RULES, Plan, Values, plan
-from mindsql.planner.operators import walk
+from mindsql.planner.operators import Predict, walk
 from mindsql.result import Kind, Result
 from mindsql.schema import Schema
 from mindsql.secrets import open_sealed
@@ -149,11 +150,13 @@ def start(
         load=lambda model: load(session, model),
         read_native=lambda source, text: _native(session, source, text),
         stream=session.settings.stream,
-        store=lambda model: (
-            Store(session.database, model.version) if model.version.settings.get("cache") else None
-        ),
+        store=lambda model: _store(session, model),
     )
     return executor.run(plan, parameters, work, measure)
+
+
+def _store(session: Session, model: BoundModel) -> Store | None:
+    return Store(session.database, model.version) if model.version.settings.get("cache") else None
 
 
 def answer(session: Session, plan: Plan, parameters: Mapping[str, Any], work: Work) -> Result:
@@ -169,6 +172,24 @@ def answer(session: Session, plan: Plan, parameters: Mapping[str, Any], work: Wo
         kind = "rows" if names and not counts else "count" if counts and not plan.creates else "done"
         session.database.shape += plan.creates
     return Result.of(raw=given.raw, kind=kind, streams=given.streams, close=work.close)
+
+
+def ask(session: Session, version: Version, rows: pa.RecordBatch, work: Work) -> pa.Array:
+    """What a version answers to rows that are at hand: the target, as `SELECT … FROM version WHERE …` gives it.
+
+    Args:
+        rows: The inputs, named and ordered as in `version.inputs`.
+    """
+    import pyarrow as pa
+
+    model = BoundModel(version)
+    loaded = load(session, model)
+    target = version.outputs.names[0]
+    inputs: dict[str, str | None] = {name: name for name in version.inputs.names}
+    operator = Predict(Values(version.inputs.names, []), model, inputs, {target: target})
+    source = Batches(rows.schema, iter([rows]))
+    answered = list(predict(operator, source, loaded, work, None, _store(session, model)))
+    return pa.concat_arrays([batch.column(batch.num_columns - 1) for batch in answered])
 
 
 def rows(

@@ -19,6 +19,7 @@ from mindsql.result import Result
 from mindsql.server import access
 from mindsql.server.access import Principal
 from mindsql.server.audit import Audit
+from mindsql.server.gather import Gatherer
 from mindsql.server.metrics import Metrics
 from mindsql.server.options import ServeOptions
 from mindsql.server.tokens import Tokens
@@ -160,6 +161,7 @@ class Service:
         self.audit = Audit.of(path, options)
         self.sessions: dict[int, Session] = {}
         self.metrics = Metrics(self)
+        self.gatherer = Gatherer(self)
         self._numbers = itertools.count(1)
         self._spare: list[Connection] = []
         self._lock = threading.Lock()

@@ -12,6 +12,7 @@ from mindsql.libraries import installed_libraries
 from mindsql.server.http import errors, jobs, mindsdb, models, routes, sql, tokens
 from mindsql.server.http.answers import Json
 from mindsql.server.http.gate import Gate
+from mindsql.server.http.single import Single
 from mindsql.server.metrics import CONTENT_TYPE
 from mindsql.server.service import Service
 
@@ -38,7 +39,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(tokens.router)
     app.include_router(models.router)
     app.include_router(jobs.router)
-    routes.install(app, service)
+    further = routes.install(app, service)
 
     @app.get("/health", tags=["state"])
     async def health() -> Response:
@@ -51,5 +52,6 @@ def create_app(service: Service) -> FastAPI:
         # Not by a worker of statements: when all of them are busy one wants to know.
         return Response(await asyncio.to_thread(service.metrics.text), media_type=CONTENT_TYPE)
 
+    app.add_middleware(Single, service=service, routes=further)
     app.add_middleware(Gate, service=service, metrics=service.metrics)
     return app

@@ -166,15 +166,17 @@ def _local(where: str, text: Any, folder: Path) -> Path:
 # Serving ------------------------------------------------------------------------------------------------------
 
 
-def install(app: FastAPI, service: Service) -> None:
-    """Serve the routes of the service's options, and make the models that their files describe.
+def install(app: FastAPI, service: Service) -> dict[str, str]:
+    """Serve the routes of the service's options, and make the models that their files describe. Gives path → model.
 
     Raises:
         InterfaceError: A route is wrong, or its file cannot be used.
     """
-    for route in read(service.options.routes):
+    found = read(service.options.routes)
+    for route in found:
         _make(service, route)
         _serve(app, route)
+    return {route.path: route.model for route in found}
 
 
 def _serve(app: FastAPI, route: Route) -> None:
