@@ -66,7 +66,6 @@ class Single:
             await self._app(scope, _again(seen, receive) if seen else receive, send)
             return
         scope["route"] = _Route
-        self._service.tokens.admit(scope["state"]["principal"])
         try:
             answer = forms.dumps([await self._service.gatherer.ask(version, row)])
         except StatementError as error:
