@@ -16,6 +16,7 @@ from mindsql.libraries import installed_libraries
 from mindsql.server.http.answers import Json
 from mindsql.server.http.columns import Limits, from_records
 from mindsql.server.http.sql import Caller, Serving
+from mindsql.server.http.stored import POSTED
 from mindsql.server.service import Service, Session
 
 router = APIRouter(tags=["MindsDB's SDK"])
@@ -133,14 +134,14 @@ async def predict(project: str, model: str, asked: Asked, service: Serving, call
             return []
         limits = Limits(bytes=service.options.body_bytes)
         connection = session.connection
-        connection.register("__rows", from_records(asked.data, limits))
+        connection.register(POSTED, from_records(asked.data, limits))
         try:
             options = ", ".join(f"{quote(key)} = ${key}" for key in asked.params or {})
-            sql = f"SELECT m.* FROM __rows AS t JOIN {relation} AS m" + (f" USING {options}" if options else "")
+            sql = f"SELECT m.* FROM {POSTED} AS t JOIN {relation} AS m" + (f" USING {options}" if options else "")
             result = session.execute(sql, asked.params or None)
             rows = [dict(zip(result.columns, row, strict=True)) for row in result.fetchall()]
         finally:
-            connection.unregister("__rows")
+            connection.unregister(POSTED)
         return rows
 
     return Json(await _with_session(service, caller, look))
