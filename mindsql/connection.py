@@ -126,8 +126,10 @@ class Connection:
             self._begin()
             return self._one(text, parameters)
         except MindSQLError as error:
+            if error.message.startswith("syntax error"):
+                error = self._misspelt(text) or error
             error.locate(text)
-            raise
+            raise error from None
         self._result = Result(raw)
         return self._result
 
@@ -297,12 +299,25 @@ class Connection:
         return Result.of(batches=Batches(reader.schema, read()), schema=schema, close=self._work.close)
 
     def _misspelt(self, text: str) -> StatementError | None:
-        """A misspelt verb of ours gets our error: DuckDB only says that it does not know it."""
+        """A misspelt verb or model of ours gets our error: DuckDB only says that it does not know it."""
         import mindsql_grammar as grammar
         from mindsql.statements import translate
 
         found = grammar.suggest_verb(text)
-        return translate(found) if found is not None else None
+        if found is not None:
+            return translate(found)
+        return self._misspelt_model(text) if " join " in text.casefold() else None
+
+    def _misspelt_model(self, text: str) -> StatementError | None:
+        """A JOIN without a condition is for models: DuckDB calls one with an unknown name a syntax error."""
+        from mindsql.binder.joins import bare_names
+
+        session = self._session
+        for name, span in bare_names(text):
+            if not session.is_table(name):
+                models = [m.name for m in session.snapshot().models if m.project == session.project]
+                return UnknownNameError.of("model or table", name, [*models, *session.tables()], span=span)
+        return None
 
     # Local variables --------------------------------------------------------------------------------------
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sqlglot import expressions as exp
 
+import mindsql_grammar as grammar
 from mindsql.binder.relations import MODEL
 from mindsql.binder.tree import cross_if_bare, span_of
 from mindsql.bound import Relation
@@ -70,3 +71,16 @@ def _check_kind(relation: Relation, join: exp.Join, after_model: bool) -> None:
         hint="put the joins between tables in a subquery, then write: … JOIN model",
         span=span_of(relation.item),
     )
+
+
+def bare_names(text: str) -> Iterator[tuple[str, tuple[int, int] | None]]:
+    """The names that stand in a JOIN without a condition, and their places; nothing when the text cannot be read."""
+    try:
+        statements = grammar.parse(text)
+    except grammar.ParseError:
+        return
+    for statement in statements:
+        for join in statement.tree.find_all(exp.Join) if isinstance(statement, grammar.Query) else ():
+            bare = not any(join.args.get(key) for key in ("on", "using", "method", "kind"))
+            if bare and isinstance(join.this, exp.Table) and len(join.this.parts) == 1:
+                yield join.this.name, span_of(join.this.this)
