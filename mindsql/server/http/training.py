@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import mindsql_grammar as grammar
 from mindsql.catalog import Model, Version
 from mindsql.database import quote
-from mindsql.errors import CatalogError, MindSQLError, StatementError, UnknownNameError
+from mindsql.errors import CatalogError, EngineError, MindSQLError, StatementError, UnknownNameError
 from mindsql.jobs import Job
 from mindsql.server.access import Principal
 from mindsql.server.http import stored
@@ -215,12 +215,17 @@ async def wait(outcome: Future[Version], seconds: float) -> Version | None:
         return None
     try:
         return done.result()
-    except StatementError as error:
+    except (StatementError, EngineError) as error:
         raise unprocessable(error) from error
 
 
-def unprocessable(error: StatementError) -> MindSQLError:
-    """An error in statements that we made ourselves is one of what the request wanted: 422, and no text of ours."""
+def unprocessable(error: MindSQLError) -> MindSQLError:
+    """An error in statements that we made ourselves is one of what the request wanted: 422, and no text of ours.
+
+    So is what an engine cannot be trained with.
+    """
+    if type(error) is EngineError:
+        return UnprocessableError(error.message, hint=error.hint)
     if error.http_status not in (400, 404) or error.__class__.__module__.startswith("mindsql.server"):
         return error
     return UnprocessableError(error.message, hint=error.hint)
