@@ -301,8 +301,11 @@ def test_a_logarithmic_link_of_boosting() -> None:
 
 
 @pytest.mark.parametrize("target", ["b", "c"])
-def test_adaboost(target: str) -> None:
-    model = trained("AdaBoostClassifier", target, using=repr({"n_estimators": 12}))
+@pytest.mark.parametrize("depth", [1, None])
+def test_adaboost(target: str, depth: int | None) -> None:
+    """A member that makes no mistake, such as a tree without a limit, is the last."""
+    member = {"estimator": "DecisionTreeClassifier", "max_depth": depth}
+    model = trained("AdaBoostClassifier", target, using=repr({"n_estimators": 12, "base_estimator": member}))
     assert not differences(model, "training") + differences(model, "edges")
 
 

@@ -245,7 +245,8 @@ def _scores(forest: _Forest, terms: list[list[str]], starts: Any) -> list[str]:
 
 def _adaptive(meta: Mapping[str, Any], estimator: Any, forest: _Forest) -> dict[str, str]:
     """AdaBoost of classification trees: each votes for its class with its weight, and a little against the others."""
-    members, weights = estimator.estimators_, estimator.estimator_weights_
+    members = estimator.estimators_
+    weights = estimator.estimator_weights_[: len(members)]  # a perfect member is the last, and the rest are zeros
     if any(type(member).__name__ not in _SINGLE for member in members):
         raise NotTranslatable("its members are not trees")
     classes = estimator.classes_
