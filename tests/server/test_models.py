@@ -232,3 +232,33 @@ def test_an_untrained_version_survives_a_restart(serve: Serve) -> None:
     )
     assert server.request("POST", "/models/trip?_retrain=1").json() == {"score": 1.0}
     assert server.request("GET", "/models/trip?_model").json()["max_depth"] == 2
+
+
+def test_roles(serve: Serve) -> None:
+    """Looking is for read, asking for predict; what changes a model or gives it away is for write."""
+    server = serve("--no-mysql")
+    rows = [{"a": i % 5, "y": i % 5 * 2.0} for i in range(40)]
+    trained = server.request("PUT", "/models/m?class=LinearRegression&_retrain=1&target_col=y", json=rows)
+    assert trained.status_code == 200, trained.text
+    secrets = {}
+    for role in ("admin", "read", "predict"):
+        made = server.request("POST", "/tokens", json={"name": role, "role": role})
+        assert made.status_code == 201, made.text
+        secrets[role] = server.token = made.json()["secret"]
+        server.token = secrets["admin"]
+    looks = ["GET ", "GET ?_cache", "GET ?_model", "GET ?_params", "GET ?_opts"]
+    asks = ["GET ?a=1", "POST ", "POST ?_action=score", "POST ?_format=csv"]
+    writes = ["POST ?_retrain=1", "POST ?_action=append", "PUT ?class=Ridge", "DELETE ", "GET ?_download"]
+    may = {"read": looks, "predict": looks + asks, "none": []}
+    for role, allowed in may.items():
+        server.token = secrets.get(role)
+        for request in looks + asks + writes:
+            method, _, query = request.partition(" ")
+            body = rows if method == "POST" else None
+            answer = server.request(method, f"/models/m{query}", json=body)
+            refused = 401 if role == "none" else 403
+            assert answer.status_code == (200 if request in allowed else refused), (
+                role,
+                request,
+                answer.text,
+            )

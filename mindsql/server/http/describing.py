@@ -62,7 +62,8 @@ def model(model: Model) -> dict[str, Any]:
         "error": version.error,
         "notes": summary.get("notes", []),
         "versions": [
-            {"version": v.number, "status": v.status, "active": v.number == model.active} for v in model.versions
+            {"version": v.number, "status": v.status, "active": v.number == model.active}
+            for v in model.versions
         ],
         "untrained": noted(noted_) if noted_ is not None else None,
     }
@@ -196,7 +197,9 @@ def score_on(session: Session, version: Version, rows: pa.Table, truth: str, met
         raise UnprocessableError(f"a model for {task} has no score by itself", hint="name one: _metric=…")
     name = next((name for name in rows.column_names if name.casefold() == truth.casefold()), None)
     if name is None:
-        raise UnprocessableError(f'the rows have no column "{truth}" to compare with', hint="target_col names it")
+        raise UnprocessableError(
+            f'the rows have no column "{truth}" to compare with', hint="target_col names it"
+        )
     known = rows.filter(pc.is_valid(rows.column(name)))
     if known.num_rows == 0:
         raise UnprocessableError(f'no row has a value in "{name}"')

@@ -42,6 +42,8 @@ class UnprocessableError(StatementError):
     sqlstate = "22000"
     http_status = 422
 
-    def __init__(self, message: str, *, hint: str | None = None, details: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, details: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.details = dict(details or {})

@@ -24,7 +24,9 @@ def wished(accept: str | None) -> str:
     return {ARROW: "arrow", CSV: "csv", NDJSON: "records"}.get(media_type(accept) or "", "list")
 
 
-def predictions(rows: pa.Table, fitted: pa.Table, target: str, answers: pa.ChunkedArray, form: str) -> Response:
+def predictions(
+    rows: pa.Table, fitted: pa.Table, target: str, answers: pa.ChunkedArray, form: str
+) -> Response:
     """An answer to posted rows.
 
     Args:
@@ -54,7 +56,9 @@ def _csv(table: pa.Table) -> bytes:
 
     for place, field in enumerate(table.schema):
         if pa.types.is_nested(field.type):
-            texts = [None if cell is None else dumps(cell).decode() for cell in table.column(place).to_pylist()]
+            texts = [
+                None if cell is None else dumps(cell).decode() for cell in table.column(place).to_pylist()
+            ]
             table = table.set_column(place, field.name, pa.array(texts, pa.string()))
     sink = io.BytesIO()
     csv.write_csv(table, sink)

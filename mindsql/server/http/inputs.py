@@ -32,7 +32,8 @@ def fit(rows: pa.Table, version: Version, beside: Sequence[str] = ()) -> pa.Tabl
         *version.inputs.names,
         *version.outputs.names,
         version.target,
-        *version.summary.get("columns", ()), *beside,
+        *version.summary.get("columns", ()),
+        *beside,
     )
     known = {name.casefold() for name in shown}
     unknown = [name for folded, name in given.items() if folded not in known]
@@ -43,7 +44,9 @@ def fit(rows: pa.Table, version: Version, beside: Sequence[str] = ()) -> pa.Tabl
 
 
 def _misfit(version: Version, missing: list[str], unknown: list[str]) -> UnprocessableError:
-    said = [f"{word} {', '.join(names)}" for word, names in (("missing", missing), ("unknown", unknown)) if names]
+    said = [
+        f"{word} {', '.join(names)}" for word, names in (("missing", missing), ("unknown", unknown)) if names
+    ]
     hint = suggest(unknown[0], missing or version.inputs.names) if unknown else None
     return UnprocessableError(
         f"the columns do not fit the model: {'; '.join(said)}",

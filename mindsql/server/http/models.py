@@ -1,185 +1,30 @@
-"""Owns `/models/{name}`: every model as an endpoint, with the words of Gramex' MLHandler."""
+"""Owns `/models/{name}`: what each verb does with a model, with the words of Gramex' MLHandler."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 import mindsql_grammar as grammar
-from mindsql import metrics
-from mindsql.catalog import DEFAULT_PROJECT, Model, Snapshot, Version
-from mindsql.errors import AccessError, CatalogError, StatementError, suggest
+from mindsql.catalog import Model
+from mindsql.errors import suggest
 from mindsql.server.access import Principal, Role
-from mindsql.server.http import bodies, columns, describing, forms, inputs, stored, training
-from mindsql.server.http.answers import Json, attended
-from mindsql.server.http.faults import MediaTypeError, NotFoundError, RequestError, UnprocessableError
-from mindsql.server.http.parameters import TARGET, Query, actions, choice, estimator, number
-from mindsql.server.http.predicting import predict
+from mindsql.server.http import columns, describing, forms, stored, training
+from mindsql.server.http.answers import NDJSON, Json
+from mindsql.server.http.endpoint import Endpoint, known_metric, shown
+from mindsql.server.http.faults import RequestError, UnprocessableError
+from mindsql.server.http.parameters import ACTIONS, TARGET, Query, actions, choice, estimator
 from mindsql.server.http.sql import Caller, Serving, answer
 from mindsql.server.service import Service, Session
 
-T = TypeVar("T")
-
-WAIT_SECONDS, LONGEST_WAIT = 60.0, 600.0
-"""How long a request that trains waits by default and at most, before it is answered with a job."""
 _VIEWS = ("_model", "_params", "_opts", "_cache", "_download")
 _PREPARATION = ("include", "exclude", "nums", "cats", "dropna", "drop_duplicates")
 _TRAINING = ("_action", "_retrain", TARGET, "wait", "_metric")
 _PARTS = ("model", "cache", "opts")
-_NAME = 255
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """One request to one model's endpoint."""
-
-    service: Service
-    caller: Principal
-    request: Request
-    name: str
-    query: Query
-
-    # Who and what ---------------------------------------------------------------------------------------------
-
-    def require(self, role: Role) -> None:
-        """Raise AccessError if the caller has a lower role."""
-        if self.caller.role < role:
-            raise AccessError(f"this needs the role {role.name.lower()}", hint="ask with another token")
-
-    def place(self) -> tuple[str, str]:
-        """`[project.]name` as project and name. Raises NotFoundError, UnprocessableError."""
-        return place(self.service.root.snapshot(), self.name)
-
-    def model(self) -> Model:
-        """The model. Raises NotFoundError with the nearest name."""
-        project, name = self.place()
-        snapshot = self.service.root.snapshot()
-        model = snapshot.model(project, name)
-        if model is None:
-            known = [shown(other) for other in snapshot.models]
-            raise NotFoundError(f'there is no model "{self.name}"', hint=suggest(self.name, known))
-        return model
-
-    def version(self) -> Version:
-        """The version that answers. Raises NotFoundError when none is trained, CatalogError while the first trains."""
-        model = self.model()
-        if model.active is None and all(v.status in ("untrained", "error") for v in model.versions):
-            try:
-                model.version()
-            except CatalogError as error:
-                raise NotFoundError(error.message, hint='train it: POST rows with "_retrain=1"') from error
-        return model.version()
-
-    # Work -----------------------------------------------------------------------------------------------------
-
-    async def run(self, call: Callable[[Session], T]) -> T:
-        """Something in a worker, with a session; its statements are ours, so what is wrong in them is the request's."""
-        session = self.service.open(self.caller, "http")
-
-        def work() -> T:
-            try:
-                return call(session)
-            except StatementError as error:
-                raise training.unprocessable(error) from error
-            finally:
-                session.close()
-
-        return await attended(self.service, session, self.request.receive, work)
-
-    async def body(self) -> Callable[[Version | None], Any]:
-        """The body; the function reads it, in a worker, into a table or None."""
-        encoding = self.request.headers.get("content-encoding", "identity").lower()
-        if encoding != "identity":
-            raise MediaTypeError(f"bodies are not read from {encoding!r}", hint="send it as it is")
-        content = await self.request.body()
-        kind = self.request.headers.get("content-type", "")
-        limits = columns.Limits.of(self.service.options.body_bytes)
-
-        def read(version: Version | None) -> Any:
-            known = version.inputs if version is not None else ()
-            return bodies.read(content, kind, limits, [c.name for c in known if c.family == "text"])
-
-        return read
-
-    def form(self) -> str:
-        """The form that predictions are wanted in."""
-        return choice(self.query, "_format", forms.FORMS, forms.wished(self.request.headers.get("accept")))
-
-    async def predictions(self, read: Callable[[Version | None], Any]) -> Response:
-        """The model's answers to rows."""
-        self.require(Role.PREDICT)
-        version, form = self.version(), self.form()
-
-        def work(session: Session) -> Response:
-            rows = read(version)
-            if rows is None:
-                raise RequestError("there are no rows in the body", hint='send [{"column": value, …}, …]')
-            target = version.outputs[0].name
-            if rows.num_rows == 0:
-                return forms.predictions(rows, rows.select([]), target, predict(session, version, rows), form)
-            fitted = inputs.fit(rows, version, stored.left_out(session, version))
-            return forms.predictions(rows, fitted, target, predict(session, version, fitted), form)
-
-        return await self.run(work)
-
-    # Training -------------------------------------------------------------------------------------------------
-
-    async def train(self, order: training.Order) -> Response:
-        """The score of what was trained, or its job when that takes long."""
-        metric = _metric(self.query.one("_metric"))
-        seconds = number(self.query, "wait", WAIT_SECONDS, LONGEST_WAIT)
-        job, outcome = training.start(self.service, self.caller, order)
-        version = await training.wait(outcome, seconds)
-        if version is None:
-            url = f"/jobs/{job.id}"
-            return Json({**describing.job(job, self.service), "url": url}, 202, {"Location": url})
-        return Json({"score": describing.score(version, metric)})
-
-    def order(self, **given: Any) -> training.Order:
-        """What is to be trained: the model, its target, and what else is given."""
-        project, name = self.place()
-        snapshot = self.service.root.snapshot()
-        model = snapshot.model(project, name)
-        target = self.query.one(TARGET)
-        if model is not None:
-            name = model.name
-            if target is not None and target.casefold() == training.latest(model).target.casefold():
-                target = None
-        if model is None and snapshot.view(project, name) is not None:
-            raise CatalogError(f'"{name}" is a view', hint="choose another name")
-        return training.Order(project, name, target=target, **given)
-
-
-def place(snapshot: Snapshot, text: str) -> tuple[str, str]:
-    """`[project.]name` as project and name. Raises NotFoundError, UnprocessableError."""
-    project, dot, name = text.partition(".")
-    if not dot:
-        project, name = DEFAULT_PROJECT, text
-    found = snapshot.project(project)
-    if found is None:
-        raise NotFoundError(f'there is no project "{project}"', hint=suggest(project, snapshot.projects))
-    if not name.strip() or len(name) > _NAME or not name.isprintable():
-        raise UnprocessableError("this is no name of a model")
-    return found, name
-
-
-def shown(model: Model) -> str:
-    """A model's name in a URL."""
-    return model.name if model.project == DEFAULT_PROJECT else f"{model.project}.{model.name}"
-
-
-def _metric(name: str | None) -> str | None:
-    if name is None:
-        return None
-    found = metrics.find(name)
-    if found is None:
-        raise UnprocessableError(f"there is no metric {name!r}", hint=suggest(name, metrics.names()))
-    return found
 
 
 # The verbs ----------------------------------------------------------------------------------------------------
@@ -216,13 +61,15 @@ async def _view(endpoint: Endpoint, views: list[str]) -> Response:
     model = endpoint.model()
     if not views:
         version = endpoint.version()
-        return Json({"score": describing.score(version, _metric(query.one("_metric")))})
+        return Json({"score": describing.score(version, known_metric(query.one("_metric")))})
     if "_download" in views:
         endpoint.require(Role.WRITE)
         version = endpoint.version()
         name, content = await endpoint.run(lambda session: describing.artifact(session, version))
         disposition = f'attachment; filename="{name}"'
-        return Response(content, headers={"Content-Disposition": disposition}, media_type="application/octet-stream")
+        return Response(
+            content, headers={"Content-Disposition": disposition}, media_type="application/octet-stream"
+        )
     if "_params" in views:
         return Json(await endpoint.run(lambda session: describing.everything(session, model)))
     if "_opts" in views:
@@ -285,7 +132,7 @@ async def post(endpoint: Endpoint) -> Response:
 async def _score(endpoint: Endpoint) -> Response:
     """A score on posted rows; without rows, the one of the training, on rows that were held out."""
     endpoint.require(Role.PREDICT)
-    version, metric = endpoint.version(), _metric(endpoint.query.one("_metric"))
+    version, metric = endpoint.version(), known_metric(endpoint.query.one("_metric"))
     truth = endpoint.query.one(TARGET) or version.target
     read = await endpoint.body()
 
@@ -309,7 +156,9 @@ async def put(endpoint: Endpoint) -> Response:
     order = endpoint.order()
     model = endpoint.service.root.snapshot().model(order.project, order.name)
     base = training.latest(model) if model is not None else None
-    preparation = stored.Preparation.of(base.query if base is not None else None).changed(**given) if given else None
+    preparation = (
+        stored.Preparation.of(base.query if base is not None else None).changed(**given) if given else None
+    )
     read = await endpoint.body()
 
     def prepare(session: Session) -> training.Order:
@@ -387,7 +236,12 @@ def _reset(session: Session, model: Model, which: list[str]) -> Any:
 
 # Routes -------------------------------------------------------------------------------------------------------
 
-VERBS: dict[str, Callable[[Endpoint], Awaitable[Response]]] = {"GET": get, "POST": post, "PUT": put, "DELETE": delete}
+VERBS: dict[str, Callable[[Endpoint], Awaitable[Response]]] = {
+    "GET": get,
+    "POST": post,
+    "PUT": put,
+    "DELETE": delete,
+}
 
 
 async def handle(request: Request, service: Service, caller: Principal, name: str) -> Response:
@@ -397,6 +251,26 @@ async def handle(request: Request, service: Service, caller: Principal, name: st
 
 
 router = APIRouter(tags=["models"])
+_LOOKS: dict[str, Any] = dict.fromkeys(_VIEWS, "boolean")
+_TRAINED: dict[str, Any] = {"_retrain": "boolean", TARGET: "string", "wait": "number", "_metric": "string"}
+
+
+def _documented(body: bool = False, **parameters: Any) -> dict[str, Any]:
+    """For the OpenAPI document: what the query string may say, and which bodies are read."""
+    schemas = {
+        name: {"type": "string", "enum": list(values)} if isinstance(values, tuple) else {"type": values}
+        for name, values in parameters.items()
+    }
+    made: dict[str, Any] = {
+        "parameters": [{"name": name, "in": "query", "schema": schema} for name, schema in schemas.items()]
+    }
+    if body:
+        records = {"type": "array", "items": {"type": "object"}}
+        binary = {"type": "string", "format": "binary"}
+        content = {"application/json": records, "text/csv": {"type": "string"}, NDJSON: {"type": "string"}}
+        content["multipart/form-data"] = {"type": "object", "properties": {"file": binary}}
+        made["requestBody"] = {"content": {media: {"schema": schema} for media, schema in content.items()}}
+    return made
 
 
 @router.get("/models")
@@ -406,7 +280,7 @@ async def list_models(request: Request, service: Serving, caller: Caller) -> Res
     return Json([{**describing.brief(model), "url": f"/models/{shown(model)}"} for model in found])
 
 
-@router.get("/models/{name}")
+@router.get("/models/{name}", openapi_extra=_documented(_format=forms.FORMS, **_LOOKS))
 async def get_model(name: str, request: Request, service: Serving, caller: Caller) -> Response:
     """Predict: `?column=value&…`, repeated for several rows. Without columns: what the model is.
 
@@ -415,19 +289,21 @@ async def get_model(name: str, request: Request, service: Serving, caller: Calle
     return await handle(request, service, caller, name)
 
 
-@router.post("/models/{name}")
+@router.post(
+    "/models/{name}", openapi_extra=_documented(True, _action=ACTIONS, _format=forms.FORMS, **_TRAINED)
+)
 async def post_model(name: str, request: Request, service: Serving, caller: Caller) -> Response:
     """Predict for the rows in the body; `_action=score` scores them, `_retrain=1&target_col=…` trains on them."""
     return await handle(request, service, caller, name)
 
 
-@router.put("/models/{name}")
+@router.put("/models/{name}", openapi_extra=_documented(True, **{"class": "string"}, **_TRAINED))
 async def put_model(name: str, request: Request, service: Serving, caller: Caller) -> Response:
     """Change class and parameters, `?class=…&parameter=…`: for the next training, or at once with `_retrain=1`."""
     return await handle(request, service, caller, name)
 
 
-@router.delete("/models/{name}")
+@router.delete("/models/{name}", openapi_extra=_documented(delete=_PARTS))
 async def delete_model(name: str, request: Request, service: Serving, caller: Caller) -> Response:
     """Delete the model and its stored rows; `delete=model`, `delete=cache` or `delete=opts` a part of it."""
     return await handle(request, service, caller, name)

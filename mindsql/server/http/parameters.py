@@ -137,7 +137,9 @@ def estimator(
 def _typed(option: Option, key: str, texts: list[str]) -> Any:
     if len(texts) > 1:
         if option.type not in ("array", "any"):
-            raise UnprocessableError(f'the parameter "{key}" is given {len(texts)} times', hint="give it once")
+            raise UnprocessableError(
+                f'the parameter "{key}" is given {len(texts)} times', hint="give it once"
+            )
         return [_literal(text) for text in texts]
     text = texts[0]
     if text.casefold() in _NOTHING and not (option.type == "string" and option.choices):

@@ -18,6 +18,7 @@ import mindsql_grammar as grammar
 from mindsql.errors import InterfaceError, MindSQLError, suggest
 from mindsql.server.access import LOCAL
 from mindsql.server.http import bodies, columns, models, stored, training
+from mindsql.server.http.endpoint import place
 from mindsql.server.http.parameters import CLASS, ESTIMATOR, TARGET
 from mindsql.server.http.sql import Caller, Serving
 from mindsql.server.service import Service
@@ -109,7 +110,9 @@ def _file(file: Path) -> list[Route]:
         if not isinstance(entry, dict) or "pattern" not in entry:
             raise InterfaceError(f"{where}: there is no pattern")
         if entry.get("handler") != _HANDLER:
-            log.warning("%s: the handler %s is left out: only %s is served", where, entry.get("handler"), _HANDLER)
+            log.warning(
+                "%s: the handler %s is left out: only %s is served", where, entry.get("handler"), _HANDLER
+            )
             continue
         kwargs = entry.get("kwargs") or {}
         if not isinstance(kwargs, dict):
@@ -133,12 +136,15 @@ def _entry(where: str, name: str, pattern: str, kwargs: Mapping[str, Any], folde
     if not isinstance(model, dict) or not isinstance(data, dict):
         raise InterfaceError(f"{where}: model and data have keys of their own")
     if set(data) - {"url"}:
-        raise InterfaceError(f"{where}: data takes a url, a file, and not {min(map(str, set(data) - {'url'}))}")
+        raise InterfaceError(
+            f"{where}: data takes a url, a file, and not {min(map(str, set(data) - {'url'}))}"
+        )
     using = {**(model.get("params") or {}), **({ESTIMATOR: model[CLASS]} if model.get(CLASS) else {})}
     preparation = {
         key: kind(value) if not isinstance(value, str) else (value,)
         for key, kind in _PREPARATION.items()
-        if (value := model.get("deduplicate" if key == "drop_duplicates" and key not in model else key)) is not None
+        if (value := model.get("deduplicate" if key == "drop_duplicates" and key not in model else key))
+        is not None
     }
     strange = set(model) - {CLASS, "params", TARGET, "deduplicate", *_PREPARATION}
     if strange:
@@ -205,7 +211,7 @@ def _make(service: Service, route: Route) -> None:
 
 def _place(service: Service, route: Route) -> tuple[str, str]:
     try:
-        return models.place(service.root.snapshot(), route.model)
+        return place(service.root.snapshot(), route.model)
     except MindSQLError as error:
         raise InterfaceError(f"the route {route.path}: {error}") from error
 

@@ -101,7 +101,9 @@ class Preparation:
         known = {field.name for field in fields(cls)}
         noted: dict[str, Any] = json.loads(found[1])
         given: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in noted.items() if key in known
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in noted.items()
+            if key in known
         }
         return cls(**given)
 
@@ -161,7 +163,9 @@ def _plain(rows: pa.Table) -> str:
     import pyarrow as pa
 
     empty = [quote(field.name) for field in rows.schema if pa.types.is_null(field.type)]
-    return f"* REPLACE ({', '.join(f'CAST({name} AS VARCHAR) AS {name}' for name in empty)})" if empty else "*"
+    return (
+        f"* REPLACE ({', '.join(f'CAST({name} AS VARCHAR) AS {name}' for name in empty)})" if empty else "*"
+    )
 
 
 def _unregister(session: Session) -> None:
@@ -179,5 +183,7 @@ def names(query: Any, options: Sequence[str]) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for field in fields(Preparation):
         if field.name in options:
-            given[field.name] = query.flag(field.name) if field.default is False else tuple(query.all(field.name))
+            given[field.name] = (
+                query.flag(field.name) if field.default is False else tuple(query.all(field.name))
+            )
     return given
