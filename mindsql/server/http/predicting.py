@@ -1,4 +1,4 @@
-"""Owns asking a model over HTTP: `predict` is the one place where that is done."""
+"""Owns asking a model for the rows of a request; single rows of the plainest kind are `gather`'s."""
 
 from __future__ import annotations
 
