@@ -126,10 +126,11 @@ class Connection:
             self._begin()
             return self._one(text, parameters)
         except MindSQLError as error:
-            if error.message.startswith("syntax error"):
-                error = self._misspelt(text) or error
-            error.locate(text)
-            raise error from None
+            better = self._misspelt(text) if error.message.startswith("syntax error") else None
+            (better or error).locate(text)
+            if better is not None:
+                raise better from error
+            raise
         self._result = Result(raw)
         return self._result
 
