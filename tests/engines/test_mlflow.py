@@ -217,6 +217,11 @@ def test_a_real_registry(con: Connection, mlflow_tracking: str) -> None:
         assert con.execute(query).fetchall() == expected
         assert con.execute("SELECT size FROM m WHERE `0` = 2 AND more = 0.5").fetchall() == [("small",)]
     assert "models:/sizes/1" in str(con.execute("DESCRIBE m.info").fetchall())
+    con.execute(f"CREATE ML_ENGINE registry FROM mlflow USING tracking_uri = '{mlflow_tracking}'")
+    con.execute("CREATE OR REPLACE MODEL m PREDICT size USING engine = 'registry', model = 'sizes/1'")
+    assert con.execute(query).fetchall() == expected
+    with pytest.raises(StatementError, match="on_error has no meaning for a model that is loaded"):
+        con.execute(query.replace(" ORDER BY 1", " ORDER BY 1 USING on_error = 'null'")).fetchall()
     with pytest.raises(StatementError, match="not a skops file"):
         create("sizes")  # the latest version, 2, is a pickle
     create("sizes", ", trusted = true")

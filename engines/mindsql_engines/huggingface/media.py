@@ -114,9 +114,9 @@ def fetcher(client: Client, most: int) -> Callable[[str], bytes]:
                     return reply.content
                 url = urljoin(url, location)
         except RequestError as error:
-            raise RequestError(
-                f"a media cell: {error.message}", status=error.status, hint=error.hint
-            ) from error
+            # What a status hints at is said of models.
+            hint = None if error.status else error.hint
+            raise RequestError(f"a media cell: {error.message}", status=error.status, hint=hint) from error
         except (StatementError, AccessError) as error:  # it is no URL, or the host is refused
             raise DataError(f"a media cell: {error.message}", hint=error.hint) from error
         raise DataError(f"a media cell leads from one URL to another more than {_REDIRECTS} times")

@@ -89,7 +89,10 @@ class MLflowEngine(RemoteEngine):
         """See `Engine.create`. What dtype_dict does not say, the registry or the server is asked for."""
         using = self.using(args)
         url = using.get("url.predict")
-        if bool(using.get("model")) != bool(using.get("tracking_uri")):
+        # An engine's tracking_uri is for those of its models that are named there.
+        own = (args or {}).get("using") or {}
+        named, known = bool(using.get("model")), bool(using.get("tracking_uri"))
+        if named != known and (named or own.get("tracking_uri")):
             raise StatementError(
                 "model and tracking_uri belong together",
                 hint="model = 'rent/1', tracking_uri = 'http://…:5000'",
@@ -111,8 +114,9 @@ class MLflowEngine(RemoteEngine):
         """Keep the scikit-learn model that a version of the registry holds."""
         from mindsql_engines.sklearn import registering
 
+        own = (args or {}).get("using") or {}
         for option in _OF_SERVERS:
-            if using.get(option) is not None:
+            if own.get(option) is not None:
                 raise StatementError(
                     f"{option} has no meaning for a model that is loaded from the registry",
                     hint="leave it out, or give url.predict of a server that answers",
