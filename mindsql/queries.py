@@ -250,6 +250,7 @@ def load(session: Session, model: BoundModel) -> LoadedModel:
             )
         # A file may come from elsewhere: only what this process was told to trust is unpickled again.
         loaded = loaded_from(session, version, files, trusted=version.id in shared.trusted)
+        loaded.observe = session.settings.observe
         _prepare(loaded)
         shared.models.put(version.id, loaded)
     return loaded

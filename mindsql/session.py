@@ -88,6 +88,7 @@ class Settings:
         private_hosts: Whether engines may connect to loopback, private and link-local addresses.
         background: Whether `join_learn_process = false` may leave a training to the background: for who keeps the
             database open. `"always"` leaves every training there that does not say `join_learn_process = true`.
+        observe: Is told of each call of an engine: the model as `project.model`, how many rows, and its seconds.
         models: Whether a query may name models in FROM.
     """
 
@@ -98,6 +99,7 @@ class Settings:
     allowed_hosts: tuple[str, ...] | None = None
     private_hosts: bool = True
     background: bool | Literal["always"] = False
+    observe: Callable[[str, int, float], None] | None = None
     models: bool = True
 
     @property

@@ -4,6 +4,7 @@ into our errors."""
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,6 +48,7 @@ class LoadedModel:
     Attributes:
         capabilities: What the executor may rely on.
         abandoned: Whether a stopped statement left a call behind in it.
+        observe: Is told of each call; see `Settings`.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class LoadedModel:
         self._types = types
         self._args = args
         self.abandoned = False
+        self.observe: Callable[[str, int, float], None] | None = None
         self._lock = threading.Lock()
         self.capabilities = engine.model_capabilities()
         allowed = 1 if not self.capabilities.thread_safe else self.capabilities.max_concurrency
@@ -134,6 +137,7 @@ class LoadedModel:
         """
         batch = self._conform(batch)
         names = [self._engine_names[output] for output in outputs]
+        begin = time.perf_counter()
         with border(self.version.engine, self.version.model):
             predictor = self._predictor(params)
             if predictor is not None:
@@ -141,6 +145,9 @@ class LoadedModel:
             else:
                 args = {**self._args, "predict_params": dict(params), "columns": names}
                 answer = self._checked_frame(self.engine.predict(to_pandas(batch), args))
+        if self.observe is not None:
+            name = f"{self.version.project}.{self.version.model}"
+            self.observe(name, batch.num_rows, time.perf_counter() - begin)
         return [
             self._column(answer, name, output, batch.num_rows)
             for name, output in zip(names, outputs, strict=True)

@@ -25,7 +25,7 @@ class Metrics:
         )
         self._rows = Counter("mindsql_rows", "Rows sent to clients.", ["door"], registry=registry)
         self._predictions = Counter(
-            "mindsql_predictions", "Rows that a model was asked for.", ["model"], registry=registry
+            "mindsql_predictions", "Rows that engines were asked for.", ["model"], registry=registry
         )
         self._engine = Histogram(
             "mindsql_engine_seconds", "Time of one call of an engine.", ["model"], registry=registry
@@ -47,7 +47,7 @@ class Metrics:
         self._rows.labels(door).inc(count)
 
     def predicted(self, model: str, rows: int, seconds: float) -> None:
-        """Count a call of an engine."""
+        """Count a call of an engine. What DuckDB computes of a model is no call."""
         self._predictions.labels(model).inc(rows)
         self._engine.labels(model).observe(seconds)
 

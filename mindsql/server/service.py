@@ -147,12 +147,14 @@ class Service:
     def __init__(self, path: str, options: ServeOptions) -> None:
         self.path = path
         self.options = options
+        self.metrics = Metrics(self)
         settings = Settings(
             trusted=False,
             replacements=False,
             allowed_hosts=options.allowed_hosts,
             private_hosts=options.private_hosts,
             background="always" if options.background else True,
+            observe=self.metrics.predicted,
         )
         sandbox = Sandbox(tuple(map(os.path.abspath, options.folders)), options.memory)
         self.root: Connection = connect(path, settings=settings, sandbox=sandbox)
@@ -160,7 +162,6 @@ class Service:
         self.tokens = Tokens(self.root.cursor())
         self.audit = Audit.of(path, options)
         self.sessions: dict[int, Session] = {}
-        self.metrics = Metrics(self)
         self.gatherer = Gatherer(self)
         self._numbers = itertools.count(1)
         self._spare: list[Connection] = []

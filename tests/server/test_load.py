@@ -159,7 +159,7 @@ def test_a_graceful_stop_finishes_what_runs(serve: Serve) -> None:
 def test_what_was_answered_survives_a_kill(serve: Serve) -> None:
     rows: set[int] = set()
     models: set[str] = set()
-    for number in range(3):
+    for number in range(2):
         served = serve("--no-mysql")
         if number == 0:
             served.rows("CREATE TABLE written (n BIGINT)")
@@ -175,3 +175,33 @@ def test_what_was_answered_survives_a_kill(serve: Serve) -> None:
         assert rows <= {row for (row,) in con.execute("SELECT n FROM written").fetchall()}
         for name in models:
             assert con.execute(f"SELECT rent > 0 FROM {name} WHERE sqft = 10").fetchall() == [(True,)]
+
+
+def test_metrics_count_what_happens(served: Served) -> None:
+    def counts() -> tuple[float, ...]:
+        engine = '{model="mindsql.rent"}'
+        return tuple(
+            gauge(served, re.escape(name))
+            for name in ('rows_total{door="http"}', f"predictions_total{engine}", f"engine_seconds_count{engine}")
+        )
+
+    served.rows("SELECT rent FROM rent WHERE sqft = 400 AND place = 'good'")
+    for ask, more in (
+        (lambda: served.rows("SELECT 1 FROM range(5000)"), (5000, 0, 0)),
+        (lambda: served.post("SELECT 1 AS a FROM range(3000)", headers={"Accept": ARROW}), (3000, 0, 0)),
+        (lambda: served.rows("SELECT rent FROM rent WHERE sqft = 401 AND place = 'good'"), (1, 1, 1)),
+        (lambda: served.request("GET", "/models/rent?sqft=1&place=poor"), (1, 1, 1)),
+        (lambda: served.request("POST", "/models/rent?_format=csv", json={"sqft": 1, "place": "poor"}), (1, 1, 1)),
+    ):
+        before = counts()
+        ask()
+        assert tuple(after - b for after, b in zip(counts(), before, strict=True)) == more
+
+
+def test_rows_are_limited_in_every_form(serve: Serve) -> None:
+    served = serve("--max-rows", "10", "--no-mysql")
+    for accept in ("application/json", "text/csv", "application/x-ndjson", ARROW):
+        for column in ("i", "INTERVAL 1 month"):  # some types pass through Arrow in every form
+            for rows, status in ((10, 200), (11, 413)):
+                answer = served.post(f"SELECT {column} AS c FROM range({rows}) r(i)", headers={"Accept": accept})
+                assert (accept, answer.status_code) == (accept, status)

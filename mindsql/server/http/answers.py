@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from mindsql.batches import Batches
 from mindsql.errors import TooLargeError
 from mindsql.formats.objects import jsonl_parts, rows_parts
 from mindsql.formats.stream import csv_parts
 from mindsql.result import Result
 from mindsql.server.service import Service, Session
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 T = TypeVar("T")
 
@@ -63,7 +67,9 @@ def form(accept: str | None) -> str | None:
     return None
 
 
-def parts(result: Result, media: str, most: int | None, tail: Mapping[str, Any]) -> Iterator[bytes]:
+def parts(
+    result: Result, media: str, most: int | None, tail: Mapping[str, Any], count: Callable[[int], None]
+) -> Iterator[bytes]:
     """The bytes of a result, some thousand rows at a time.
 
     Args:
@@ -71,18 +77,19 @@ def parts(result: Result, media: str, most: int | None, tail: Mapping[str, Any])
         media: `JSON` gives MindsDB's `{"type": "table", "column_names", "data", …}`.
         most: The rows there may be, None for any number.
         tail: Further keys of the JSON form.
+        count: Is told of rows as they leave.
 
     Raises:
         TooLargeError: There are more rows.
     """
+    counted = _Counted(result, most, count)
     if media == ARROW:
-        return _arrow(result, most)
-    limited = _Limited(result, most)
+        return _arrow(counted)
     if media == CSV:
-        return (text.encode() for text in csv_parts(limited))
+        return (text.encode() for text in csv_parts(counted))
     if media == NDJSON:
-        return (text.encode() for text in jsonl_parts(limited))
-    return _table(limited, tail)
+        return (text.encode() for text in jsonl_parts(counted))
+    return _table(counted, tail)
 
 
 def list_of_objects(lines: Iterator[bytes]) -> Iterator[bytes]:
@@ -95,7 +102,7 @@ def list_of_objects(lines: Iterator[bytes]) -> Iterator[bytes]:
     yield b"[]" if between == b"[" else b"]"
 
 
-def _table(result: _Limited, tail: Mapping[str, Any]) -> Iterator[bytes]:
+def _table(result: _Counted, tail: Mapping[str, Any]) -> Iterator[bytes]:
     head = orjson.dumps({"type": "table", "column_names": result.columns, "column_types": result.types})
     yield head[:-1] + b',"data":['
     between = b""
@@ -105,16 +112,13 @@ def _table(result: _Limited, tail: Mapping[str, Any]) -> Iterator[bytes]:
     yield b"]," + orjson.dumps(dict(tail))[1:] if tail else b"]}"
 
 
-def _arrow(result: Result, most: int | None) -> Iterator[bytes]:
+def _arrow(result: _Counted) -> Iterator[bytes]:
     import pyarrow as pa
 
-    reader = result.reader(_BATCH_ROWS)
+    batches = result.reader()
     sink = io.BytesIO()
-    rows = 0
-    with pa.ipc.new_stream(sink, reader.schema) as writer:
-        for batch in reader:
-            rows += batch.num_rows
-            _check(rows, most)
+    with pa.ipc.new_stream(sink, batches.schema) as writer:
+        for batch in batches:
             writer.write_batch(batch)
             yield sink.getvalue()
             sink.seek(0)
@@ -122,29 +126,37 @@ def _arrow(result: Result, most: int | None) -> Iterator[bytes]:
     yield sink.getvalue()
 
 
-def _check(rows: int, most: int | None) -> None:
-    if most is not None and rows > most:
-        raise TooLargeError(f"the result has more than {most} rows", hint="ask for fewer, with LIMIT or a filter")
+class _Counted:
+    """A result whose rows are counted as they leave, and that ends in an error after `most`."""
 
-
-class _Limited:
-    """A result that ends in an error after so many rows."""
-
-    def __init__(self, result: Result, most: int | None) -> None:
+    def __init__(self, result: Result, most: int | None, count: Callable[[int], None]) -> None:
         self._result = result
         self._most = most
+        self._count = count
         self._rows = 0
         self.columns = result.columns
         self.types = result.types
 
     def fetchmany(self, size: int = 2048) -> list[Any]:
         rows = self._result.fetchmany(size)
-        self._rows += len(rows)
-        _check(self._rows, self._most)
+        self._leave(len(rows))
         return rows
 
-    def reader(self) -> Any:
-        return self._result.reader(_BATCH_ROWS)
+    def reader(self) -> Batches:
+        reader = self._result.reader(_BATCH_ROWS)
+        return Batches(reader.schema, map(self._left, reader))
+
+    def _left(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        self._leave(batch.num_rows)
+        return batch
+
+    def _leave(self, rows: int) -> None:
+        self._rows += rows
+        if self._most is not None and self._rows > self._most:
+            raise TooLargeError(
+                f"the result has more than {self._most} rows", hint="ask for fewer, with LIMIT or a filter"
+            )
+        self._count(rows)
 
 
 # With an eye on the client ----------------------------------------------------------------------------------

@@ -119,7 +119,9 @@ class Endpoint:
             if rows.num_rows == 0:
                 return forms.predictions(rows, rows.select([]), target, predict(session, version, rows), form)
             fitted = inputs.fit(rows, version, stored.left_out(session, version))
-            return forms.predictions(rows, fitted, target, predict(session, version, fitted), form)
+            answers = predict(session, version, fitted)
+            self.service.metrics.rows(session.door, len(answers))
+            return forms.predictions(rows, fitted, target, answers, form)
 
         return await self.run(work)
 

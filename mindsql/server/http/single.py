@@ -70,6 +70,7 @@ class Single:
             answer = forms.dumps([await self._service.gatherer.ask(version, row)])
         except StatementError as error:
             raise training.unprocessable(error) from error
+        self._service.metrics.rows("http", 1)
         length = str(len(answer)).encode()
         headers = [(b"content-length", length), (b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header
@@ -137,7 +138,8 @@ async def answer(
                 result.fetchall()
             rows = result.rowcount if result.kind == "count" else None
             return Json({"type": "ok", "message": result.message, "affected_rows": rows, **context})
-        stream = parts(result, media, service.options.rows, context)
+        count = partial(service.metrics.rows, session.door)
+        stream = parts(result, media, service.options.rows, context, count)
         if as_list:
             stream = list_of_objects(stream)
         try:
