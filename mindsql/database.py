@@ -343,10 +343,11 @@ def attached(raw: Raw) -> list[str]:
 
 def temporary_names(raw: Raw) -> set[str]:
     """Names that only this connection sees: temporary tables and views, and registered frames."""
-    found = raw.execute(
+    found = rows(
+        raw,
         "SELECT table_name FROM duckdb_tables() WHERE temporary UNION ALL "
-        "SELECT view_name FROM duckdb_views() WHERE temporary AND NOT internal"
-    ).fetchall()
+        "SELECT view_name FROM duckdb_views() WHERE temporary AND NOT internal",
+    )
     return {name.casefold() for (name,) in found}
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mysql_mimic.types import Capabilities, Commands, ServerStatus, read_uint_len
 
-from mindsql.errors import Cancelled, LimitError, MindSQLError
+from mindsql.errors import Cancelled, LimitError, MindSQLError, TimeLimitError
 from mindsql.result import Result
 from mindsql.server.mysql import information_schema
 from mindsql.server.mysql.conversation import Conversation, Host
@@ -262,8 +262,8 @@ class Connection:
             if self._stopping is not None:
                 await self._stopping
                 self._stopping = None
-            with contextlib.suppress(MindSQLError):
-                self.session.end()
+            if self.conversation is not None:
+                self.conversation.session.end()
 
     def _count(self, command: int, error: BaseException | None) -> None:
         """Count a command, as HTTP requests are counted; its status is the error's number, or 0."""
@@ -337,13 +337,16 @@ class Connection:
             await stream.send(self._replies.done(affected, len(told.warnings), outcome.message, more))
 
     async def _guarded(self, call: Callable[[], T]) -> T:
+        """As `_work`; what was stopped says so, however it noticed."""
         try:
             return await self._work(call)
-        except MindSQLError as error:
-            cause = self.session.cause(error)
-            if cause is error:
-                raise
-            raise cause from error
+        except Gone:
+            raise
+        except Exception as error:
+            stopped = self.session.cause(Cancelled())
+            if self._stopped or isinstance(stopped, TimeLimitError):
+                raise stopped from error
+            raise
 
     async def _use(self, data: bytes) -> None:
         with _reading():

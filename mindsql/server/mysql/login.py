@@ -5,12 +5,13 @@ from __future__ import annotations
 import ssl
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from io import SEEK_CUR, BytesIO
+from typing import TYPE_CHECKING, NamedTuple
 
 from mysql_mimic import packets
-from mysql_mimic.charset import CharacterSet
+from mysql_mimic.charset import CharacterSet, Collation
 from mysql_mimic.constants import DEFAULT_SERVER_CAPABILITIES
-from mysql_mimic.types import Capabilities
+from mysql_mimic.types import Capabilities, read_str_len
 from mysql_mimic.utils import nonce as make_nonce
 
 from mindsql.server.access import Principal
@@ -18,7 +19,7 @@ from mindsql.server.mysql.auth import NATIVE, Attempt, Keys, authenticate
 from mindsql.server.mysql.errors import MySQLError
 from mindsql.server.mysql.replies import FRESH
 from mindsql.server.mysql.stream import Stream
-from mindsql.server.mysql.variables import VERSION
+from mindsql.server.mysql.variables import VERSION, character_set
 
 if TYPE_CHECKING:
     from mindsql.server.service import Service
@@ -34,7 +35,6 @@ CAPABILITIES = (
 )
 """What we can, beside TLS."""
 _SSL_REQUEST = 32
-_TEXTS = 8
 
 
 @dataclass
@@ -55,6 +55,67 @@ class Login:
     charset: str = "utf8mb4"
     capabilities: Capabilities = CAPABILITIES
     attributes: dict[str, str] = field(default_factory=dict)
+
+
+class Answer(NamedTuple):
+    """What a client says to our greeting; `response` is its answer to the challenge, in the way of `plugin`."""
+
+    capabilities: Capabilities
+    charset: CharacterSet
+    user: str
+    response: bytes
+    database: str | None
+    plugin: str
+    attributes: dict[str, str]
+
+
+def read_answer(data: bytes, offered: Capabilities) -> Answer:
+    """Read it. mysql-mimic's own reader looks for ever for the end of a text that has none.
+
+    Raises:
+        MySQLError: It is none (1043).
+    """
+    try:
+        reader = BytesIO(data)
+        flags, _, collation = struct.unpack("<IIB23x", reader.read(_SSL_REQUEST))
+        can = offered & Capabilities(flags)
+        if Capabilities.CLIENT_PROTOCOL_41 not in can:
+            raise MySQLError("the client's protocol is too old", 1043, "08S01")
+        charset = _charset(collation)
+        user = charset.decode(_text(reader))
+        if Capabilities.CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA in can:
+            response = read_str_len(reader)
+        elif Capabilities.CLIENT_SECURE_CONNECTION in can:
+            response = reader.read(reader.read(1)[0])
+        else:
+            response = _text(reader)
+        with_database = Capabilities.CLIENT_CONNECT_WITH_DB in can
+        database = charset.decode(_text(reader)) if with_database else None
+        plugin = charset.decode(_text(reader)) if Capabilities.CLIENT_PLUGIN_AUTH in can else ""
+        attributes = {}
+        if Capabilities.CLIENT_CONNECT_ATTRS in can and reader.tell() < len(data):
+            pairs = BytesIO(read_str_len(reader))
+            while pairs.tell() < len(pairs.getbuffer()):
+                name = charset.decode(read_str_len(pairs))
+                attributes[name] = charset.decode(read_str_len(pairs))
+    except (ValueError, IndexError, OverflowError, LookupError, struct.error) as error:
+        raise MySQLError("the greeting cannot be read", 1043, "08S01") from error
+    return Answer(can, charset, user, response, database, plugin, attributes)
+
+
+def _text(reader: BytesIO) -> bytes:
+    """A text up to its zero, or to the end."""
+    rest = reader.read()
+    text, _, _ = rest.partition(b"\0")
+    reader.seek(len(text) + 1 - len(rest), SEEK_CUR)
+    return text
+
+
+def _charset(collation: int) -> CharacterSet:
+    try:
+        return character_set(Collation(collation).charset.name)
+    except (ValueError, LookupError, MySQLError):
+        return CharacterSet.utf8mb4  # a collation that is newer than we
 
 
 @dataclass
@@ -86,29 +147,21 @@ class Door:
                 auth_plugin_name=NATIVE,
             )
         )
-        try:
+        data = await stream.read()
+        if len(data) == _SSL_REQUEST:
+            if self.tls is None:
+                raise MySQLError("this server speaks no TLS", 1043, "08S01")
+            await stream.start_tls(self.tls)
             data = await stream.read()
-            if len(data) == _SSL_REQUEST:
-                if self.tls is None:
-                    raise MySQLError("this server speaks no TLS", 1043, "08S01")
-                await stream.start_tls(self.tls)
-                data = await stream.read()
-            # mysql-mimic looks for the end of a text for ever, so there must be one.
-            greeting = packets.parse_handshake_response_41(offered, data + bytes(_TEXTS))
-        except (ValueError, IndexError, AssertionError, struct.error) as error:
-            raise MySQLError("the greeting cannot be read", 1043, "08S01") from error
-        if Capabilities.CLIENT_PROTOCOL_41 not in greeting.capabilities:
-            raise MySQLError("the client's protocol is too old", 1043, "08S01")
-        principal = await self.let_in(
-            stream, greeting.username, greeting.client_plugin or "", greeting.auth_response, nonce
-        )
+        answer = read_answer(data, offered)
+        principal = await self.let_in(stream, answer.user, answer.plugin, answer.response, nonce)
         return Login(
             principal,
-            greeting.username,
-            greeting.database,
-            greeting.client_charset.name,
-            greeting.capabilities,
-            greeting.connect_attrs,
+            answer.user,
+            answer.database,
+            answer.charset.name,
+            answer.capabilities,
+            answer.attributes,
         )
 
     async def let_in(

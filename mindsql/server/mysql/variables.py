@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from datetime import UTC, timedelta, timezone, tzinfo
@@ -165,8 +166,10 @@ def character_set(name: str) -> CharacterSet:
     """A character set by name. Raises MySQLError (1115)."""
     folded = name.lower()
     try:
-        return CharacterSet["utf8mb4" if folded in ("utf8mb3", "utf8", "null", "") else folded]
-    except KeyError as error:
+        found = CharacterSet["utf8mb4" if folded in ("utf8mb3", "utf8", "null", "") else folded]
+        codecs.lookup(found.codec)
+        return found
+    except LookupError as error:
         raise MySQLError(
             f'unknown character set "{name}"', 1115, "42000", hint="SET NAMES utf8mb4"
         ) from error
