@@ -500,7 +500,20 @@ REST = [
            http("POST", "/models/price", files={"file": ("../../owned.csv", b"sqft\n500);DELETE\n")}), 422),
 ]  # fmt: skip
 
-ATTACKS = [*MYSQL, *REST, *FILES, *CODE, *CATALOG, *SETTINGS, *ROLES, *TOKENS, *SESSIONS, *BODIES, *SMUGGLING, *LED]
+ATTACKS = [
+    *MYSQL,
+    *REST,
+    *FILES,
+    *CODE,
+    *CATALOG,
+    *SETTINGS,
+    *ROLES,
+    *TOKENS,
+    *SESSIONS,
+    *BODIES,
+    *SMUGGLING,
+    *LED,
+]
 
 
 @pytest.fixture(scope="module")
@@ -535,7 +548,10 @@ def test_all_is_as_it_was(victim: Target, before: Any) -> None:
 def test_a_redirect_leads_nowhere_else(tmp_path: Path) -> None:
     """The host that may be asked sends the server to one that may not."""
     options = ("--private-hosts", "--allow-host", "localhost")
-    with target(tmp_path, *options) as victim, redirecting(f"http://127.0.0.1:{victim.inside.port}/p") as port:
+    with (
+        target(tmp_path, *options) as victim,
+        redirecting(f"http://127.0.0.1:{victim.inside.port}/p") as port,
+    ):
         made = victim.sql("write", model_at(f"http://localhost:{port}/p"))
         assert made.status == 200, made.text
         answer = victim.sql("write", "SELECT y FROM led WHERE a = 1")
@@ -565,10 +581,15 @@ def test_secrets_never_leave(victim: Target) -> None:
     ]
     said = [victim.sql("admin", text).text for text in looks]
     keeper = [f"/models/keeper{view}" for view in ("", "?_model", "?_params", "?_opts")]
-    said += [victim.http("admin", "GET", path).text for path in (*keeper, "/models", "/metrics", "/jobs", "/tokens")]
+    said += [
+        victim.http("admin", "GET", path).text
+        for path in (*keeper, "/models", "/metrics", "/jobs", "/tokens")
+    ]
     said += [victim.mysql("admin", text).text for text in ("SHOW PROCESSLIST", "DESCRIBE keeper")]
     assert [text for text in said if secret in text] == []
-    assert all(secret not in text for each in victim.tokens.values() for text in said for secret in (each, each[22:]))
+    assert all(
+        secret not in text for each in victim.tokens.values() for text in said for secret in (each, each[22:])
+    )
     assert victim.sql("write", "DROP MODEL keeper").status == 200
     for file in ("server.log", "shop.duckdb.audit.jsonl"):
         text = (victim.folder / file).read_text()

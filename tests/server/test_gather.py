@@ -56,7 +56,9 @@ def service() -> Iterator[Service]:
         name = engine.__name__.casefold()
         service.root.register_engine(name, engine)
         GO.set()
-        service.root.execute("CREATE OR REPLACE TABLE t AS SELECT i AS x, i * 2.0::DOUBLE AS y FROM range(5) r(i)")
+        service.root.execute(
+            "CREATE OR REPLACE TABLE t AS SELECT i AS x, i * 2.0::DOUBLE AS y FROM range(5) r(i)"
+        )
         service.root.execute(f"CREATE MODEL {name} FROM (SELECT * FROM t) PREDICT y USING engine = '{name}'")
     yield service
     service.close()
@@ -127,7 +129,9 @@ def test_a_time_limit_holds_for_calls_too() -> None:
         service.root.register_engine("doubling", Doubling)
         GO.set()
         service.root.execute("CREATE TABLE t AS SELECT 1 AS x, 2.0::DOUBLE AS y")
-        service.root.execute("CREATE MODEL doubling FROM (SELECT * FROM t) PREDICT y USING engine = 'doubling'")
+        service.root.execute(
+            "CREATE MODEL doubling FROM (SELECT * FROM t) PREDICT y USING engine = 'doubling'"
+        )
         version = service.root.snapshot().model("mindsql", "doubling")
         assert version is not None
         GO.clear()
@@ -161,7 +165,24 @@ def test_a_crowd_gets_the_answers_of_sql(served: Served) -> None:
             assert [json.loads(found.bodies[number]) for number in range(len(rows))] == wanted
 
 
-ODD = ["400", "0400", "-5", "400.0", "4e2", " 400", "+400", "", "NaN", "inf", "0x10", "1_0", "9" * 25, "x", "true", "٣"]
+ODD = [
+    "400",
+    "0400",
+    "-5",
+    "400.0",
+    "4e2",
+    " 400",
+    "+400",
+    "",
+    "NaN",
+    "inf",
+    "0x10",
+    "1_0",
+    "9" * 25,
+    "x",
+    "true",
+    "٣",
+]
 
 
 @pytest.mark.parametrize("value", ODD)

@@ -182,7 +182,11 @@ def test_metrics_count_what_happens(served: Served) -> None:
         engine = '{model="mindsql.rent"}'
         return tuple(
             gauge(served, re.escape(name))
-            for name in ('rows_total{door="http"}', f"predictions_total{engine}", f"engine_seconds_count{engine}")
+            for name in (
+                'rows_total{door="http"}',
+                f"predictions_total{engine}",
+                f"engine_seconds_count{engine}",
+            )
         )
 
     served.rows("SELECT rent FROM rent WHERE sqft = 400 AND place = 'good'")
@@ -191,7 +195,10 @@ def test_metrics_count_what_happens(served: Served) -> None:
         (lambda: served.post("SELECT 1 AS a FROM range(3000)", headers={"Accept": ARROW}), (3000, 0, 0)),
         (lambda: served.rows("SELECT rent FROM rent WHERE sqft = 401 AND place = 'good'"), (1, 1, 1)),
         (lambda: served.request("GET", "/models/rent?sqft=1&place=poor"), (1, 1, 1)),
-        (lambda: served.request("POST", "/models/rent?_format=csv", json={"sqft": 1, "place": "poor"}), (1, 1, 1)),
+        (
+            lambda: served.request("POST", "/models/rent?_format=csv", json={"sqft": 1, "place": "poor"}),
+            (1, 1, 1),
+        ),
     ):
         before = counts()
         ask()
@@ -203,5 +210,7 @@ def test_rows_are_limited_in_every_form(serve: Serve) -> None:
     for accept in ("application/json", "text/csv", "application/x-ndjson", ARROW):
         for column in ("i", "INTERVAL 1 month"):  # some types pass through Arrow in every form
             for rows, status in ((10, 200), (11, 413)):
-                answer = served.post(f"SELECT {column} AS c FROM range({rows}) r(i)", headers={"Accept": accept})
+                answer = served.post(
+                    f"SELECT {column} AS c FROM range({rows}) r(i)", headers={"Accept": accept}
+                )
                 assert (accept, answer.status_code) == (accept, status)

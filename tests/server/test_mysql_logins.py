@@ -265,6 +265,14 @@ def test_commands_may_come_all_at_once(inside: Wire) -> None:
     assert inside.read() == b""
 
 
+def test_a_client_that_tells_nothing_of_itself_may_escape_blindly(inside: Wire) -> None:
+    inside.socket.sendall(packet(QUERY + rb"SELECT 'it\'s'"))
+    assert inside.read() == b"\x01"
+    for _ in range(2):  # the column and an EOF
+        inside.read()
+    assert inside.read() == b"\x04it's"
+
+
 def test_what_is_no_command(inside: Wire) -> None:
     for command in (b"\x00", b"\x07", b"\xee", b"\x17\x09\0\0\0\0\x01\0\0\0", b"\x1c" + bytes(8)):
         inside.socket.sendall(packet(command))

@@ -76,6 +76,7 @@ class Connection:
         self._stream = stream
         self._replies = Replies(CAPABILITIES, self._status)
         self._prepared: dict[int, Prepared] = {}
+        self._attributes: dict[str, str] = {}
         self._numbers = 0
         self._stopped = False  # the statement that runs is to end
         self._over = False  # no further command is taken
@@ -180,6 +181,7 @@ class Connection:
     async def _log_in(self) -> bool:
         try:
             login = await self._door.greet(self._stream, self.id)
+            self._attributes = login.attributes
             self._replies.capabilities = login.capabilities
             await self._enter(login)
         except MindSQLError as error:
@@ -195,11 +197,7 @@ class Connection:
             session = self.service.open(login.principal, "mysql")
             session.clean = False  # what is SET and USEd must not reach another client
             try:
-                conversation = Conversation(session, self._host, self.id, login.user)
-                conversation.variables.set_names(login.charset)
-                if login.attributes.get("_client_name", "").startswith("Node-MySQL"):
-                    # It escapes with backslashes whatever it is told.
-                    conversation.variables.set("sql_mode", "ANSI_QUOTES,PIPES_AS_CONCAT")
+                conversation = Conversation(session, self._host, self.id, login)
                 if login.database:
                     conversation.use(login.database)
             except BaseException:
@@ -405,7 +403,7 @@ class Connection:
         await self.service.run(old.close)
         try:
             principal = await self._door.let_in(self._stream, user)
-            await self._enter(Login(principal, user, database))
+            await self._enter(Login(principal, user, database, attributes=self._attributes))
         except MindSQLError as error:
             self._over = True
             await self._fail(error)

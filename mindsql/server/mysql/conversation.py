@@ -16,7 +16,8 @@ from mindsql.server.mysql import chatter, information_schema
 from mindsql.server.mysql.chatter import Relation
 from mindsql.server.mysql.errors import MySQLError, number
 from mindsql.server.mysql.lexer import Token, normalized, tokens
-from mindsql.server.mysql.variables import Value, Variables
+from mindsql.server.mysql.login import Login
+from mindsql.server.mysql.variables import BACKSLASH_MODE, Value, Variables
 from mindsql.statements import leading_word
 
 if TYPE_CHECKING:
@@ -63,18 +64,27 @@ class Conversation:
         affected: The rows that the last statement changed.
     """
 
-    def __init__(self, session: Session, host: Host, number: int, user: str) -> None:
+    def __init__(self, session: Session, host: Host, number: int, login: Login) -> None:
         self.session = session
         self.host = host
         self.id = number
-        self.user = user
-        self.variables = Variables()
+        self.user = login.user
+        self._login = login
+        self.variables = self._fresh()
         self.warnings: list[tuple[str, int, str]] = []
         self.affected = 0
         row = session.connection.execute("SELECT current_database()").fetchone()
         assert row is not None
         self.home: str = row[0]
         self.database = self.home
+
+    def _fresh(self) -> Variables:
+        """The variables of a client that has said nothing yet."""
+        variables = Variables()
+        variables.set_names(self._login.charset)
+        if self._login.escapes_blindly:
+            variables.set("sql_mode", BACKSLASH_MODE)
+        return variables
 
     def processes(self) -> list[tuple[int, str, str, str, str, int, str, str | None]]:
         """The open connections."""
@@ -171,7 +181,7 @@ class Conversation:
         """Forget what was said: the transaction is rolled back, variables get their defaults."""
         if self.in_transaction:
             self.session.execute("ROLLBACK")
-        self.variables = Variables()
+        self.variables = self._fresh()
         self.warnings = []
 
     # USE, SET, KILL ---------------------------------------------------------------------------------------

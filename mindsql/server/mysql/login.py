@@ -56,6 +56,14 @@ class Login:
     capabilities: Capabilities = CAPABILITIES
     attributes: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def escapes_blindly(self) -> bool:
+        """Whether the driver may put a backslash before a quote whatever the server's status says.
+
+        Node's drivers do. The newer one tells its name; the older one, as other old clients, tells nothing.
+        """
+        return not self.attributes or self.attributes.get("_client_name", "").startswith("Node-MySQL")
+
 
 class Answer(NamedTuple):
     """What a client says to our greeting; `response` is its answer to the challenge, in the way of `plugin`."""

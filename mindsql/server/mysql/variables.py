@@ -17,14 +17,15 @@ Value: TypeAlias = str | int | float | bool | None
 
 VERSION = "8.0.36-MindSQL"
 NO_BACKSLASH_ESCAPES = "NO_BACKSLASH_ESCAPES"
+BACKSLASH_MODE = "ANSI_QUOTES,PIPES_AS_CONCAT"
+"""The `sql_mode` in which `\\` escapes."""
 
 _EFFECTIVE: dict[str, Value] = {
     "autocommit": True,
     "character_set_client": "utf8mb4",
     "character_set_connection": "utf8mb4",
     "character_set_results": "utf8mb4",
-    "max_execution_time": 0,
-    "sql_mode": f"ANSI_QUOTES,PIPES_AS_CONCAT,{NO_BACKSLASH_ESCAPES}",
+    "sql_mode": f"{BACKSLASH_MODE},{NO_BACKSLASH_ESCAPES}",
     "sql_select_limit": 2**64 - 1,
     "time_zone": "+00:00",
     "transaction_isolation": "READ-COMMITTED",
@@ -42,6 +43,7 @@ _KEPT: dict[str, Value] = {
     "innodb_lock_wait_timeout": 50,
     "interactive_timeout": 28800,
     "lock_wait_timeout": 50,
+    "max_execution_time": 0,
     "max_join_size": 2**64 - 1,
     "net_buffer_length": 16384,
     "net_read_timeout": 28800,
