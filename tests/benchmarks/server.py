@@ -8,10 +8,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
+import re
 import signal
 import statistics
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,8 +23,8 @@ from urllib.parse import urlencode
 
 from tests.benchmarks.data import FEATURES, FIT_ROWS, MODELS, make_table, pipeline
 from tests.engines.servers import processes
-from tests.server.conftest import serving
-from tests.server.loads import Answers, get, many, post
+from tests.server.conftest import Served, serving
+from tests.server.loads import Answers, Holdings, Writers, get, idle, many, post, statement, vanish
 
 ARROW = "application/vnd.apache.arrow.stream"
 CASES = ("linear", "forest", "boosting")
@@ -128,6 +132,117 @@ def report(what: str, ours: Sequence[Answers], peer: Sequence[Answers]) -> None:
         )
 
 
+# What long load leaves behind ---------------------------------------------------------------------------------
+
+
+def _small(served: Served) -> None:
+    served.rows(
+        "CREATE TABLE flats AS SELECT 300 + i % 100 AS sqft, ['good', 'poor'][1 + i % 2] AS place, "
+        "i * 2.0::DOUBLE AS rent FROM range(300) r(i)"
+    )
+    served.rows("CREATE MODEL rent FROM (SELECT * FROM flats) PREDICT rent USING estimator = 'LinearRegression'")
+
+
+def _held(what: str, served: Served) -> Holdings:
+    held = Holdings.of(served.process.pid)
+    cursors = served.rows("SELECT count FROM duckdb_connection_count()")[0][0]
+    sessions = _gauge(served, "sessions")
+    print(
+        f"{what:44} {held.megabytes:6.0f} MB, {held.threads} threads, {held.files} files, {held.children} children, "
+        f"{cursors} DuckDB connections, {sessions:.0f} sessions",
+        flush=True,
+    )
+    return held
+
+
+def _gauge(served: Served, name: str) -> float:
+    found = re.search(rf"^mindsql_{name} (\S+)", served.request("GET", "/metrics").text, re.M)
+    return float(found[1]) if found else -1.0
+
+
+def memory(served: Served) -> None:
+    """A million rows out by Arrow, three columns and predictions."""
+    _held("idle", served)
+    for what, sql in (
+        ("1 M rows", "SELECT i, i * 2.5::DOUBLE AS x, 'row ' || i AS s FROM range(1000000) r(i)"),
+        ("10 M rows", "SELECT i, i * 2.5::DOUBLE AS x, 'row ' || i AS s FROM range(10000000) r(i)"),
+        ("1 M predictions", "SELECT t.*, m.rent FROM (SELECT i AS sqft, 'good' AS place FROM range(1000000) r(i)) t "
+         "JOIN rent m"),
+    ):
+        before = most = Holdings.of(served.process.pid).megabytes
+        body, headers = {"query": sql}, {"Accept": ARROW}
+        with served.request("POST", "/api/sql/query", json=body, headers=headers, stream=True) as answer:
+            for _ in answer.iter_content(1 << 20):
+                most = max(most, Holdings.of(served.process.pid).megabytes)
+        _held(f"{what} by Arrow: {most - before:.0f} MB above idle", served)
+
+
+def crowd(served: Served) -> None:
+    """200 idle connections, and ten thousand requests."""
+    clients = idle(served.url, 200)
+    _held("200 idle connections", served)
+    for client in clients:
+        client.close()
+    places = ("good", "poor")
+    messages = [
+        *(get(served.url, f"/models/rent?sqft={300 + i}&place={places[i % 2]}") for i in range(500)),
+        *(statement(served.url, f"SELECT rent FROM rent WHERE sqft = {i} AND place = 'good'") for i in range(300)),
+        *(statement(served.url, f"SELECT count(*) FROM flats WHERE sqft > {300 + i}") for i in range(200)),
+    ]
+    for number in range(10):
+        answers = many(served.url, messages, 32)
+        assert answers.statuses == {200: 1000}, answers.statuses
+        _held(f"{1000 * (number + 1)} requests, the last {answers.rate:.0f}/s", served)
+
+
+def vanishing(served: Served) -> None:
+    """A thousand clients that are killed in the midst of their requests, a hundred of them real processes."""
+    asked = [
+        ("SELECT count(*) FROM range(100000000) a(i), range(1000) b(j) WHERE (i * j) % 7 = 1", "application/json"),
+        ("SELECT i, i * 2 AS j FROM range(3000000) r(i)", ARROW),
+        ("SELECT m.rent FROM (SELECT i AS sqft, 'good' AS place FROM range(300000) r(i)) JOIN rent m", "text/csv"),
+    ]
+    for number in range(10):
+        vanish(served.url, lambda i: statement(served.url, asked[i % 3][0], accept=asked[i % 3][1]), 90, seed=number)
+        for i in range(10):
+            sql, accept = asked[i % 3]
+            head = ["-H", f"Accept: {accept}", "-H", "Content-Type: application/json"]
+            command = ["curl", "-s", *head, "-d", json.dumps({"query": sql}), f"{served.url}/api/sql/query"]
+            client = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            time.sleep(0.05)
+            client.kill()
+            client.wait()
+        while _gauge(served, "running") or _gauge(served, "sessions") or _gauge(served, "queue"):
+            time.sleep(0.05)
+        _held(f"{100 * (number + 1)} clients killed", served)
+
+
+def killing(folder: Path, rounds: int) -> None:
+    """SIGKILL while rows and models are written: all that was answered is there, and the file opens."""
+    rows: set[int] = set()
+    models: set[str] = set()
+    chance = random.Random(0)
+    for number in range(rounds):
+        with serving(folder, "--no-mysql", file="killed.duckdb") as served:
+            if number == 0:
+                _small(served)
+                served.rows("CREATE TABLE written (n BIGINT)")
+            assert rows <= {row for (row,) in served.rows("SELECT n FROM written")}
+            assert models <= {name for (name,) in served.rows("SELECT name FROM models WHERE status = 'complete'")}
+            writers = Writers(served.url, number)
+            time.sleep(0.2 + 3 * chance.random())
+            served.stop(signal.SIGKILL)
+            writers.join()
+            rows.update(writers.rows)
+            models.update(writers.models)
+        if number % 10 == 9:
+            print(f"killed {number + 1} times: {len(rows)} rows and {len(models)} models are there", flush=True)
+    with serving(folder, "--no-mysql", file="killed.duckdb") as served:
+        assert rows <= {row for (row,) in served.rows("SELECT n FROM written")}
+        for name in models:
+            assert len(served.rows(f"SELECT rent FROM {name} WHERE sqft = 400 AND place = 'good'")) == 1
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.server", description=__doc__)
@@ -148,7 +263,24 @@ def _predict(args: argparse.Namespace, folder: Path) -> None:
         predict(case, folder, args.runs)
 
 
-PARTS: dict[str, Callable[[argparse.Namespace, Path], None]] = {"predict": _predict}
+def _with(part: Callable[[Served], None]) -> Callable[[argparse.Namespace, Path], None]:
+    def run(args: argparse.Namespace, folder: Path) -> None:
+        with serving(folder, file=":memory:") as served:
+            _held("after the start", served)
+            _small(served)
+            part(served)
+            print(f"exit status {served.stop()}", flush=True)
+
+    return run
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, Path], None]] = {
+    "predict": _predict,
+    "memory": _with(memory),
+    "crowd": _with(crowd),
+    "vanish": _with(vanishing),
+    "kill": lambda args, folder: killing(folder, args.rounds),
+}
 
 if __name__ == "__main__":
     main()

@@ -56,13 +56,16 @@ class Question(BaseModel):
     )
 
 
-def service_of(request: Request) -> Service:
+# These two are coroutines since FastAPI gives each plain function a thread.
+
+
+async def service_of(request: Request) -> Service:
     """The service of the application."""
     service: Service = request.app.state.service
     return service
 
 
-def principal_of(request: Request) -> Principal:
+async def principal_of(request: Request) -> Principal:
     """Who asks."""
     principal: Principal = request.state.principal
     return principal
@@ -201,7 +204,7 @@ def _kept(request: Request, caller: Principal, name: str | None, busy: bool = Fa
         return None
     session: Session | None = request.app.state.kept.get(name)
     # A stranger's session is no session: its name is a secret.
-    if session is None or session.principal != caller or session.id not in service_of(request).sessions:
+    if session is None or session.principal != caller or session.id not in request.app.state.service.sessions:
         request.app.state.kept.pop(name, None) if session is not None and session.principal == caller else None
         raise UnknownNameError("no such session", hint="open one with POST /api/sql/sessions")
     if session.statement is not None and not busy:
