@@ -7,6 +7,7 @@ import contextlib
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Iterator
 
 import uvicorn
@@ -19,6 +20,8 @@ from mindsql.server.options import ServeOptions
 from mindsql.server.service import Service
 
 _BACKLOG = 2048
+_BESIDE_DUCKDB = 4 << 30
+"""The most memory in bytes for all but what DuckDB counts: Python, models, batches, single large values."""
 
 
 def serve(path: str, options: ServeOptions) -> int:
@@ -31,6 +34,7 @@ def serve(path: str, options: ServeOptions) -> int:
     service = Service(path, options)
     try:
         _check_reach(service)
+        _bound_memory(service)
         return asyncio.run(_serve(service))
     finally:
         service.close()
@@ -45,6 +49,21 @@ def _check_reach(service: Service) -> None:
             f"{options.host} can be reached from other machines, and the database has no tokens\n"
             f"hint: make one with: mindsql token create {service.path} NAME --role admin; or say --no-auth"
         )
+
+
+def _bound_memory(service: Service) -> None:
+    """Have the system refuse what DuckDB's own limit does not count: `range(2000000000)` is one value, and 16 GB."""
+    if sys.platform != "linux":
+        return  # elsewhere this limit does not count what is mapped
+    import resource
+
+    row = service.root.execute("SELECT parse_formatted_bytes(current_setting('memory_limit'))").fetchone()
+    assert row is not None
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = int(row[0]) + _BESIDE_DUCKDB
+    resource.setrlimit(
+        resource.RLIMIT_DATA, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most)
+    )
 
 
 async def _serve(service: Service) -> int:

