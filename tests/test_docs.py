@@ -156,7 +156,7 @@ def test_the_commands_in_the_readme_exist() -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
     started = [line.split()[0] for block in blocks(README) if block.language == "console"
                for line in block.text.splitlines()]  # fmt: skip
-    assert set(started) <= {*scripts, "python", "pip", "curl"}
+    assert set(started) <= {*scripts, "python", "pip", "curl", "mariadb"}
     for folder in re.findall(r"^\| `([a-z_./]+)` \|", README, re.MULTILINE):
         assert (ROOT / folder).exists(), f"the map names {folder}"
 
