@@ -35,6 +35,28 @@ _CODES = {
     503: "UNAVAILABLE",
 }
 
+_SHAPE = {
+    "type": "object",
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "hint", "details"],
+            "properties": {
+                "code": {"type": "string"},
+                "message": {"type": "string"},
+                "hint": {"type": ["string", "null"]},
+                "details": {"type": "object"},
+            },
+        }
+    },
+}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": code, "content": {"application/json": {"schema": _SHAPE}}}
+    for status, code in _CODES.items()
+    if status not in (405, 406, 408, 411, 431)
+}
+"""For the OpenAPI document: what an endpoint may answer when something is wrong."""
+
 
 def body(code: str, message: str, hint: str | None = None, details: Mapping[str, Any] | None = None) -> Any:
     """The body of an error. The keys of MindsDB's own shape stand beside ours, for its clients."""
@@ -55,7 +77,9 @@ def of(error: BaseException) -> tuple[int, Any]:
             return 400, body("BAD_REQUEST", str(error))
         number = secrets.token_hex(4)
         log.error("error %s", number, exc_info=error)
-        return 500, body("INTERNAL", "a bug in the server", f"its log tells more under {number}", {"id": number})
+        return 500, body(
+            "INTERNAL", "a bug in the server", f"its log tells more under {number}", {"id": number}
+        )
     details: dict[str, Any] = {"sqlstate": error.sqlstate, **getattr(error, "details", {})}
     if error.position is not None:
         details["line"], details["column"] = error.position
@@ -75,7 +99,9 @@ def response(error: BaseException) -> Json:
     return Json(content, status, headers)
 
 
-def plain(status: int, message: str, hint: str | None = None, details: Mapping[str, Any] | None = None) -> Json:
+def plain(
+    status: int, message: str, hint: str | None = None, details: Mapping[str, Any] | None = None
+) -> Json:
     """The answer for a fault of the request itself."""
     return Json(body(_CODES.get(status, "BAD_REQUEST"), message, hint, details), status)
 

@@ -13,7 +13,7 @@ import mindsql_grammar as grammar
 from mindsql.catalog import Model
 from mindsql.errors import suggest
 from mindsql.server.access import Principal, Role
-from mindsql.server.http import columns, describing, forms, stored, training
+from mindsql.server.http import columns, describing, errors, forms, stored, training
 from mindsql.server.http.answers import NDJSON, Json
 from mindsql.server.http.endpoint import Endpoint, known_metric, shown
 from mindsql.server.http.faults import RequestError, UnprocessableError
@@ -250,7 +250,9 @@ async def handle(request: Request, service: Service, caller: Principal, name: st
     return await VERBS[request.method](Endpoint(service, caller, request, name, query))
 
 
-router = APIRouter(tags=["models"])
+router = APIRouter(
+    tags=["models"], responses={**errors.RESPONSES, 202: {"description": "a job, at /jobs/{id}"}}
+)
 _LOOKS: dict[str, Any] = dict.fromkeys(_VIEWS, "boolean")
 _TRAINED: dict[str, Any] = {"_retrain": "boolean", TARGET: "string", "wait": "number", "_metric": "string"}
 

@@ -70,9 +70,11 @@ def carry_out(session: Session, order: Order) -> Version:
             stored.keep(session, order.project, order.name, order.rows, order.append)
         text, parameters = _statement(session, order)
         session.execute(text, parameters)
-    model = session.connection.snapshot().model(order.project, order.name)
-    assert model is not None
-    return model.version() if order.train else model.versions[-1]
+        # After the transaction somebody may have dropped it.
+        model = session.connection.snapshot().model(order.project, order.name)
+        assert model is not None
+        version = model.version() if order.train else model.versions[-1]
+    return version
 
 
 @contextlib.contextmanager
