@@ -252,6 +252,12 @@ class Catalog:
         run(self._raw, f"CREATE SCHEMA IF NOT EXISTS {self._prefix[:-1]}")
         for name in _TABLES:
             self.make(name)
+        # Two transactions may make a model of one name at once: the second to commit is refused.
+        run(
+            self._raw,
+            f"CREATE UNIQUE INDEX IF NOT EXISTS _models_once ON {self.table('_models')} "
+            "(lower(project), lower(name))",
+        )
         run(
             self._raw,
             f"INSERT INTO {self.table('_projects')} SELECT {literal(DEFAULT_PROJECT)} "
@@ -470,7 +476,9 @@ class Catalog:
             self._delete("_versions", id=version.id)
 
     def drop_model(self, model: Model) -> None:
-        """Drop a model with all its versions."""
+        """Drop a model with all its versions, unless another transaction is adding one."""
+        # DuckDB sees when two transactions update a row, but not when one updates and the other deletes it.
+        self.hold(model.project, model.name)
         self.drop_versions(model.versions)
         self._delete("_models", project=model.project, name=model.name)
 

@@ -255,8 +255,13 @@ class Connection:
             if self._work.arrow and word in READING_WORDS:
                 return self._streamed(text, parameters)
             database.open_result(session.raw, text, parameters)
-        except StatementError as error:
-            raise self._misspelt(text) or error from None
+        except MindSQLError as error:
+            if word in ("COMMIT", "END"):
+                session.transaction(False, committed=False)  # what cannot be committed is rolled back
+            misspelt = self._misspelt(text) if isinstance(error, StatementError) else None
+            if misspelt is None:
+                raise
+            raise misspelt from None
         finally:
             if word in TRANSACTION_WORDS and word in ("ROLLBACK", "ABORT"):
                 session.transaction(False, committed=False)

@@ -180,6 +180,32 @@ def test_other_cursors_see_a_model_when_it_is_committed(con):
     other.close()
 
 
+def test_two_transactions_on_one_model(con):
+    """Of two that make, train or drop a model of one name at once, one is told to try again; nothing is left behind."""
+    con.execute("CREATE TABLE fives AS SELECT i % 5 AS a, i % 5 * 2.0 AS y FROM range(40) r(i)")
+    create = "CREATE MODEL {} FROM (SELECT * FROM fives) PREDICT y USING estimator = 'LinearRegression'"
+    con.execute(create.format("other"))
+    with con.cursor() as one, con.cursor() as two:
+
+        def at_once(first, second):
+            for cursor, sql in ((one, first), (two, second)):
+                cursor.execute("BEGIN")
+                cursor.execute(sql)
+            one.execute("COMMIT")
+            two.execute("COMMIT")
+
+        with pytest.raises(mindsql.CatalogError):
+            at_once(create.format("m"), create.format("m"))
+        two.execute("BEGIN")  # the failed COMMIT has ended the transaction
+        two.execute("ROLLBACK")
+        for first, second in (("RETRAIN m", "DROP MODEL m"), ("DROP MODEL m", "RETRAIN m")):
+            with pytest.raises(mindsql.CatalogError, match="conflict"):
+                at_once(first, second)
+            one.execute("ROLLBACK")
+            two.execute("ROLLBACK")
+    assert [(model.name, len(model.versions)) for model in con.snapshot().models] == [("m", 1), ("other", 1)]
+
+
 def test_a_failed_statement_in_a_transaction(con):
     train(con)
     con.execute("BEGIN")

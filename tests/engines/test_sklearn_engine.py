@@ -446,3 +446,27 @@ def test_pandas_frames_without_arrow_types_are_understood() -> None:
         engine.create("y", frame, {"using": {}, "schema": schema})
         assert engine.summary().inputs.names == ["n", "b", "d", "c", "m"]
         assert engine.predict(frame, {"columns": ["y"]})["y"].tolist() == frame["y"].tolist()
+
+
+_FIRST_USE = """
+import threading
+from mindsql_engines.sklearn import SklearnEngine
+names = "LogisticRegression RandomForestClassifier KMeans SVC GaussianNB PLSRegression IsolationForest".split()
+together, failed = threading.Barrier(len(names)), []
+def use(name):
+    together.wait()
+    try:
+        SklearnEngine.options_for({"estimator": name})
+    except BaseException as error:
+        failed.append(f"{name}: {error!r}")
+threads = [threading.Thread(target=use, args=(name,)) for name in names]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert not failed, failed
+"""
+
+
+def test_the_first_use_by_several_threads() -> None:
+    """scikit-learn's modules import each other, and threads that begin with different ones get in each other's way."""
+    done = subprocess.run([sys.executable, "-c", _FIRST_USE], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

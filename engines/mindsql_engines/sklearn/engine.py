@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -57,6 +58,19 @@ _OPTIONS = (
 )
 
 
+_IMPORTING = threading.Lock()
+
+
+def _import_libraries() -> None:
+    """Import scikit-learn and skops, by one thread.
+
+    Their modules import each other: two threads that begin with different ones would wait for each other, which Python
+    ends with an error in one of them.
+    """
+    with _IMPORTING:
+        import skops.io  # noqa: F401  # brings all of scikit-learn along
+
+
 class SklearnEngine(Engine):
     """Trains and serves scikit-learn estimators, with preprocessing by DuckDB types."""
 
@@ -76,14 +90,15 @@ class SklearnEngine(Engine):
         """The base options, and the parameters of the estimator, or of those that stand for it by default."""
         if using.get("path") is not None:
             return cls.options
-        from mindsql_engines.sklearn import estimators, parameters
-
         known = {option.name for option in cls.options}
         name = using.get("estimator")
+        if not isinstance(name, str) and all(key in known for key in using):
+            return cls.options
+        _import_libraries()
+        from mindsql_engines.sklearn import estimators, parameters
+
         if isinstance(name, str):
             own = parameters.options(name)
-        elif all(key in known for key in using):
-            return cls.options
         else:
             task = using.get("task")
             defaults = estimators.DEFAULT_FOR
@@ -103,6 +118,7 @@ class SklearnEngine(Engine):
         self, target: str | None, df: pd.DataFrame | TrainingRows | None = None, args: Args | None = None
     ) -> None:
         """See `Engine.create`; without a target the answers are called `outlier` or `cluster`."""
+        _import_libraries()
         from mindsql_engines.sklearn import models, registering, training
 
         args = args or {}
@@ -126,6 +142,7 @@ class SklearnEngine(Engine):
 
     def update(self, df: pd.DataFrame | TrainingRows | None = None, args: Args | None = None) -> None:
         """See `Engine.update`."""
+        _import_libraries()
         from mindsql_engines.sklearn import updating
 
         args = args or {}
@@ -138,12 +155,14 @@ class SklearnEngine(Engine):
 
     def predictor(self, args: Args | None = None) -> Predictor:
         """The stored model, loaded once for many batches."""
+        _import_libraries()
         from mindsql_engines.sklearn import models
 
         return models.load(self.model_storage, _trusted(args))
 
     def translation(self, args: Args | None = None) -> Translation | None:
         """See `Engine.translation`."""
+        _import_libraries()
         from mindsql_engines.sklearn import models
 
         return models.translation(self.model_storage, _trusted(args))
