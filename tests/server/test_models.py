@@ -207,6 +207,12 @@ def test_long_training_is_a_job(trained: Served) -> None:
     )
     failed = _ended(trained, begun.json()["url"])
     assert failed["status"] == "error" and failed["error"]
+    before = trained.request("GET", "/models/trip").json()["version"]
+    endless = "/models/trip?class=GradientBoostingClassifier&n_estimators=1000000&_retrain=1&wait=0"
+    begun = trained.request("PUT", endless)
+    assert trained.request("DELETE", begun.json()["url"]).status_code == 202
+    assert _ended(trained, begun.json()["url"])["status"] == "error"
+    assert trained.request("GET", "/models/trip").json()["version"] == before
     assert trained.request("GET", "/jobs/none").status_code == 404
     assert begun.json()["id"] in [job["id"] for job in trained.request("GET", "/jobs").json()]
     assert trained.request("POST", "/models/trip?_retrain=1&wait=-1").status_code == 422

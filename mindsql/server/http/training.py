@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 import mindsql_grammar as grammar
 from mindsql.catalog import Model, Version
 from mindsql.database import quote
-from mindsql.errors import CatalogError, EngineError, MindSQLError, StatementError, UnknownNameError
+from mindsql.errors import (
+    Cancelled,
+    CatalogError,
+    EngineError,
+    MindSQLError,
+    StatementError,
+    UnknownNameError,
+)
 from mindsql.jobs import Job
 from mindsql.server.access import Principal
 from mindsql.server.http import stored
@@ -219,6 +226,8 @@ async def wait(outcome: Future[Version], seconds: float) -> Version | None:
         return done.result()
     except (StatementError, EngineError) as error:
         raise unprocessable(error) from error
+    except Cancelled as error:  # by others: who waits has not gone away
+        raise CatalogError(f"the training was stopped: {error.message}") from error
 
 
 def unprocessable(error: MindSQLError) -> MindSQLError:
