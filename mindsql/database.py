@@ -57,7 +57,9 @@ class Sandbox:
             path: A string; anything else is a path that is not written out, and does not pass.
         """
         if not self.folders:
-            raise AccessError("files are not available here", hint="mindsql serve --allow-folder names folders")
+            raise AccessError(
+                "files are not available here", hint="mindsql serve --allow-folder names folders"
+            )
         if not isinstance(path, str):
             raise AccessError("the path of a file must be written out as one string")
         real = os.path.realpath(path)
@@ -323,14 +325,20 @@ def result_reader(raw: Raw, batch_rows: int) -> pa.RecordBatchReader:
         return raw.to_arrow_reader(batch_rows)
 
 
+_ARROW = {
+    **{"VARCHAR": "string", "JSON": "string", "DOUBLE": "float64", "FLOAT": "float32", "BOOLEAN": "bool"},
+    **{"TINYINT": "int8", "SMALLINT": "int16", "INTEGER": "int32", "BIGINT": "int64", "DATE": "date32"},
+    **{"UTINYINT": "uint8", "USMALLINT": "uint16", "UINTEGER": "uint32", "UBIGINT": "uint64"},
+}
+"""The types that need not be asked for: each costs a query."""
+
+
 def arrow_type(raw: Raw, type_name: str) -> pa.DataType:
     """The Arrow type in which DuckDB hands out a type; JSON as text."""
     import pyarrow as pa
 
-    if type_name in ("JSON", "VARCHAR"):
-        return pa.string()
-    if type_name == "DOUBLE":
-        return pa.float64()
+    if type_name in _ARROW:
+        return pa.type_for_alias(_ARROW[type_name])
     with translated():
         return raw.sql(f"SELECT NULL::{type_name} AS v").to_arrow_table().schema.field(0).type
 

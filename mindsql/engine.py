@@ -463,8 +463,9 @@ class Engine:
         columns of `df` but the target are inputs, and a trial prediction tells the outputs."""
         return None
 
-    def translation(self, args: Args | None = None) -> Translation | None:
-        """After `create` or `update`: the model as SQL. None when it has no such form, or one too long to be fast."""
+    def translation(self, args: Args | None = None) -> Translation | str | None:
+        """After `create` or `update`: the model as SQL. When it has no such form, or one too long to be fast, None or
+        a few words that say why, for EXPLAIN."""
         return None
 
     def model_capabilities(self) -> Capabilities:

@@ -80,7 +80,7 @@ def lifted_plan(session: Session, text: str) -> tuple[Plan, Mapping[str, Any]] |
     None when it has no such plan. Only rows asked of a model by constants qualify: there, planning takes longer than
     the answer, and every constant is a cell of the one input row.
     """
-    if session.in_transaction:
+    if session.in_transaction or not session.settings.lift_constants:
         return None
     lifted = lift(text)
     if lifted is None:

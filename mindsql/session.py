@@ -81,6 +81,7 @@ class Settings:
 
     Attributes:
         without_rules: Names of the optional planner rules to leave out.
+        lift_constants: Whether statements that differ in constants only share a plan.
         stream: Whether frames stream; off, each is kept as a table first.
         trusted: Whether `trusted = true` may load pickles: for the owner of a local connection only.
         replacements: Whether a DataFrame in a local variable can be named in FROM.
@@ -93,6 +94,7 @@ class Settings:
     """
 
     without_rules: frozenset[str] = frozenset()
+    lift_constants: bool = True
     stream: bool = True
     trusted: bool = True
     replacements: bool = True
@@ -297,7 +299,9 @@ class Session:
             known = database.attached(self.raw)
             found = next((own for own in known if own.casefold() == name.casefold()), None)
             if found is None:
-                raise UnknownNameError.of("database", name, [*known, *(s.name for s in self.snapshot().sources)])
+                raise UnknownNameError.of(
+                    "database", name, [*known, *(s.name for s in self.snapshot().sources)]
+                )
             return Attached(found, self.raw, self.cursor)
         kept = self._sources.get(entry.name)
         if kept is None or kept[0] != entry:

@@ -376,6 +376,10 @@ def _call_engine(
         "accuracy": summary.accuracy,
         "notes": list(summary.notes),
         "accepts_missing": recipe.cls.capabilities.accepts_missing,
+        # Where asking is dear, equal rows of the whole statement are asked once anyway.
+        "repeatable": recipe.cls.capabilities.deterministic
+        and recipe.cls.capabilities.row_wise
+        and not recipe.cls.capabilities.ask_once,
         "columns": recipe.schema.names,
         "files": len(files),
     }

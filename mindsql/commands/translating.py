@@ -41,6 +41,8 @@ def with_translation(
     translation = loaded.translation()
     if translation is None:
         return version
+    if isinstance(translation, str):
+        return replace(version, summary={**version.summary, "translation_refused": translation})
     raw = session.database.cursor()
     try:
         reason = prove(

@@ -103,12 +103,12 @@ class LoadedModel:
         with border(self.version.engine, self.version.model):
             self._predictor({})
 
-    def translation(self) -> Translation | None:
-        """The model as SQL, outputs named as the query names them. Raises EngineError."""
+    def translation(self) -> Translation | str | None:
+        """The model as SQL, outputs named as the query names them, or why it has no such form. Raises EngineError."""
         with border(self.version.engine, self.version.model):
             found = self.engine.translation(self._args)
-        if found is None:
-            return None
+        if not isinstance(found, Translation):
+            return found
         return replace(
             found,
             outputs={

@@ -21,6 +21,7 @@ from mindsql.executor.pipeline import BATCH_ROWS, Figures, counted, predict
 from mindsql.planner.operators import (
     Compute,
     Finish,
+    NullCell,
     Operator,
     ParameterCell,
     Plan,
@@ -218,9 +219,12 @@ class Run:
     def values(self, operator: Values) -> Batches:
         import pyarrow as pa
 
-        cells = []
+        cells: list[Any] = []
         rows = 1
         for cell in operator.cells:
+            if isinstance(cell, NullCell):
+                cells.append(pa.scalar(None, database.arrow_type(self.executor.raw, cell.type)))
+                continue
             value = self.parameters[cell.name] if isinstance(cell, ParameterCell) else cell
             if value is None and isinstance(cell, ParameterCell) and cell.name in operator.required:
                 rows = 0
@@ -228,7 +232,10 @@ class Run:
         try:
             # A whole number that is small is an INTEGER in DuckDB, too.
             small = [type(cell) is int and -(2**31) <= cell < 2**31 for cell in cells]
-            kinds = [pa.int32() if is_small else None for is_small in small]
+            kinds = [
+                pa.int32() if is_small else cell.type if isinstance(cell, pa.Scalar) else None
+                for cell, is_small in zip(cells, small, strict=True)
+            ]
             arrays = [pa.array([cell] * rows, kind) for cell, kind in zip(cells, kinds, strict=True)]
         except (pa.ArrowException, OverflowError) as error:
             raise StatementError(f"a parameter has a type that no column can hold: {error}") from error

@@ -15,6 +15,7 @@ from mindsql.engine import Context, numbering, working_for
 from mindsql.errors import MindSQLError
 from mindsql.executor.engines import LoadedModel
 from mindsql.executor.remembered import KEY_BYTES, Remembered, key_array
+from mindsql.executor.repeats import Repeats
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -88,6 +89,7 @@ class Asker:
         params: The options of the query's USING.
         context: What the engine may know of the statement.
         store: Where answers are kept from statement to statement, if they are.
+        once: Whether rows of a batch that are equal may be asked for once.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Asker:
         params: Mapping[str, Any],
         context: Context,
         store: Store | None = None,
+        once: bool = False,
     ) -> None:
         self.context = context
         self._model = model
@@ -104,6 +107,7 @@ class Asker:
         self._params = params
         self._store = store
         self._remembered = Remembered()
+        self._repeats = Repeats() if once else None
         error = f"{model.version.outputs.names[0]}_error"
         self._error = next((c.name for c in model.version.outputs if c.name == error), None)
 
@@ -115,10 +119,17 @@ class Asker:
         """One array for each output; `first` is the batch's first row among all. Raises what `LoadedModel.answer`
         raises."""
         with self._model.turn(self.context.stopped), working_for(self.context):
-            if self._store is None and not self._model.capabilities.ask_once:
+            if self._store is not None or self._model.capabilities.ask_once:
+                return self._once(batch, first)
+            found = self._repeats.find(batch) if self._repeats is not None else None
+            if found is None:
                 with numbering(lambda row: first + row):
                     return self._model.answer(batch, self._outputs, self._params)
-            return self._once(batch, first)
+            rows, place = found
+            self._count("hits", batch.num_rows - len(rows))
+            with numbering(lambda row: first + rows[row].as_py()):
+                asked = self._model.answer(batch.take(rows), self._outputs, self._params)
+            return [array.take(place) for array in asked]
 
     def _once(self, batch: pa.RecordBatch, start: int) -> list[pa.Array]:
         import numpy as np

@@ -84,7 +84,9 @@ def predict(
         phase = f"predicting ({text})" if text else phase
         work.tell(phase, done + rows, None, "rows", begin)
 
-    asker = Asker(model, outputs, operator.model.params, work.context(tell), store)
+    # What was promised in training need not be what the engine promises now.
+    once = operator.once and model.capabilities.deterministic and model.capabilities.row_wise
+    asker = Asker(model, outputs, operator.model.params, work.context(tell), store, once)
     work.on_close(asker.close)
     if figures is not None:
         figures.counts = asker.context.counts

@@ -8,6 +8,7 @@ from mindsql.binder.tree import generate
 from mindsql.planner.operators import (
     Compute,
     Finish,
+    NullCell,
     Operator,
     ParameterCell,
     Plan,
@@ -74,9 +75,10 @@ def _details(operator: Operator, plan: Plan) -> list[str]:
             for name, source in operator.inputs.items()
         ]
         lines = [f"inputs: {', '.join(given)}", f"outputs: {', '.join(operator.outputs) or 'none'}"]
-        refused = operator.model.version.summary.get("translation_refused")
-        if refused is not None:
-            lines.append(f"not as SQL: {refused}")
+        if operator.why:
+            lines.append(f"not as SQL: {operator.why}")
+        if operator.once:
+            lines.append("equal rows: asked for once, where many repeat")
         if operator.model.params:
             lines.append(
                 "using: " + ", ".join(f"{key} = {value!r}" for key, value in operator.model.params.items())
@@ -84,7 +86,12 @@ def _details(operator: Operator, plan: Plan) -> list[str]:
         return lines
     if isinstance(operator, Values):
         cells = (
-            f"${cell.name}" if isinstance(cell, ParameterCell) else repr(cell) for cell in operator.cells
+            f"${cell.name}"
+            if isinstance(cell, ParameterCell)
+            else f"NULL::{cell.type}"
+            if isinstance(cell, NullCell)
+            else repr(cell)
+            for cell in operator.cells
         )
         return [", ".join(f"{name} = {cell}" for name, cell in zip(operator.names, cells, strict=True))]
     if isinstance(operator, Compute):

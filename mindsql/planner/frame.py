@@ -30,6 +30,10 @@ class PredictStep:
     """Frame columns that must be computed from earlier models' outputs before this one is asked."""
     translation: Mapping[str, Any] | None = None
     """The model as SQL, when DuckDB is to compute it: `steps`, `outputs`, `kind`."""
+    once: bool = False
+    """Whether rows of a batch that are equal are asked for once."""
+    why: str = ""
+    """Why DuckDB does not compute it."""
 
 
 @dataclass

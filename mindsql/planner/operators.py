@@ -33,7 +33,7 @@ class Values:
 
     Attributes:
         names: The frame's column names.
-        cells: A Python value, or a `ParameterCell`, for each of them.
+        cells: A Python value, a `ParameterCell` or a `NullCell` for each of them.
         required: Parameters that give no row when they are NULL, as `= NULL` is never true.
     """
 
@@ -49,6 +49,13 @@ class ParameterCell:
     name: str
 
 
+@dataclass(frozen=True)
+class NullCell:
+    """NULL of a type as DuckDB spells it."""
+
+    type: str
+
+
 @dataclass
 class Predict:
     """Appends a model's columns to each batch.
@@ -58,12 +65,16 @@ class Predict:
         model: The model version, with the options of the query.
         inputs: The model's input → the frame's column that it is taken from; None when it is not given.
         outputs: The model's output → the frame's column that it becomes. Only what is read.
+        once: Rows of a batch that are equal are asked for once, where that pays.
+        why: Why DuckDB does not compute it, if there is something to say.
     """
 
     source: Operator
     model: BoundModel
     inputs: dict[str, str | None]
     outputs: dict[str, str]
+    once: bool = False
+    why: str = ""
 
 
 @dataclass

@@ -272,7 +272,7 @@ def _operators(draft: Draft, frames: dict[str, Operator], rules: Sequence[Rule])
             continue
         if step.computed:
             operator = Compute(operator, draft.name, step.computed)
-        operator = Predict(operator, step.model, step.inputs, step.outputs)
+        operator = Predict(operator, step.model, step.inputs, step.outputs, step.once, step.why)
     return operator
 
 

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from sqlglot import expressions as exp
 
-from mindsql.binder.tree import and_terms, from_items, set_where
+from mindsql.binder.tree import and_terms, from_items, generate, set_where
 from mindsql.planner.frame import Draft, frame_columns
-from mindsql.planner.operators import Finish, ParameterCell, Values
+from mindsql.planner.operators import Finish, NullCell, ParameterCell, Values
 from mindsql.planner.translation import models_as_sql
 from mindsql.schema import Schema
 
@@ -216,6 +216,20 @@ class _DirectProjection:
 
 
 @dataclass(frozen=True)
+class _EqualRowsOnce:
+    """A model that answers equal rows alike is asked once for those of a batch; the executor sees where that pays."""
+
+    name: str = "equal_rows_once"
+
+    def draft(self, draft: Draft) -> bool:
+        if not draft.scope.data:
+            return False
+        for step in draft.steps:
+            step.once = bool(step.model.version.summary.get("repeatable")) and step.translation is None
+        return any(step.once for step in draft.steps)
+
+
+@dataclass(frozen=True)
 class _InlineScans:
     """A frame that no engine touches is a subquery of the user's statement: DuckDB does all of it."""
 
@@ -232,6 +246,7 @@ prune_columns = _PruneColumns()
 push_limit = _PushLimit()
 constant_values = _ConstantValues()
 direct_projection = _DirectProjection()
+equal_rows_once = _EqualRowsOnce()
 inline_scans = _InlineScans()
 
 RULES: tuple[Rule, ...] = (
@@ -241,6 +256,7 @@ RULES: tuple[Rule, ...] = (
     prune_predictions,
     prune_columns,
     models_as_sql,
+    equal_rows_once,
     constant_values,
     inline_scans,
     direct_projection,
@@ -271,7 +287,10 @@ def _cell(value: exp.Expr) -> Any:
     """A constant as a Python value, a parameter as a cell, anything else as `_NO_CELL`."""
     if isinstance(value, exp.Placeholder):
         return ParameterCell(str(value.this.name if isinstance(value.this, exp.Expr) else value.this))
-    if isinstance(value, exp.Null) or (isinstance(value, exp.Cast) and isinstance(value.this, exp.Null)):
+    if isinstance(value, exp.Cast) and isinstance(value.this, exp.Null):
+        kind = generate(value.args["to"])
+        return NullCell(kind) if kind in _PLAIN_TYPES else _NO_CELL
+    if isinstance(value, exp.Null):
         return None
     if isinstance(value, exp.Boolean):
         return bool(value.this)

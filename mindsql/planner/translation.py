@@ -20,12 +20,15 @@ class _ModelsAsSQL:
     name: str = "models_as_sql"
 
     def draft(self, draft: Draft) -> bool:
-        if not draft.scope.data:
-            return False  # for a few rows, planning the expression costs more than asking the engine
-        changed = False
+        changed, first = False, ""
         for step in draft.steps:
-            if not _fits(step, draft):
-                break  # what follows an engine's answer cannot be part of the scan
+            step.why = _unfit(step, draft)
+            if first and not step.why:
+                # What follows an engine's answer cannot be part of the scan.
+                step.why = f'it comes after "{first}", which the engine answers'
+            if step.why:
+                first = first or step.alias
+                continue
             step.translation = step.model.version.summary["translation"]
             changed = True
         return changed
@@ -34,12 +37,21 @@ class _ModelsAsSQL:
 models_as_sql = _ModelsAsSQL()
 
 
-def _fits(step: PredictStep, draft: Draft) -> bool:
-    translation = step.model.version.summary.get("translation")
-    if not translation or step.model.params or step.computed:
-        return False
-    if any(output not in translation["outputs"] for output in step.outputs):
-        return False
+def _unfit(step: PredictStep, draft: Draft) -> str:
+    """Why DuckDB cannot compute a step, or should not; empty when it can."""
+    summary = step.model.version.summary
+    translation = summary.get("translation")
+    if not translation:
+        return str(summary.get("translation_refused") or "the engine gives no such form")
+    if not draft.scope.data:
+        return "for so few rows, planning the expression costs more than asking the engine"
+    if step.model.params:
+        return "USING is for the engine"
+    if step.computed:
+        return "an input follows from another model's answer"
+    lacking = [output for output in step.outputs if output not in translation["outputs"]]
+    if lacking:
+        return f"{lacking[0]} is read, which has no such form"
     types = {
         f"{relation.alias}.{item.name}": item.type
         for relation in draft.scope.data
@@ -52,8 +64,8 @@ def _fits(step: PredictStep, draft: Draft) -> bool:
         # A cast between families is the engine border's affair: its errors name the input.
         known = types.get(source)
         if known is None or family(known) != item.family:
-            return False
-    return True
+            return f"the input {item.name} is not given as {item.type}"
+    return ""
 
 
 def with_models(scan: exp.Select, step: PredictStep) -> exp.Select:

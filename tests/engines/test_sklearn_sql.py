@@ -369,23 +369,24 @@ def test_any_values(rows: list[tuple[Any, ...]]) -> None:
 
 
 def test_what_has_no_sql_form() -> None:
-    for estimator, target in (("KNeighborsRegressor", "y"), ("SVR", "y"), ("AdaBoostRegressor", "y")):
-        assert trained(estimator, target).engine().translation({}) is None
-    assert (
-        trained("BaggingRegressor", "y", using="{'base_estimator': 'Ridge'}").engine().translation({}) is None
-    )
+    for estimator, using, why in (
+        ("KNeighborsRegressor", "{}", "KNeighborsRegressor has no such form"),
+        ("SVR", "{}", "the kernel rbf is not linear"),
+        ("BaggingRegressor", "{'base_estimator': 'Ridge'}", "BaggingRegressor has no such form"),
+    ):
+        assert trained(estimator, "y", using=using).engine().translation({}) == why
 
 
 def test_a_text_column_has_no_sql_form() -> None:
     words = [f"word{at % 7} and number {at} of {at * 31 % 101}" for at in range(100)]
     table = pa.table({"words": words, "y": [float(at % 7) for at in range(100)]})
     model = train(table, {"words": "VARCHAR", "y": "DOUBLE"}, "y", estimator="Ridge")
-    assert model.engine().translation({}) is None
+    assert model.engine().translation({}) == "a text column is taken apart into n-grams"
 
 
 def test_the_budget() -> None:
     large = trained("RandomForestRegressor", "y", using="{'n_estimators': 20, 'max_depth': 7}")
-    assert large.engine().translation({}) is None
+    assert large.engine().translation({}) == "it has more than 400 leaves"
     small = translated(trained("RandomForestRegressor", "y", using="{'n_estimators': 6, 'max_depth': 4}"))
     assert small.kind == "6 trees, 96 leaves"
     assert 0 < trees.MOST_LEAVES <= 600

@@ -121,8 +121,8 @@ class Door(Protocol):
     def close(self) -> None: ...
 
 
-PLAIN = Settings(without_rules=frozenset(rule.name for rule in RULES), stream=False)
-"""Nothing optional: every rule off, nothing streams."""
+PLAIN = Settings(without_rules=frozenset(rule.name for rule in RULES), stream=False, lift_constants=False)
+"""Nothing optional: every rule off, nothing streams, no plan is shared."""
 
 
 class Embedded:

@@ -18,6 +18,7 @@ import duckdb
 import pytest
 
 import mindsql
+from mindsql.executor import repeats
 from mindsql.planner import RULES
 from mindsql.session import Settings
 
@@ -73,6 +74,14 @@ def oracle() -> Iterator[duckdb.DuckDBPyConnection]:
             raw.execute(f"ALTER TABLE {name} ALTER {model.target}_explain TYPE JSON")
     yield raw
     raw.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def equal_rows_of_small_tables() -> Iterator[None]:
+    """The tables here are small: equal rows are looked for in them all the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repeats, "FEWEST", 4)
+        yield
 
 
 @pytest.fixture(scope="module")

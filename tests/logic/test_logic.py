@@ -6,10 +6,27 @@ from pathlib import Path
 
 import pytest
 
+from mindsql.planner import RULES
+from mindsql.session import Settings
+
 from . import cli_door
 from .runner import FILES, HERE, PLAIN, Embedded, Record, check, read
 
-DOORS = {"embedded": lambda: Embedded(), "plain": lambda: Embedded(PLAIN)}
+DOORS: dict[str, Settings | None] = {
+    "embedded": None,
+    "plain": PLAIN,
+    "kept": Settings(stream=False),
+    "planned apart": Settings(lift_constants=False),
+    **{f"without {rule.name}": Settings(without_rules=frozenset({rule.name})) for rule in RULES},
+}
+"""With everything on, with nothing optional, and with each fast path off."""
+_NOT_OF_ROWS = {"errors", "passthrough", "show_describe", "transactions", "versions"}
+"""Files that say little of rows, and take most of the time: run with everything on, and with nothing optional."""
+_RUNS = [
+    pytest.param(path, name, id=f"{path.stem}-{name}")
+    for path in FILES
+    for name in (list(DOORS)[:2] if path.stem in _NOT_OF_ROWS else DOORS)
+]
 BY_COMMAND = [
     *("where", "outputs", "join", "on_mapping", "where_on_inputs", "several_models", "versions", "nested"),
     *("relational", "write", "sources"),
@@ -17,10 +34,9 @@ BY_COMMAND = [
 """Files whose statements do the same on the command line; the others read types or plans."""
 
 
-@pytest.mark.parametrize("name", DOORS)
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(("path", "name"), _RUNS)
 def test_file(path: Path, name: str) -> None:
-    door = DOORS[name]()
+    door = Embedded(DOORS[name])
     failures = []
     try:
         for record in read(path):

@@ -245,7 +245,7 @@ class MLflowEngine(RemoteEngine):
         loaded = self._loaded
         return loaded.capabilities if loaded is not None else self.capabilities
 
-    def translation(self, args: Args | None = None) -> Translation | None:
+    def translation(self, args: Args | None = None) -> Translation | str | None:
         """See `Engine.translation`."""
         loaded = self._loaded
         return loaded.translation(args) if loaded is not None else None

@@ -26,7 +26,12 @@ _OPTIONS = (
         choices=("classification", "regression", "anomaly", "clustering"),
         description="what kind of answer to give; inferred from the target when not given",
     ),
-    Option("path", "string", file=True, description="a ready-made estimator or pipeline to register, saved with skops"),
+    Option(
+        "path",
+        "string",
+        file=True,
+        description="a ready-made estimator or pipeline to register, saved with skops",
+    ),
     Option(
         "trusted", "boolean", default=False, description="load a pickle, which can run any code that is in it"
     ),
@@ -160,7 +165,7 @@ class SklearnEngine(Engine):
 
         return models.load(self.model_storage, _trusted(args))
 
-    def translation(self, args: Args | None = None) -> Translation | None:
+    def translation(self, args: Args | None = None) -> Translation | str:
         """See `Engine.translation`."""
         _import_libraries()
         from mindsql_engines.sklearn import models

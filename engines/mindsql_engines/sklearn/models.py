@@ -129,12 +129,12 @@ def load(storage: Storage, trusted: bool) -> SklearnPredictor:
     return SklearnPredictor(*load_parts(storage, trusted))
 
 
-def translation(storage: Storage, trusted: bool) -> Translation | None:
-    """A stored model as SQL, None when it has no such form."""
+def translation(storage: Storage, trusted: bool) -> Translation | str:
+    """A stored model as SQL, or why it has no such form."""
     from mindsql_engines.sklearn import sql
 
     if read(storage)["file"] == PICKLE:  # a stranger's pipeline, which may not even be loaded
-        return None
+        return "a registered model is asked as it is"
     return sql.translate(*load_parts(storage, trusted))
 
 

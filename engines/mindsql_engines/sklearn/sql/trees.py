@@ -80,7 +80,7 @@ class _Forest:
         self.trees += 1
         self.leaves += leaves
         if self.leaves > MOST_LEAVES:
-            raise NotTranslatable("there are too many leaves")
+            raise NotTranslatable(f"it has more than {MOST_LEAVES} leaves")
 
     def single(self, place: int) -> str:
         """A matrix column rounded to 32 bits, as the trees of scikit-learn compare it."""
