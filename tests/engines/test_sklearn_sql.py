@@ -372,7 +372,7 @@ def test_what_has_no_sql_form() -> None:
     for estimator, using, why in (
         ("KNeighborsRegressor", "{}", "KNeighborsRegressor has no such form"),
         ("SVR", "{}", "the kernel rbf is not linear"),
-        ("BaggingRegressor", "{'base_estimator': 'Ridge'}", "BaggingRegressor has no such form"),
+        ("BaggingRegressor", "{'base_estimator': 'Ridge'}", "its members are not trees"),
     ):
         assert trained(estimator, "y", using=using).engine().translation({}) == why
 
