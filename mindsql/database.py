@@ -215,8 +215,10 @@ def tokens(text: str) -> list[Token]:
         raise StatementError("the text of the statement is not valid Unicode") from error
     found: list[Token] = []
     places = duckdb.tokenize(text)
+    if not places:
+        return []
     ends = [*(start for start, _ in places[1:]), len(data)]
-    place = len(data[: places[0][0]].decode(errors="replace")) if places else 0
+    place = len(data[: places[0][0]].decode(errors="replace"))
     for (start, kind), end in zip(places, ends, strict=True):
         part = data[start:end].decode(errors="replace")
         if kind.name != "comment":

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 
+# The whole word at once, and only from its beginning: a long one would else be read again from each of its letters.
 _KEY = (
-    r"[\w.]*(?:api_?key|passw(?:or)?d|passphrase|pwd|token(?!s)|secret|credential|private_?key|access_?key|key_id"
-    r"|authorization)[\w.]*"
+    r"(?<![\w.])(?=[\w.]*?(?:api_?key|passw(?:or)?d|passphrase|pwd|token(?!s)|secret|credential|private_?key|access_?key"
+    r"|key_id|authorization))[\w.]++"
 )
 _STRING = r"'(?:[^']|'')*(?:'|\Z)|\"(?:[^\"]|\"\")*(?:\"|\Z)|(?P<dollar>\$\w*\$).*?(?:(?P=dollar)|\Z)"
 # `api_key = 'x'`, `"token": "x"`, `password=x` inside a connection string, and DuckDB's `SECRET 'x'`.
 _SECRET = re.compile(
-    rf"(?P<key>(?:{_KEY})[\"']?\s*(?:=>?|:)\s*|(?:{_KEY})\s+(?=['$]))"
+    rf"(?P<key>(?:{_KEY})(?:[\"']?\s*+(?:=>?|:)\s*+|\s++(?=['$])))"
     rf"(?!env\s*\()(?P<value>{_STRING}|[^\s,;'\"(){{}}\[\]]+|[{{\[(])",
     re.IGNORECASE | re.DOTALL,
 )
-_URL = re.compile(r"(://[^:/@\s'\"]*:)([^@\s'\"]+)@")
+_URL = re.compile(r"(://[^:/@\s'\"]*+:)((?:[^@\s'\":]++|:(?!//))++)@")
 
 
 def looks_secret(name: str) -> bool:

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from mindsql.errors import StatementError
 
-_SPACE = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
-_LEADING = re.compile(rf"\s*([A-Za-z_]+)|{_SPACE}\(*\s*([A-Za-z_]+)", re.S)
+# Possessive (`*+`): a text of many comments would else be cut in each of the many ways there are.
+_SPACE = r"(?:\s++|--[^\n]*+(?:\n|$)|/\*(?:[^*]++|\*(?!/))*+\*/)*+"
+_LEADING = re.compile(rf"\s*+([A-Za-z_]+)|{_SPACE}\(*+\s*+([A-Za-z_]+)", re.S)
 _OURS = re.compile(
     rf"""{_SPACE}(?:
       CREATE\s+(?:OR\s+REPLACE\s+)?(?:MODEL|PREDICTOR|ML_ENGINE|PROJECT|DATABASE|ANOMALY)\b

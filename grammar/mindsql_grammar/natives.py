@@ -21,7 +21,7 @@ _QUERY = re.compile(
     re.IGNORECASE,
 )
 _MAYBE = re.compile(
-    r"[\w\"`]\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*\("
+    r"[\w\"`]\s*+(?:--[^\n]*+\n\s*+|/\*(?:[^*]++|\*(?!/))*+\*/\s*+)*+\("
     r"\s*(?:(?:--|/\*)|(?:SELECT|WITH|FROM|VALUES|TABLE|SHOW|DESC|EXPLAIN|SUMMARIZE|PRAGMA|CALL|EXEC|INSERT"
     r"|UPDATE|DELETE|MERGE|PIVOT|UNPIVOT|DECLARE|USE|SET))",
     re.IGNORECASE | re.DOTALL,

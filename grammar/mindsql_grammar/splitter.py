@@ -180,7 +180,7 @@ def _is_open(text: str, mark: Mark) -> bool:
         tag = part[: part.index("$", 1) + 1]
         return len(part) < 2 * len(tag) or not part.endswith(tag)
     if part[0] in "eE":
-        return re.fullmatch(r"[eE]'(?:[^'\\]+|''|\\.)*'", part, re.DOTALL) is None
+        return re.fullmatch(r"[eE]'(?:[^'\\]++|''|\\.)*+'", part, re.DOTALL) is None
     return len(part) < 2 or not part.endswith(part[0])
 
 
