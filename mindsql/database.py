@@ -60,7 +60,7 @@ class Sandbox:
             raise AccessError(
                 "files are not available here", hint="mindsql serve --allow-folder names folders"
             )
-        if not isinstance(path, str):
+        if not isinstance(path, str) or "\0" in path:
             raise AccessError("the path of a file must be written out as one string")
         real = os.path.realpath(path)
         for folder in map(os.path.realpath, self.folders):

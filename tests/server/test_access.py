@@ -199,6 +199,11 @@ def test_what_nobody_can_read_fails_with_its_own_error(connection: Connection) -
             connection.execute(text)
 
 
+def test_a_path_with_a_nul_is_none(connection: Connection) -> None:
+    with pytest.raises(AccessError):
+        access.check(connection, "SELECT * FROM read_csv('a\0b')", Principal("someone", Role.ADMIN))
+
+
 def test_a_reader_cannot_ask_models_by_any_way(connection: Connection) -> None:
     connection.execute("CREATE VIEW asked AS SELECT t.a, m.y FROM t JOIN m")
     reader = connection.cursor()
