@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -23,6 +24,9 @@ def _is_editable() -> bool:
 
 if not _is_editable():
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
+
+# Tests import what they share as `tests.server.loads`, though the source tree is not on the path.
+sys.modules.setdefault("tests", ModuleType("tests")).__path__ = [str(ROOT / "tests")]
 
 
 @pytest.fixture(scope="session")

@@ -230,7 +230,9 @@ def killing(folder: Path, rounds: int) -> None:
             assert rows <= {row for (row,) in served.rows("SELECT n FROM written")}
             assert models <= {name for (name,) in served.rows("SELECT name FROM models WHERE status = 'complete'")}
             writers = Writers(served.url, number)
-            time.sleep(0.2 + 3 * chance.random())
+            while not writers.have(rows=1, models=1):  # the first model of a process takes its time
+                time.sleep(0.05)
+            time.sleep(2 * chance.random())
             served.stop(signal.SIGKILL)
             writers.join()
             rows.update(writers.rows)

@@ -6,7 +6,7 @@ import asyncio
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from mindsql.libraries import installed_libraries
 from mindsql.server.http import errors, jobs, mindsdb, models, routes, sql, tokens
@@ -30,6 +30,7 @@ def create_app(service: Service) -> FastAPI:
         version=installed_libraries().get("mindsql", ""),
         description=_DESCRIPTION,
         redoc_url=None,
+        responses=errors.DOCUMENTED,
     )
     app.state.service = service
     app.state.kept = {}
@@ -46,7 +47,7 @@ def create_app(service: Service) -> FastAPI:
         """Whether the server answers."""
         return Json({"status": "ok"})
 
-    @app.get("/metrics", tags=["state"])
+    @app.get("/metrics", tags=["state"], response_class=PlainTextResponse)
     async def metrics(request: Request) -> Response:
         """Counters in Prometheus' form."""
         # Not by a worker of statements: when all of them are busy one wants to know.

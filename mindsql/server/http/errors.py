@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.routing import compile_path
 
 from mindsql.errors import Error, InternalError, MemoryLimitError, MindSQLError
 from mindsql.server.http.answers import Json
@@ -56,6 +57,25 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     if status not in (405, 406, 408, 411, 431)
 }
 """For the OpenAPI document: what an endpoint may answer when something is wrong."""
+
+
+_TEXT = {"type": "string"}
+_DETAILS = {"code": _TEXT, "message": _TEXT, "hint": {"type": ["string", "null"]}, "details": {"type": "object"}}
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "description": "What is wrong, and what to do.",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["error"],
+                    "properties": {"error": {"type": "object", "required": list(_DETAILS), "properties": _DETAILS}},
+                }
+            }
+        },
+    }
+}
+"""Errors as the OpenAPI document tells of them."""
 
 
 def body(code: str, message: str, hint: str | None = None, details: Mapping[str, Any] | None = None) -> Any:
@@ -106,6 +126,14 @@ def plain(
     return Json(body(_CODES.get(status, "BAD_REQUEST"), message, hint, details), status)
 
 
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """The methods of a path: Starlette would name those of the first function that has it."""
+    found = (
+        operations for pattern, operations in app.openapi()["paths"].items() if compile_path(pattern)[0].match(path)
+    )
+    return sorted({method.upper() for operations in found for method in operations})
+
+
 def install(app: FastAPI) -> None:
     """Have an application answer every error so."""
 
@@ -118,6 +146,8 @@ def install(app: FastAPI) -> None:
             return response(error.__cause__)  # a body that is too large, seen while it is read
         answer = plain(error.status_code, str(error.detail))
         answer.headers.update(error.headers or {})
+        if error.status_code == 405:
+            answer.headers["Allow"] = ", ".join(_methods(app, request.url.path)) or answer.headers["Allow"]
         return answer
 
     async def invalid(request: Request, error: Exception) -> Json:
