@@ -30,6 +30,7 @@ log = logging.getLogger("mindsql.server")
 
 _WATCH_SECONDS = 0.1
 _STOP_SECONDS = 0.02
+_STOP_PATIENCE = 5.0
 
 
 class Session:
@@ -211,7 +212,15 @@ class Service:
     async def halt(self, session: Session, running: Future[Any]) -> None:
         """Stop what was submitted for a session, and wait for its end."""
         running.cancel()  # perhaps no worker has begun it
-        while not running.done():
+        await self._interrupt(session, running.done)
+
+    async def stop(self, session: Session) -> None:
+        """Stop what a session runs for another request, and wait for its end: not for a client that does not read."""
+        until = time.monotonic() + _STOP_PATIENCE
+        await self._interrupt(session, lambda: session.statement is None or time.monotonic() > until)
+
+    async def _interrupt(self, session: Session, ended: Callable[[], bool]) -> None:
+        while not ended():
             # Between two statements of DuckDB's a stop is not noticed, so it is said until it is.
             session.interrupt()
             await asyncio.sleep(_STOP_SECONDS)

@@ -214,3 +214,17 @@ def test_rows_are_limited_in_every_form(serve: Serve) -> None:
                     f"SELECT {column} AS c FROM range({rows}) r(i)", headers={"Accept": accept}
                 )
                 assert (accept, answer.status_code) == (accept, status)
+
+
+def test_a_session_that_is_closed_stops_at_any_moment(served: Served) -> None:
+    sql = "SELECT count(*) FROM range(100000000) a(i), range(1000) b(j) WHERE (i * j) % 7 = 1"
+    for pause in (0, 0.001, 0.003, 0.01, 0.03, 0.1):
+        name = served.request("POST", "/api/sql/sessions").json()["session"]
+        statuses: list[int] = []
+        ask = partial(served.post, sql, headers={"Mindsql-Session": name})
+        client = threading.Thread(target=lambda ask=ask, found=statuses: found.append(ask().status_code))  # type: ignore[misc]
+        client.start()
+        time.sleep(pause)
+        assert served.request("DELETE", f"/api/sql/sessions/{name}").status_code == 204
+        client.join()
+        assert statuses in ([499], [404])  # stopped, or come too late

@@ -193,8 +193,8 @@ async def close_session(name: str, request: Request, service: Serving, caller: C
     """Close a session: what runs in it is stopped, what is not committed is rolled back."""
     session = _kept(request, caller, name, busy=True)
     assert session is not None
-    session.interrupt()
     request.app.state.kept.pop(name, None)
+    await service.stop(session)
     await service.run(session.close)
     return Response(status_code=204)
 
