@@ -164,7 +164,7 @@ def test_allowed_hosts() -> None:
 
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "169.254.169.254", "10.0.0.1", "192.168.1.1", "[::1]", "[::ffff:10.0.0.1]", "0.0.0.0",
-             "localhost", "2130706433", "[fe80::1]", "100.64.0.1"],
+             "localhost", "[64:ff9b::a00:1]", "2130706433", "[fe80::1]", "100.64.0.1"],
 )  # fmt: skip
 def test_a_server_is_not_led_to_private_addresses(host: str) -> None:
     with pytest.raises(hosts.HostRefused, match="may not ask"):

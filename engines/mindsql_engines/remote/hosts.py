@@ -41,6 +41,10 @@ def check_url(url: str, network: Network, what: str = "a URL") -> None:
             check_address(address, network, host)
 
 
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""RFC 6052: an IPv6 address that a gateway turns into the IPv4 address at its end."""
+
+
 def addresses(host: str, port: int) -> list[str]:
     """The addresses that a name stands for; none when it is unknown, which connecting will tell."""
     try:
@@ -56,6 +60,8 @@ def check_address(address: str, network: Network, host: str) -> None:
         return
     ip = ipaddress.ip_address(address.split("%", 1)[0])
     mapped = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
+    if ip in _NAT64:
+        mapped = ipaddress.IPv4Address(ip.packed[-4:])
     if not ip.is_global or ip.is_multicast or (mapped is not None and not mapped.is_global):
         raise HostRefused(
             f'"{host}" leads to the address {address}, which this connection may not ask',
