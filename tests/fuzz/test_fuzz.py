@@ -14,6 +14,12 @@ from tests.fuzz.targets import SEEDS, TARGETS
 from tests.server.conftest import serving
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
+CONFIGURATION = """
+[[operations]]
+include-path-regex = "^/models/"
+include-method = ["GET", "POST", "PUT"]
+parameters = { "path.name" = "rent" }
+"""
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -37,8 +43,15 @@ def test_bytes_led_by_coverage(target: str, root: Path, tmp_path: Path) -> None:
 
 def test_requests_made_from_the_openapi_document(tmp_path: Path) -> None:
     with serving(tmp_path, "--no-mysql", file=":memory:") as served:
+        served.rows("CREATE TABLE flats AS SELECT i % 50 AS sqft, i % 50 * 2.0::DOUBLE AS rent FROM range(200) r(i)")
+        served.rows("CREATE MODEL rent FROM (SELECT * FROM flats) PREDICT rent USING estimator = 'LinearRegression'")
+        # The first token that is made closes the server to all others.
+        token = served.request("POST", "/tokens", json={"name": "fuzz", "role": "admin"}).json()["secret"]
+        served.token = token
+        (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
         command = [
             *(str(SCHEMATHESIS), "run", f"{served.url}/openapi.json", "--checks", "all", "--seed", "1"),
+            *("-H", f"Authorization: Bearer {token}"),
             # Not every text is SQL, and not every name is a model's.
             *("--exclude-checks", "positive_data_acceptance", "--max-examples", "3", "--generation-deterministic"),
         ]

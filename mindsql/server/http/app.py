@@ -30,7 +30,7 @@ def create_app(service: Service) -> FastAPI:
         version=installed_libraries().get("mindsql", ""),
         description=_DESCRIPTION,
         redoc_url=None,
-        responses=errors.DOCUMENTED,
+        responses=errors.RESPONSES,
     )
     app.state.service = service
     app.state.kept = {}

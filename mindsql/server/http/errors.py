@@ -52,30 +52,10 @@ _SHAPE = {
     },
 }
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": code, "content": {"application/json": {"schema": _SHAPE}}}
-    for status, code in _CODES.items()
-    if status not in (405, 406, 408, 411, 431)
+    status: {"description": what, "content": {"application/json": {"schema": _SHAPE}}}
+    for status, what in (("4XX", "What is wrong, and what to do."), (503, _CODES[503]))
 }
-"""For the OpenAPI document: what an endpoint may answer when something is wrong."""
-
-
-_TEXT = {"type": "string"}
-_DETAILS = {"code": _TEXT, "message": _TEXT, "hint": {"type": ["string", "null"]}, "details": {"type": "object"}}
-DOCUMENTED: dict[int | str, dict[str, Any]] = {
-    "4XX": {
-        "description": "What is wrong, and what to do.",
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["error"],
-                    "properties": {"error": {"type": "object", "required": list(_DETAILS), "properties": _DETAILS}},
-                }
-            }
-        },
-    }
-}
-"""Errors as the OpenAPI document tells of them."""
+"""For the OpenAPI document: what any endpoint may answer when something is wrong."""
 
 
 def body(code: str, message: str, hint: str | None = None, details: Mapping[str, Any] | None = None) -> Any:

@@ -7,11 +7,11 @@ from starlette.responses import Response
 
 from mindsql.errors import AccessError
 from mindsql.server.access import Role
-from mindsql.server.http import describing, errors
+from mindsql.server.http import describing
 from mindsql.server.http.answers import Json
 from mindsql.server.http.sql import Caller, Serving
 
-router = APIRouter(prefix="/jobs", tags=["models"], responses=errors.RESPONSES)
+router = APIRouter(prefix="/jobs", tags=["models"])
 
 
 @router.get("")

@@ -13,8 +13,8 @@ import mindsql_grammar as grammar
 from mindsql.catalog import Model
 from mindsql.errors import suggest
 from mindsql.server.access import Principal, Role
-from mindsql.server.http import columns, describing, errors, forms, stored, training
-from mindsql.server.http.answers import NDJSON, Json
+from mindsql.server.http import columns, describing, forms, stored, training
+from mindsql.server.http.answers import ARROW, CSV, JSON, NDJSON, Json
 from mindsql.server.http.endpoint import Endpoint, known_metric, shown
 from mindsql.server.http.faults import RequestError, UnprocessableError
 from mindsql.server.http.parameters import ACTIONS, TARGET, Query, actions, choice, estimator
@@ -40,6 +40,7 @@ async def get(endpoint: Endpoint) -> Response:
     if query.one("_action") not in (None, "predict"):
         raise RequestError("GET predicts and scores", hint="POST trains")
     if not rows.pairs:
+        endpoint.form()  # it has no effect here, and must not be misspelt
         model = endpoint.model()
         return Json(await endpoint.run(lambda session: describing.model(model)))
     return await endpoint.predictions(lambda version: _from_query(rows))
@@ -250,8 +251,13 @@ async def handle(request: Request, service: Service, caller: Principal, name: st
     return await VERBS[request.method](Endpoint(service, caller, request, name, query))
 
 
+_FORMS: dict[str, dict[str, Any]] = {media: {} for media in (JSON, CSV, ARROW, NDJSON, "application/octet-stream")}
 router = APIRouter(
-    tags=["models"], responses={**errors.RESPONSES, 202: {"description": "a job, at /jobs/{id}"}}
+    tags=["models"],
+    responses={
+        200: {"description": "the answer, in the form asked for", "content": _FORMS},
+        202: {"description": "a job, at /jobs/{id}"},
+    },
 )
 _LOOKS: dict[str, Any] = dict.fromkeys(_VIEWS, "boolean")
 _TRAINED: dict[str, Any] = {"_retrain": "boolean", TARGET: "string", "wait": "number", "_metric": "string"}
