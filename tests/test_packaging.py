@@ -10,6 +10,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def test_the_wheel_has_the_three_packages_and_no_more(built: tuple[Path, Path], 
         for path in (root / parent / package).rglob("*.py")
     }
     assert {name for name in names if name.endswith(".py")} == expected
-    strange = [name for name in names if not name.endswith((".py", "/py.typed")) and ".dist-info/" not in name]
+    known = (".py", "/py.typed", "/README.md")
+    strange = [name for name in names if not name.endswith(known) and ".dist-info/" not in name]
     assert strange == []
 
 
@@ -83,23 +85,47 @@ def test_the_version_is_said_once(project: dict[str, Any]) -> None:
     assert mindsql.__version__ == project["version"]
 
 
-IMPORT_NAMES = {"scikit-learn": "sklearn", "pytz": ""}
-"""Distribution → import name where they differ; pytz is what DuckDB itself imports."""
+IMPORT_NAMES = {
+    "scikit-learn": "sklearn",
+    "pytz": "",
+    "httptools": "",
+    "mysql-mimic": "mysql_mimic",
+    "prometheus-client": "prometheus_client",
+    "python-multipart": "python_multipart",
+    "pyyaml": "yaml",
+}
+"""Distribution → import name where they differ; pytz is what DuckDB imports, httptools uvicorn."""
 OPTIONAL = {"pytest", "polars", "numpy", "scipy", "joblib", "IPython", "urllib3"}
 """Imported late: by `mindsql.testing`, by `Result.pl()`, or brought by scikit-learn or requests."""
 
 
 def test_dependencies_are_those_that_are_imported(root: Path, project: dict[str, Any]) -> None:
-    imported: set[str] = set()
-    for folder in ("mindsql", "grammar/mindsql_grammar", "engines/mindsql_engines"):
-        for path in (root / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Import):
-                    imported |= {alias.name.split(".")[0] for alias in node.names}
-                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                    imported.add(node.module.split(".")[0])
-    imported -= PACKAGES | set(sys.stdlib_module_names)
-    names = [re.split(r"[<>=~ \[]", text)[0] for text in project["dependencies"]]
-    declared = {IMPORT_NAMES.get(name, name) for name in names} - {""}
-    assert declared - imported == set(), "declared, but imported nowhere"
-    assert imported - declared - OPTIONAL == set(), "imported, but not declared"
+    server = root / "mindsql" / "server"
+    folders = [root / "mindsql", root / "grammar/mindsql_grammar", root / "engines/mindsql_engines"]
+    files = {path for folder in folders for path in folder.rglob("*.py")}
+    needed = imported(path for path in files if not path.is_relative_to(server))
+    declared = import_names(project["dependencies"])
+    assert declared - needed == set(), "declared, but imported nowhere"
+    assert needed - declared - OPTIONAL == set(), "imported, but not declared"
+    serving = imported(server.rglob("*.py"))
+    extra = import_names(project["optional-dependencies"]["server"])
+    assert extra - serving == set(), "declared, but imported nowhere in the server"
+    assert serving - extra - declared - OPTIONAL == set(), "imported by the server, but not in its extra"
+
+
+def imported(files: Iterable[Path]) -> set[str]:
+    """What files import that is neither ours nor Python's."""
+    found: set[str] = set()
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.split(".")[0])
+    return found - PACKAGES - set(sys.stdlib_module_names)
+
+
+def import_names(requirements: Iterable[str]) -> set[str]:
+    """The import names of declared distributions."""
+    names = [re.split(r"[<>=~ \[]", text)[0] for text in requirements]
+    return {IMPORT_NAMES.get(name, name) for name in names} - {""}

@@ -134,7 +134,7 @@ def test_a_null_has_the_type_of_its_input() -> None:
     )
     con.execute("CREATE MODEL rents FROM (FROM flats) PREDICT rent USING engine = 'types'")
     asked = con.execute("SELECT rent FROM rents WHERE rooms IS NULL AND built IS NULL AND place IS NULL")
-    assert asked.fetchall() == [("built:datetime64[us] place:str rooms:float64",)]
+    assert asked.fetchall() == [("built:datetime64[ms] place:str rooms:float64",)]
     con.close()
 
 

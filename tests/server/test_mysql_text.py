@@ -74,4 +74,5 @@ def test_a_text_is_read_once_however_it_is_made(part: str) -> None:
         assert "".join(token.text for token in tokens(text)) == text
         return time.thread_time() - began
 
-    assert seconds(40000) < 12 * seconds(10000) + 0.2
+    # The least of three: the processor is others' too.
+    assert min(seconds(40000) for _ in range(3)) < 12 * min(seconds(10000) for _ in range(3)) + 0.2
