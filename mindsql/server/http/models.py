@@ -17,7 +17,7 @@ from mindsql.server.http import columns, describing, forms, stored, training
 from mindsql.server.http.answers import ARROW, CSV, JSON, NDJSON, Json
 from mindsql.server.http.endpoint import Endpoint, known_metric, shown
 from mindsql.server.http.faults import RequestError, UnprocessableError
-from mindsql.server.http.parameters import ACTIONS, TARGET, Query, actions, choice, estimator
+from mindsql.server.http.parameters import ACTIONS, FLAGS, TARGET, Query, actions, choice, estimator
 from mindsql.server.http.sql import Caller, Serving, answer
 from mindsql.server.service import Service, Session
 
@@ -259,8 +259,8 @@ router = APIRouter(
         202: {"description": "a job, at /jobs/{id}"},
     },
 )
-_LOOKS: dict[str, Any] = dict.fromkeys(_VIEWS, "boolean")
-_TRAINED: dict[str, Any] = {"_retrain": "boolean", TARGET: "string", "wait": "number", "_metric": "string"}
+_LOOKS: dict[str, Any] = dict.fromkeys(_VIEWS, FLAGS)
+_TRAINED: dict[str, Any] = {"_retrain": FLAGS, TARGET: "string", "wait": "number", "_metric": "string"}
 
 
 def _documented(body: bool = False, **parameters: Any) -> dict[str, Any]:

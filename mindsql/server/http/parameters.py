@@ -16,6 +16,7 @@ from mindsql.server.http.faults import RequestError, UnprocessableError
 
 _TRUE, _FALSE = frozenset({"", "1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 _NOTHING = frozenset({"none", "null", ""})
+FLAGS = tuple(sorted(_TRUE | _FALSE))
 CLASS, ESTIMATOR = "class", "estimator"
 """Gramex' word for what USING calls an estimator."""
 TARGET = "target_col"
