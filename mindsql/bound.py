@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlglot import expressions as exp
 
-from mindsql.catalog import Version
 from mindsql.schema import Column, Schema
+from mindsql.snapshot import Version
 
 SCOPE = "mindsql_scope"
 """Key in `Column.meta`: the scope whose relation the column belongs to. Its `table` is then that relation's alias."""

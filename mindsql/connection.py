@@ -7,13 +7,13 @@ import re
 import sys
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from mindsql import database
+from mindsql import database, unknown
 from mindsql.batches import Batches
 from mindsql.database import Database, Parameters, Sandbox
-from mindsql.errors import InterfaceError, MindSQLError, StatementError, UnknownNameError, suggest
+from mindsql.errors import InterfaceError, MindSQLError, StatementError, UnknownNameError
 from mindsql.positions import relocated
 from mindsql.progress import Progress
 from mindsql.result import Kind, Result
@@ -34,11 +34,10 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-    from mindsql.catalog import Snapshot, Version
     from mindsql.engine import Capabilities, Engine, Option
     from mindsql.jobs import Jobs
+    from mindsql.snapshot import Snapshot, Version
 
-_NO_TABLE = re.compile(r"^table with name (.+?) does not exist")
 _CATALOG = re.compile(r"\bmindsql\b", re.I)
 _COUNTING = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
 _OPEN: weakref.WeakSet[Connection] = weakref.WeakSet()
@@ -126,7 +125,7 @@ class Connection:
             self._begin()
             return self._one(text, parameters)
         except MindSQLError as error:
-            better = self._misspelt(text) if error.message.startswith("syntax error") else None
+            better = unknown.misspelt(self._session, text) if error.message.startswith("syntax error") else None
             (better or error).locate(text)
             if better is not None:
                 raise better from error
@@ -208,9 +207,11 @@ class Connection:
                     return self._result
                 except UnknownNameError as error:
                     self._work.close()
-                    if not self._adopt(error, sys._getframe(2)):
-                        self._suggest_relation(error)
+                    adopted = unknown.adopt(self._session, error, sys._getframe(2))
+                    if adopted is None:
+                        unknown.suggest_relation(self._session, error)
                         raise
+                    self._adopted.append(adopted)
         except MindSQLError as error:
             self._work.close()
             relocated(error, text).locate(text)
@@ -258,7 +259,7 @@ class Connection:
         except MindSQLError as error:
             if word in ("COMMIT", "END"):
                 session.transaction(False, committed=False)  # what cannot be committed is rolled back
-            misspelt = self._misspelt(text) if isinstance(error, StatementError) else None
+            misspelt = unknown.misspelt(self._session, text) if isinstance(error, StatementError) else None
             if misspelt is None:
                 raise
             raise misspelt from None
@@ -304,27 +305,6 @@ class Connection:
 
         return Result.of(batches=Batches(reader.schema, read()), schema=schema, close=self._work.close)
 
-    def _misspelt(self, text: str) -> StatementError | None:
-        """A misspelt verb or model of ours gets our error: DuckDB only says that it does not know it."""
-        import mindsql_grammar as grammar
-        from mindsql.statements import translate
-
-        found = grammar.suggest_verb(text)
-        if found is not None:
-            return translate(found)
-        return self._misspelt_model(text) if " join " in text.casefold() else None
-
-    def _misspelt_model(self, text: str) -> StatementError | None:
-        """A JOIN without a condition is for models: DuckDB calls one with an unknown name a syntax error."""
-        from mindsql.binder.joins import bare_names
-
-        session = self._session
-        for name, span in bare_names(text):
-            if not session.is_table(name):
-                models = [m.name for m in session.snapshot().models if m.project == session.project]
-                return UnknownNameError.of("model or table", name, [*models, *session.tables()], span=span)
-        return None
-
     # Local variables --------------------------------------------------------------------------------------
 
     def register(self, name: str, frame: Any) -> Connection:
@@ -342,46 +322,6 @@ class Connection:
             self._session.raw.unregister(name)
         self._session.plans.clear()  # no other session sees it
         return self
-
-    def _adopt(self, error: UnknownNameError, frame: FrameType | None) -> bool:
-        """Find an unknown table among the caller's variables, as DuckDB does. Returns whether it was found."""
-        found = _NO_TABLE.match(error.message)
-        if found is None or not self._session.settings.replacements:
-            return False
-        name = found[1].strip('"')
-        while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "mindsql":
-            frame = frame.f_back
-        while frame is not None:
-            for variables in (frame.f_locals, frame.f_globals):
-                value = variables.get(name)
-                if value is not None and (
-                    hasattr(value, "__arrow_c_stream__") or type(value).__module__.startswith("pandas")
-                ):
-                    with database.translated():
-                        self._session.raw.register(name, value)
-                    self._adopted.append(name)
-                    return True
-            frame = frame.f_back
-        return False
-
-    def _suggest_relation(self, error: UnknownNameError) -> None:
-        """DuckDB knows no models, and proposes its own internal tables: propose what the user has."""
-        found = _NO_TABLE.match(error.message)
-        if found is None:
-            return
-        session = self._session
-        models = {
-            (m.name if m.project == session.project else f"{m.project}.{m.name}"): m.name
-            for m in session.snapshot().models
-        }
-        name = found[1].strip('"')
-        elsewhere = [shown for shown, short in models.items() if short.casefold() == name.casefold()]
-        if elsewhere and elsewhere[0].casefold() == name.casefold():
-            error.hint = f'"{name}" is a model: it stands in the FROM of a SELECT that is read by itself'
-        elif elsewhere:
-            error.hint = f"there is a model {elsewhere[0]}"
-        else:
-            error.hint = suggest(name, [*session.tables(), *models])
 
     # Engines ----------------------------------------------------------------------------------------------
 

@@ -13,7 +13,6 @@ from mindsql.binder.binder import name_parameters, shown_parameter, used_paramet
 from mindsql.binder.relations import Given
 from mindsql.binder.tree import generate
 from mindsql.bound import BoundModel
-from mindsql.catalog import Version
 from mindsql.engine import Engine, EngineStorage, Storage
 from mindsql.errors import AccessError, CatalogError, EngineError, MindSQLError, StatementError
 from mindsql.executor.engines import LoadedModel, ModelCache, border
@@ -29,6 +28,7 @@ from mindsql.planner.operators import Predict, walk
 from mindsql.result import Kind, Result
 from mindsql.schema import Schema
 from mindsql.secrets import open_sealed
+from mindsql.snapshot import Version
 from mindsql.work import Work
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ from mindsql.progress import NullProgress, Progress
 from mindsql.statements import Patterns
 
 if TYPE_CHECKING:
-    from mindsql.catalog import Catalog, Snapshot
+    from mindsql.catalog import Catalog
     from mindsql.jobs import Jobs
     from mindsql.registry import Registry
+    from mindsql.snapshot import Snapshot
     from mindsql.sources import Source
 
 PROCESS = f"{os.getpid()}-{os.urandom(4).hex()}"

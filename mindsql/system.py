@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mindsql.catalog import DEFAULT_PROJECT, Snapshot
 from mindsql.database import literal, quote
 from mindsql.jobs import Job, Jobs
 from mindsql.registry import Registry
 from mindsql.secrets import masked
+from mindsql.snapshot import DEFAULT_PROJECT, Snapshot
 
 TABLES = ("models", "models_versions", "predictors", "ml_engines", "handlers", "handler_options", "projects",
           "databases", "views", "model_columns")  # fmt: skip

@@ -13,9 +13,9 @@ from mindsql.binder.columns import resolve_scope
 from mindsql.binder.relations import MODEL, Expansion, Given, expand, give_params
 from mindsql.binder.tree import direct_tables, generate, span_of, twin
 from mindsql.bound import BoundModel, BoundQuery, Scope
-from mindsql.catalog import Snapshot
 from mindsql.errors import StatementError
 from mindsql.schema import Schema
+from mindsql.snapshot import Snapshot
 
 Describe: TypeAlias = Callable[[str], Schema]
 """The columns of a SQL text, as DuckDB sees them. Raises StatementError."""

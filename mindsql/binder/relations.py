@@ -12,8 +12,8 @@ from sqlglot import expressions as exp
 import mindsql_grammar as grammar
 from mindsql.binder.tree import RELATION, span_of
 from mindsql.bound import BoundModel
-from mindsql.catalog import DEFAULT_PROJECT, Model, View
 from mindsql.errors import MindSQLError, StatementError, UnknownNameError
+from mindsql.snapshot import DEFAULT_PROJECT, Model, View
 
 if TYPE_CHECKING:
     from mindsql.binder.binder import Binder

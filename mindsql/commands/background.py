@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
 from mindsql import database, queries
-from mindsql.catalog import Version
 from mindsql.commands.training import Finish, Recipe, begin, carry_out, check_data, forget, read_rows
 from mindsql.errors import MindSQLError
 from mindsql.jobs import Job
 from mindsql.schema import Schema
+from mindsql.snapshot import Version
 from mindsql.work import Work
 
 if TYPE_CHECKING:

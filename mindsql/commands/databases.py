@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
 from mindsql import database
-from mindsql.catalog import DEFAULT_PROJECT, EngineEntry, SourceEntry
 from mindsql.commands import models, views
 from mindsql.commands.answers import done
 from mindsql.engine import EngineStorage, working_for
@@ -16,6 +15,7 @@ from mindsql.executor.engines import border
 from mindsql.options import admit_files, check, secrecy
 from mindsql.result import Result
 from mindsql.secrets import open_sealed, seal
+from mindsql.snapshot import DEFAULT_PROJECT, EngineEntry, SourceEntry
 from mindsql.sources import check_parameters
 from mindsql.work import Work
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import mindsql_grammar as grammar
 from mindsql import queries
 from mindsql.bound import BoundModel
-from mindsql.catalog import DEFAULT_PROJECT, Model, Version
 from mindsql.commands.answers import frame, table
 from mindsql.errors import UnknownNameError
 from mindsql.executor.engines import border
 from mindsql.result import Result
 from mindsql.secrets import masked
+from mindsql.snapshot import DEFAULT_PROJECT, Model, Version
 from mindsql.work import Work
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
 from mindsql import metrics, queries
-from mindsql.catalog import DEFAULT_PROJECT
 from mindsql.commands import names
 from mindsql.commands.answers import table
 from mindsql.engine import Option
 from mindsql.errors import DataError, StatementError, UnknownNameError
 from mindsql.options import typed
 from mindsql.result import Result
+from mindsql.snapshot import DEFAULT_PROJECT
 from mindsql.work import Work
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
-from mindsql.catalog import Catalog, Model, Version
+from mindsql.catalog import Catalog
 from mindsql.commands import background, names
 from mindsql.commands.answers import done, table
 from mindsql.commands.training import (
@@ -24,6 +24,7 @@ from mindsql.database import read_only_error
 from mindsql.errors import CatalogError, StatementError, UnknownNameError
 from mindsql.result import Result
 from mindsql.schema import family
+from mindsql.snapshot import Model, Version
 from mindsql.work import Work
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mindsql.catalog import DEFAULT_PROJECT, Model
 from mindsql.errors import StatementError, UnknownNameError
+from mindsql.snapshot import DEFAULT_PROJECT, Model
 
 if TYPE_CHECKING:
     from mindsql.session import Session

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import mindsql_grammar as grammar
 from mindsql import database
 from mindsql.binder.tree import generate
-from mindsql.catalog import Snapshot
 from mindsql.database import literal
 from mindsql.errors import UnknownNameError
 from mindsql.result import Result
+from mindsql.snapshot import Snapshot
 from mindsql.system import values
 from mindsql.work import Work
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import mindsql_grammar as grammar
 from mindsql import queries
-from mindsql.catalog import Catalog, Version
+from mindsql.catalog import Catalog
 from mindsql.commands.translating import spread, with_translation
 from mindsql.engine import Engine, Storage, Summary, working_for
 from mindsql.errors import (
@@ -33,6 +33,7 @@ from mindsql.frames import TrainingRows, compact, to_pandas
 from mindsql.libraries import installed_libraries
 from mindsql.schema import Column, Schema
 from mindsql.session import PROCESS
+from mindsql.snapshot import Version
 from mindsql.work import Work
 
 if TYPE_CHECKING:

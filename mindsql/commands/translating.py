@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mindsql import queries
-from mindsql.catalog import Version
 from mindsql.executor.proof import prove
+from mindsql.snapshot import Version
 
 if TYPE_CHECKING:
     import pyarrow as pa

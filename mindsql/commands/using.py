@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
-from mindsql.catalog import Version
 from mindsql.engine import Engine, Option
 from mindsql.errors import AccessError, StatementError, UnknownNameError
 from mindsql.executor.engines import border
 from mindsql.options import admit_files, check, secrecy
 from mindsql.secrets import open_sealed, seal
+from mindsql.snapshot import Version
 
 if TYPE_CHECKING:
     from mindsql.session import Session

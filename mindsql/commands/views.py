@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
 from mindsql import queries
-from mindsql.catalog import View
 from mindsql.commands import names
 from mindsql.commands.answers import done
 from mindsql.errors import CatalogError, StatementError
 from mindsql.planner import plan
 from mindsql.result import Result
+from mindsql.snapshot import View
 from mindsql.work import Work
 
 if TYPE_CHECKING:

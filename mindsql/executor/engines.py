@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mindsql.catalog import Version
 from mindsql.engine import Engine, Predictor, Translation, row_number
 from mindsql.errors import (
     Cancelled,
@@ -26,6 +25,7 @@ from mindsql.errors import (
 from mindsql.frames import to_arrow, to_pandas
 from mindsql.schema import Column, Schema
 from mindsql.secrets import hidden
+from mindsql.snapshot import Version
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mindsql import database
-from mindsql.catalog import Catalog, Version
+from mindsql.catalog import Catalog
 from mindsql.database import Database
 from mindsql.engine import Context, numbering, working_for
 from mindsql.errors import MindSQLError
 from mindsql.executor.engines import LoadedModel
 from mindsql.executor.remembered import KEY_BYTES, Remembered, key_array
 from mindsql.executor.repeats import Repeats
+from mindsql.snapshot import Version
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,9 +14,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mindsql.catalog import Version
 from mindsql.errors import Cancelled, MindSQLError
 from mindsql.server.access import LOCAL
+from mindsql.snapshot import Version
 
 if TYPE_CHECKING:
     from mindsql.server.service import Service, Session

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from mindsql.catalog import Version
 from mindsql.database import Database, arrow_type
 from mindsql.engine import Engine, EngineStorage, Storage, Summary
 from mindsql.executor.engines import LoadedModel, trial_outputs
@@ -17,6 +16,7 @@ from mindsql.frames import to_pandas
 from mindsql.options import check as check_options
 from mindsql.queries import engine_args
 from mindsql.schema import Column, Schema
+from mindsql.snapshot import Version
 from mindsql.testing.data import TrainingData, training_data
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from mindsql.catalog import Catalog, EngineEntry, Snapshot, SourceEntry, Version, View
+from mindsql.catalog import Catalog
 from mindsql.database import Database, run
 from mindsql.errors import CatalogError, UnknownNameError
+from mindsql.snapshot import EngineEntry, Snapshot, SourceEntry, Version, View
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
 from mindsql import metrics
-from mindsql.catalog import Model, Version
 from mindsql.errors import StatementError
 from mindsql.jobs import Job
 from mindsql.secrets import masked
@@ -22,6 +21,7 @@ from mindsql.server.http.faults import UnprocessableError
 from mindsql.server.http.parameters import ESTIMATOR
 from mindsql.server.http.predicting import predict
 from mindsql.server.service import Service, Session
+from mindsql.snapshot import Model, Version
 
 if TYPE_CHECKING:
     import pyarrow as pa

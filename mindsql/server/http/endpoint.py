@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mindsql import metrics
-from mindsql.catalog import DEFAULT_PROJECT, Model, Snapshot, Version
 from mindsql.errors import AccessError, CatalogError, StatementError, suggest
 from mindsql.server.access import Principal, Role
 from mindsql.server.http import bodies, columns, describing, forms, inputs, stored, training
@@ -22,6 +21,7 @@ from mindsql.server.http.faults import MediaTypeError, NotFoundError, RequestErr
 from mindsql.server.http.parameters import TARGET, Query, choice, number
 from mindsql.server.http.predicting import predict
 from mindsql.server.service import Service, Session
+from mindsql.snapshot import DEFAULT_PROJECT, Model, Snapshot, Version
 
 T = TypeVar("T")
 

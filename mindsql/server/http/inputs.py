@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mindsql.catalog import Version
 from mindsql.errors import suggest
 from mindsql.schema import Column, Family, is_integer
 from mindsql.server.http.faults import UnprocessableError
+from mindsql.snapshot import Version
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import mindsql_grammar as grammar
-from mindsql.catalog import Model
 from mindsql.errors import suggest
 from mindsql.server.access import Principal, Role
 from mindsql.server.http import columns, describing, forms, stored, training
@@ -20,6 +19,7 @@ from mindsql.server.http.faults import RequestError, UnprocessableError
 from mindsql.server.http.parameters import ACTIONS, FLAGS, TARGET, Query, actions, choice, estimator
 from mindsql.server.http.sql import Caller, Serving, answer
 from mindsql.server.service import Service, Session
+from mindsql.snapshot import Model
 
 _VIEWS = ("_model", "_params", "_opts", "_cache", "_download")
 _PREPARATION = ("include", "exclude", "nums", "cats", "dropna", "drop_duplicates")

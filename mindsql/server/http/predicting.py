@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import mindsql_grammar as grammar
-from mindsql.catalog import Version
 from mindsql.server.http.stored import POSTED
 from mindsql.server.service import Session
+from mindsql.snapshot import Version
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,13 +14,13 @@ from urllib.parse import parse_qsl
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mindsql.catalog import DEFAULT_PROJECT, Version
 from mindsql.errors import StatementError
 from mindsql.schema import Column, is_integer
 from mindsql.server.access import Principal, Role
 from mindsql.server.gather import Row
 from mindsql.server.http import forms, training
 from mindsql.server.service import Service
+from mindsql.snapshot import DEFAULT_PROJECT, Version
 
 _PREFIX = "/models/"
 _BODY_BYTES = 64 * 1024

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mindsql.catalog import PROJECT_ALIASES
 from mindsql.database import quote
 from mindsql.errors import CatalogError, MindSQLError, UnknownNameError
 from mindsql.result import Result
@@ -32,6 +31,7 @@ from mindsql.server.http.answers import (
     parts,
 )
 from mindsql.server.service import Service, Session
+from mindsql.snapshot import PROJECT_ALIASES
 
 router = APIRouter(tags=["sql"])
 

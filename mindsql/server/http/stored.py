@@ -14,10 +14,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from mindsql.catalog import DEFAULT_PROJECT, Version
 from mindsql.database import quote
 from mindsql.errors import DataError, MindSQLError
 from mindsql.server.http.faults import UnprocessableError
+from mindsql.snapshot import DEFAULT_PROJECT, Version
 
 if TYPE_CHECKING:
     import pyarrow as pa

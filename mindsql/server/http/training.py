@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
-from mindsql.catalog import Model, Version
 from mindsql.database import quote
 from mindsql.errors import (
     Cancelled,
@@ -30,6 +29,7 @@ from mindsql.server.access import Principal
 from mindsql.server.http import stored
 from mindsql.server.http.faults import UnprocessableError
 from mindsql.server.service import Service, Session
+from mindsql.snapshot import Model, Version
 from mindsql.work import Work
 
 if TYPE_CHECKING:

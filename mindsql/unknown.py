@@ -1,0 +1,77 @@
+"""Owns what follows an unknown name: it is a variable of the caller, or misspelt, and the right one is proposed."""
+
+from __future__ import annotations
+
+import re
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from mindsql import database
+from mindsql.errors import StatementError, UnknownNameError, suggest
+
+if TYPE_CHECKING:
+    from mindsql.session import Session
+
+_NO_TABLE = re.compile(r"^table with name (.+?) does not exist")
+
+
+def adopt(session: Session, error: UnknownNameError, frame: FrameType | None) -> str | None:
+    """Register an unknown table that is a variable of the caller, as DuckDB does. Returns its name if it was found."""
+    found = _NO_TABLE.match(error.message)
+    if found is None or not session.settings.replacements:
+        return None
+    name = found[1].strip('"')
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "mindsql":
+        frame = frame.f_back
+    while frame is not None:
+        for variables in (frame.f_locals, frame.f_globals):
+            value = variables.get(name)
+            if value is not None and (
+                hasattr(value, "__arrow_c_stream__") or type(value).__module__.startswith("pandas")
+            ):
+                with database.translated():
+                    session.raw.register(name, value)
+                return name
+        frame = frame.f_back
+    return None
+
+
+def suggest_relation(session: Session, error: UnknownNameError) -> None:
+    """DuckDB knows no models, and proposes its own internal tables: propose what the user has."""
+    found = _NO_TABLE.match(error.message)
+    if found is None:
+        return
+    models = {
+        (m.name if m.project == session.project else f"{m.project}.{m.name}"): m.name
+        for m in session.snapshot().models
+    }
+    name = found[1].strip('"')
+    elsewhere = [shown for shown, short in models.items() if short.casefold() == name.casefold()]
+    if elsewhere and elsewhere[0].casefold() == name.casefold():
+        error.hint = f'"{name}" is a model: it stands in the FROM of a SELECT that is read by itself'
+    elif elsewhere:
+        error.hint = f"there is a model {elsewhere[0]}"
+    else:
+        error.hint = suggest(name, [*session.tables(), *models])
+
+
+def misspelt(session: Session, text: str) -> StatementError | None:
+    """The error for a misspelt verb or model of ours: DuckDB only says that it does not know it."""
+    import mindsql_grammar as grammar
+    from mindsql.statements import translate
+
+    found = grammar.suggest_verb(text)
+    if found is not None:
+        return translate(found)
+    return _misspelt_model(session, text) if " join " in text.casefold() else None
+
+
+def _misspelt_model(session: Session, text: str) -> StatementError | None:
+    """A JOIN without a condition is for models: DuckDB calls one with an unknown name a syntax error."""
+    from mindsql.binder.joins import bare_names
+
+    for name, span in bare_names(text):
+        if not session.is_table(name):
+            models = [m.name for m in session.snapshot().models if m.project == session.project]
+            return UnknownNameError.of("model or table", name, [*models, *session.tables()], span=span)
+    return None
