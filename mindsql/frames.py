@@ -109,3 +109,33 @@ def to_arrow(values: Any, wanted: pa.DataType) -> pa.Array:
     if pa.types.is_string(wanted) and not pa.types.is_large_string(array.type):
         return array.cast(pa.string())
     return array.cast(wanted)
+
+
+def moments(texts: Any, type_name: str) -> Any:
+    """Texts as moments.
+
+    Args:
+        texts: A pyarrow.Array or ChunkedArray of text.
+        type_name: The DuckDB type of the column they are for: DATE, TIME, TIMESTAMP …. What has no time zone is UTC.
+
+    Returns:
+        An array of date32, time64, or timestamp with or without a zone.
+
+    Raises:
+        pyarrow.ArrowInvalid: A text is no moment.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    clock = type_name.startswith("TIME") and not type_name.startswith("TIMESTAMP")
+    if clock:
+        texts = pc.binary_join_element_wise("1970-01-01", texts.cast(pa.string()), " ")
+    elif "ZONE" in type_name:
+        try:
+            return texts.cast(pa.timestamp("us", "UTC"))
+        except pa.ArrowInvalid:
+            return pc.assume_timezone(texts.cast(pa.timestamp("us")), "UTC")
+    found = texts.cast(pa.timestamp("us"))
+    if clock:
+        return found.cast(pa.time64("us"))
+    return found.cast(pa.date32(), safe=False) if type_name == "DATE" else found

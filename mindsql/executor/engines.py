@@ -22,7 +22,7 @@ from mindsql.errors import (
     EngineMissingError,
     MindSQLError,
 )
-from mindsql.frames import to_arrow, to_pandas
+from mindsql.frames import moments, to_arrow, to_pandas
 from mindsql.schema import Column, Schema
 from mindsql.secrets import hidden
 from mindsql.snapshot import Version
@@ -226,25 +226,32 @@ class LoadedModel:
         target = pa.type_for_alias(name) if name is not None else None
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
-        try:
+
+        def cast(values: pa.Array) -> pa.Array:
             if target is None:
-                raise pa.ArrowInvalid(f"no cast from {array.type}")
-            return array.cast(target)
+                raise pa.ArrowInvalid(f"no cast from {values.type}")
+            if item.family == "time" and arrow_family(values.type) == "text":
+                return moments(values, item.type)
+            return values.cast(target)
+
+        try:
+            return cast(array)
         except pa.ArrowException as error:
+            where = "" if target is None else _unfit_row(array, cast)
             raise DataError(
                 f'a value does not fit the input "{item.name}" {item.type} of the model '
-                f'"{self.version.model}"{_unfit_row(array, target)}: {error}',
+                f'"{self.version.model}"{where}: {error}',
                 hint=f"ON {self.version.model}.{item.name} = TRY_CAST(… AS {item.type})",
             ) from error
 
 
-def _unfit_row(array: pa.Array, target: pa.DataType | None) -> str:
-    """` in row 3` of the statement, for the first value that has no place in a type."""
+def _unfit_row(array: pa.Array, cast: Callable[[pa.Array], pa.Array]) -> str:
+    """` in row 3` of the statement, for the first value that cannot be cast."""
     import pyarrow as pa
 
-    for row in range(len(array) if target is not None else 0):
+    for row in range(len(array)):
         try:
-            array.slice(row, 1).cast(target)
+            cast(array.slice(row, 1))
         except pa.ArrowException:
             return f" in row {row_number(row)}"
     return ""

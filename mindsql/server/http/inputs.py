@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mindsql.errors import suggest
+from mindsql.frames import moments
 from mindsql.schema import Column, Family, is_integer
 from mindsql.server.http.faults import UnprocessableError
 from mindsql.snapshot import Version
@@ -68,7 +69,7 @@ def _column(values: pa.ChunkedArray, wanted: Column) -> pa.ChunkedArray:
         if wanted.family == "boolean" and kind in ("text", "number"):
             return values.cast(pa.bool_()) if kind == "text" else _flags(values)
         if wanted.family == "time" and kind == "text":
-            return values.cast(_moment(wanted.type))
+            return moments(values, wanted.type)
         if wanted.family == "text" and kind in ("number", "boolean", "time"):
             return values.cast(pa.string())
     except pa.ArrowInvalid:
@@ -116,16 +117,6 @@ def _flags(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return values.cast(pa.bool_())
 
 
-def _moment(duckdb_type: str) -> pa.DataType:
-    import pyarrow as pa
-
-    if duckdb_type == "DATE":
-        return pa.date32()
-    if duckdb_type.startswith("TIMESTAMP"):
-        return pa.timestamp("us", "UTC" if "ZONE" in duckdb_type else None)
-    return pa.time64("us")
-
-
 def _refused(values: pa.ChunkedArray, wanted: Column) -> UnprocessableError:
     """The error that names the first value which is not of the wanted kind."""
     import pyarrow as pa
@@ -147,7 +138,7 @@ def _fits(single: pa.ChunkedArray, wanted: Column) -> bool:
             case "boolean":
                 single.cast(pa.bool_()) if pa.types.is_string(single.type) else _flags(single)
             case "time":
-                return pa.types.is_string(single.type) and single.cast(_moment(wanted.type)) is not None
+                return pa.types.is_string(single.type) and moments(single, wanted.type) is not None
             case _:
                 return False
     except pa.ArrowException:
