@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import ssl
 import sys
 
 from mindsql.errors import InterfaceError
@@ -19,6 +20,7 @@ examples:
 
 Without FILE the database is in memory.
 """
+_UNITS = {"KB": 1024, "MB": 1024**2, "GB": 1024**3, "B": 1, "": 1}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -34,8 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("file", nargs="?", metavar="FILE", default=":memory:", help="a DuckDB file; made if it does not exist")
     add("--host", default=default.host, metavar="ADDRESS", help="where to listen (127.0.0.1)")
-    add("--port", type=int, default=default.port, metavar="N", help="the HTTP port (47334); 0 for any that is free")
-    add("--mysql-port", type=int, default=default.mysql_port, metavar="N", help="the MySQL port (47335)")
+    add("--port", type=_port, default=default.port, metavar="N", help="the HTTP port (47334); 0 for any that is free")
+    add("--mysql-port", type=_port, default=default.mysql_port, metavar="N", help="the MySQL port (47335)")
     add("--no-mysql", action="store_true", help="open no MySQL port")
     add("--no-auth", action="store_true", help="let in whoever comes, as admin")
     add("--cert", metavar="PEM", help="speak TLS with this certificate")
@@ -44,14 +46,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--allow-folder", action="append", default=[], metavar="PATH", help="statements may read files there")
     add("--allow-host", action="append", metavar="HOST", help="engines may connect there only; repeatable")
     add("--private-hosts", action="store_true", help="engines may connect to private addresses too")
-    add("--timeout", type=float, default=default.seconds, metavar="S", help="seconds for a statement (300); 0: any")
-    add("--max-rows", type=int, metavar="N", help="rows that a result may have")
+    add("--timeout", type=_seconds, default=default.seconds, metavar="S", help="seconds for a statement (300); 0: any")
+    add("--max-rows", type=_count, metavar="N", help="rows that a result may have")
     add("--max-body", type=_size, default=default.body_bytes, metavar="SIZE", help="largest request (100MB)")
     add("--memory-limit", metavar="SIZE", help="DuckDB's memory, such as 4GB")
-    add("--sessions", type=int, default=default.sessions, metavar="N", help="sessions at once (1000)")
-    add("--workers", type=int, default=default.workers, metavar="N", help="statements at once (16)")
-    add("--idle", type=float, default=default.idle_seconds, metavar="S", help="seconds an idle session lives (3600)")
-    add("--grace", type=float, default=default.grace_seconds, metavar="S", help="seconds a stop waits (30)")
+    add("--sessions", type=_count, default=default.sessions, metavar="N", help="sessions at once (1000)")
+    add("--workers", type=_count, default=default.workers, metavar="N", help="statements at once (16)")
+    add("--idle", type=_seconds, default=default.idle_seconds, metavar="S", help="seconds an idle session lives (3600)")
+    add("--grace", type=_seconds, default=default.grace_seconds, metavar="S", help="seconds a stop waits (30)")
     add("--background", action="store_true", help="train in the background unless join_learn_process = true")
     add("--audit", metavar="FILE", help="the log of writes (FILE.audit.jsonl beside the database)")
     add("--route", action="append", default=[], metavar="PATH=MODEL", help="a further URL of a model, or a YAML file")
@@ -64,9 +66,19 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     if (given.cert is None) != (given.key is None):
         parser.error("--cert and --key belong together")
+    for folder in given.allow_folder:
+        if not os.path.isdir(folder):
+            parser.error(f"--allow-folder: there is no folder {folder}")
+    if given.file != ":memory:" and not os.path.isdir(os.path.dirname(os.path.abspath(given.file))):
+        parser.error(f"there is no folder {os.path.dirname(given.file)}")
     for path in (given.cert, given.key):
         if path is not None and not os.access(path, os.R_OK):
             parser.error(f"cannot read {path}")
+    if given.cert is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(given.cert, given.key)
+        except ssl.SSLError as error:
+            parser.error(f"{given.cert} and {given.key} are no certificate and its key in PEM: {error.reason}")
     options = ServeOptions(
         host=given.host,
         port=given.port,
@@ -106,7 +118,27 @@ def main(arguments: list[str]) -> int:
 
 def _size(text: str) -> int:
     """Bytes of `100MB`, `64KB`, `1000`."""
-    for unit, factor in (("KB", 1024), ("MB", 1024**2), ("GB", 1024**3), ("B", 1)):
-        if text.upper().endswith(unit):
-            return int(float(text[: -len(unit)]) * factor)
-    return int(text)
+    unit = next((unit for unit in _UNITS if text.upper().endswith(unit)), "")
+    return int(_within(text[: len(text) - len(unit)], float, 0, "a size such as 100MB") * _UNITS[unit])
+
+
+def _port(text: str) -> int:
+    return int(_within(text, int, 0, "a port from 0 to 65535", 65535))
+
+
+def _count(text: str) -> int:
+    return int(_within(text, int, 1, "a whole number from 1"))
+
+
+def _seconds(text: str) -> float:
+    return _within(text, float, 0, "a number of seconds")
+
+
+def _within(text: str, kind: type[float], least: float, what: str, most: float = sys.float_info.max) -> float:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = float("nan")
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{what} is wanted, not {text!r}")
+    return value

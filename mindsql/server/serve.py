@@ -47,7 +47,11 @@ def _check_reach(service: Service) -> None:
     if not service.tokens.any():
         raise InterfaceError(
             f"{options.host} can be reached from other machines, and the database has no tokens\n"
-            f"hint: make one with: mindsql token create {service.path} NAME --role admin; or say --no-auth"
+            + (
+                "hint: one in memory cannot have any: name a file, or say --no-auth"
+                if service.path == ":memory:"
+                else f"hint: make one with: mindsql token create {service.path} NAME --role admin; or say --no-auth"
+            )
         )
 
 
