@@ -118,8 +118,15 @@ def main(arguments: list[str]) -> int:
 
 def _size(text: str) -> int:
     """Bytes of `100MB`, `64KB`, `1000`."""
-    unit = next((unit for unit in _UNITS if text.upper().endswith(unit)), "")
-    return int(_within(text[: len(text) - len(unit)], float, 0, "a size such as 100MB") * _UNITS[unit])
+    unit = next(unit for unit in _UNITS if text.upper().endswith(unit))
+    number = text[: len(text) - len(unit)]
+    try:
+        value = float(number) * _UNITS[unit]
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= sys.maxsize:
+        raise argparse.ArgumentTypeError(f"a size such as 100MB is wanted, not {text!r}")
+    return int(value)
 
 
 def _port(text: str) -> int:

@@ -14,7 +14,7 @@ from mindsql.server import cli
     [
         (["--port", "99999"], "argument --port: a port from 0 to 65535 is wanted, not '99999'"),
         (["--max-body", "x"], "argument --max-body: a size such as 100MB is wanted, not 'x'"),
-        (["--max-body", "-5MB"], "argument --max-body: a size such as 100MB is wanted, not '-5MB'"),
+        (["--max-body=-5MB"], "argument --max-body: a size such as 100MB is wanted, not '-5MB'"),
         (["--timeout", "-1"], "argument --timeout: a number of seconds is wanted, not '-1'"),
         (["--grace", "nan"], "argument --grace: a number of seconds is wanted, not 'nan'"),
         (["--workers", "0"], "argument --workers: a whole number from 1 is wanted, not '0'"),
