@@ -137,7 +137,7 @@ def _part(cursor: Cursor, end: int, kind: type[exp.Expr], what: str) -> exp.Expr
     quiet = _quiet.set(True)
     try:
         trees = _DUCKDB.parser().parse_into(kind, tokens, cursor.source.text)
-    except (sqlglot_errors.ParseError, RecursionError) as error:
+    except (sqlglot_errors.SqlglotError, RecursionError) as error:
         raise _translate(inner, tokens, error) from error
     finally:
         _quiet.reset(quiet)
@@ -250,7 +250,7 @@ def _stock_parse(cursor: Cursor, tokens: list[Token], end: int) -> exp.Expr:
     token = _quiet.set(True)
     try:
         trees = _DUCKDB.parser().parse(tokens, cursor.source.text)
-    except (sqlglot_errors.ParseError, RecursionError) as error:
+    except (sqlglot_errors.SqlglotError, RecursionError) as error:
         raise _translate(Cursor(cursor.source, cursor.tokens, cursor.index, end), tokens, error) from error
     finally:
         _quiet.reset(token)
@@ -262,8 +262,11 @@ def _stock_parse(cursor: Cursor, tokens: list[Token], end: int) -> exp.Expr:
 
 def _translate(cursor: Cursor, tokens: list[Token], error: Exception) -> ParseError:
     """sqlglot's error in our words, at the culprit."""
-    if isinstance(error, RecursionError) or not isinstance(error, sqlglot_errors.ParseError):
+    if isinstance(error, RecursionError):
         return cursor.error("the statement is nested too deeply", tokens[0])
+    if not isinstance(error, sqlglot_errors.ParseError):
+        # A name of a type is read once more, as a text of its own.
+        return cursor.error("this statement cannot be read", tokens[0])
     details = error.errors[0] if error.errors else {}
     description = str(details.get("description") or error).strip().rstrip(".")
     place = next(
