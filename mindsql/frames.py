@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -59,8 +60,21 @@ def compact(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
         kind = arrays[0].type if arrays else field.type
         column = pa.chunked_array(arrays, kind).unify_dictionaries()
         columns.append(_narrow(column) if pa.types.is_dictionary(kind) else column)
-    pa.default_memory_pool().release_unused()
+    give_back()
     return pa.table(columns, names=schema.names)
+
+
+def give_back() -> None:
+    """Give memory that large rows have left back to the system: Arrow and glibc keep some of it for later."""
+    import ctypes
+
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+    if os.name == "posix":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+        if trim is not None:
+            trim(0)
 
 
 def _narrow(column: pa.ChunkedArray) -> pa.ChunkedArray:

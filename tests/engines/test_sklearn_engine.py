@@ -20,7 +20,7 @@ from mindsql.engine import Predictor, Storage, Summary
 from mindsql.errors import DataError, StatementError, UnknownNameError
 from mindsql.frames import TrainingRows, compact
 from mindsql.schema import Schema
-from mindsql_engines.sklearn import SklearnEngine
+from mindsql_engines.sklearn import SklearnEngine, stopping
 
 
 @dataclass
@@ -150,6 +150,48 @@ def test_arrow_and_data_frame_make_the_same_model(target: str, using: dict[str, 
     odd = passengers(300, seed=7)[0]  # other names, dates, ages
     for rows in (table, odd.set_column(odd.column_names.index("sex"), "sex", pa.array(["unseen"] * 300))):
         assert one.answers(rows) == other.answers(rows)
+
+
+@pytest.mark.parametrize(
+    ("target", "using"),
+    [
+        ("age", {"estimator": "HistGradientBoostingRegressor", "early_stopping": True}),
+        ("port", {"estimator": "HistGradientBoostingClassifier", "early_stopping": True, "random_state": 3}),
+        ("survived", {"estimator": "HistGradientBoostingClassifier", "rows": 12_600, "test_size": 0.1}),
+    ],
+)
+def test_rows_to_stop_by_are_those_that_the_estimator_would_take(
+    target: str, using: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"max_iter": 8, "n_iter_no_change": 2, **using}
+    table, types = passengers(options.pop("rows", 1000))
+    table = table.drop_columns(["name"])  # words take long
+    told = []
+    split = stopping.split
+    monkeypatch.setattr(stopping, "split", lambda *args: told.append(split(*args)) or told[-1])
+    ours = train(table, types, target, arrow=True, **options)
+    assert len(told) == 2 and None not in told  # without the rows held out, then with all
+    monkeypatch.setattr(stopping, "split", lambda *_: None)
+    plain = train(table, types, target, arrow=True, **options)
+    first, second = (model.storage.json_get("model") | {"digest": None} for model in (ours, plain))
+    assert first == second
+    assert ours.answers(table) == plain.answers(table)
+
+
+@pytest.mark.parametrize(
+    "using",
+    [
+        {"early_stopping": "auto"},
+        {"early_stopping": False},
+        {"early_stopping": True, "validation_fraction": None},
+        {"early_stopping": True, "class_weight": "balanced"},
+        {"early_stopping": True, "validation_fraction": 1},  # fewer rows than classes
+    ],
+)
+def test_the_estimator_itself_does_what_only_it_can(using: dict[str, Any]) -> None:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    assert stopping.split(HistGradientBoostingClassifier(**using), 100, np.arange(100) % 2) is None
 
 
 def test_importing_the_engine_loads_no_heavy_library() -> None:
@@ -450,7 +492,7 @@ def test_pandas_frames_without_arrow_types_are_understood() -> None:
 
 _FIRST_USE = """
 import threading
-from mindsql_engines.sklearn import SklearnEngine
+from mindsql_engines.sklearn import SklearnEngine, stopping
 names = "LogisticRegression RandomForestClassifier KMeans SVC GaussianNB PLSRegression IsolationForest".split()
 together, failed = threading.Barrier(len(names)), []
 def use(name):

@@ -12,9 +12,18 @@ import pyarrow as pa
 
 from mindsql.engine import Task, heard, quiet
 from mindsql.errors import DataError, EngineError, MindSQLError, StatementError, UnknownNameError
-from mindsql.frames import TrainingRows
+from mindsql.frames import TrainingRows, give_back
 from mindsql.schema import Schema, family
-from mindsql_engines.sklearn import columns, estimators, features, parameters, scoring, targets, threads
+from mindsql_engines.sklearn import (
+    columns,
+    estimators,
+    features,
+    parameters,
+    scoring,
+    stopping,
+    targets,
+    threads,
+)
 from mindsql_engines.sklearn.encoding import Encoder
 from mindsql_engines.sklearn.features import Feature
 from mindsql_engines.sklearn.scoring import Scores
@@ -125,16 +134,19 @@ def train(job: Job, data: TrainingRows, schema: Schema, progress: Progress) -> T
 
         part = arrays if kept is None else _Picked(arrays, kept)
         count = rows if kept is None else len(kept)
+        values = target.values if kept is None or target.values is None else target.values[kept]
+        codes = values if target.task == "classification" else None
+        if target.task in ("anomaly", "clustering"):
+            values = None
         encoder = Encoder.fit(used, part, style, job.seed)
-        matrix = _matrix(estimator, encoder, part, count)
+        fitted = clone(estimator)
+        adapt(fitted, encoder, codes, notes)
+        sides = _sides(fitted, encoder, part, values, count, stopping.split(fitted, count, codes))
         if kept is None:
             arrays.clear()  # the matrix is enough from here on
-        pa.default_memory_pool().release_unused()
-        values = target.values if kept is None or target.values is None else target.values[kept]
-        fitted = clone(estimator)
-        adapt(fitted, encoder, values if target.task == "classification" else None, notes)
-        _fit(fitted, matrix, None if target.task in ("anomaly", "clustering") else values)
-        return fitted, encoder, matrix
+        give_back()
+        _fit(fitted, *sides)
+        return fitted, encoder, sides[0][0]
 
     with collected(notes), threads.few(rows, threads.FEW_TO_TRAIN):
         scores = _hold_out(job, target, arrays, rows, fit, progress, notes)
@@ -246,6 +258,20 @@ def adapt(estimator: Any, encoder: Encoder, codes: Codes | None, notes: list[str
             notes.append(note)
 
 
+def _sides(
+    estimator: Any,
+    encoder: Encoder,
+    arrays: Mapping[str, pa.Array],
+    values: Any,
+    rows: int,
+    apart: tuple[Codes, Codes] | None,
+) -> list[tuple[Numbers, Any]]:
+    """The matrix and the targets of the rows to learn from, then of those to stop by if they are told apart."""
+    if apart is None:
+        return [(_matrix(estimator, encoder, arrays, rows), values)]
+    return [(_matrix(estimator, encoder, _Picked(arrays, at), len(at)), values[at]) for at in apart]
+
+
 def _matrix(estimator: Any, encoder: Encoder, arrays: Mapping[str, pa.Array], rows: int) -> Any:
     """The rows as numbers, sparse where that saves much."""
     large = 8 * rows * encoder.width > _LARGE_BYTES
@@ -254,13 +280,17 @@ def _matrix(estimator: Any, encoder: Encoder, arrays: Mapping[str, pa.Array], ro
     return encoder.matrix(arrays, rows)
 
 
-def _fit(estimator: Any, matrix: Numbers, values: Any) -> None:
+def _fit(estimator: Any, rows: tuple[Numbers, Any], stop: tuple[Numbers, Any] | None = None) -> None:
+    """Fit on a matrix and its targets, if it has some; `stop` are those that tell when to stop."""
     name = type(estimator).__name__
+    matrix, values = rows
     try:
         if values is None:
             estimator.fit(matrix)
-        else:
+        elif stop is None:
             estimator.fit(matrix, values)
+        else:
+            estimator.fit(matrix, values, X_val=stop[0], y_val=stop[1])
     except MindSQLError:
         raise
     except (
