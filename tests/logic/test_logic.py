@@ -20,12 +20,14 @@ DOORS: dict[str, Settings | None] = {
     **{f"without {rule.name}": Settings(without_rules=frozenset({rule.name})) for rule in RULES},
 }
 """With everything on, with nothing optional, and with each fast path off."""
-_NOT_OF_ROWS = {"errors", "passthrough", "show_describe", "transactions", "versions"}
-"""Files that say little of rows, and take most of the time: run with everything on, and with nothing optional."""
+_NOT_OF_PLANS = {
+    *("errors", "outputs", "passthrough", "show_describe", "sources", "transactions", "types", "versions"),
+}
+"""Files that say little of plans, and take most of the time: run with everything on, and with nothing optional."""
 _RUNS = [
     pytest.param(path, name, id=f"{path.stem}-{name}")
     for path in FILES
-    for name in (list(DOORS)[:2] if path.stem in _NOT_OF_ROWS else DOORS)
+    for name in (list(DOORS)[:2] if path.stem in _NOT_OF_PLANS else DOORS)
 ]
 BY_COMMAND = [
     *("where", "outputs", "join", "on_mapping", "where_on_inputs", "several_models", "versions", "nested"),
