@@ -105,15 +105,14 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     try:
         from mindsql.server.serve import serve
-    except ImportError as error:
-        raise InterfaceError(
-            f"the server needs {error.name}, which is not installed\nhint: pip install 'mindsql-server[server]'"
-        ) from error
-    try:
+
         return serve(given.file, options)
+    except ImportError as error:
+        said = f"the server needs {error.name}, which is not installed\nhint: pip install 'mindsql-server[server]'"
     except InterfaceError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        said = str(error)
+    print(f"error: {said}", file=sys.stderr)
+    return 2
 
 
 def _size(text: str) -> int:

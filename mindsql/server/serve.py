@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import ssl
@@ -31,28 +32,26 @@ def serve(path: str, options: ServeOptions) -> int:
         CatalogError: The file cannot be opened, or an address is taken.
         InterfaceError: The options would open the database to strangers.
     """
+    reachable = options.auth and not options.is_local
+    if reachable and not os.path.exists(path):
+        raise _open_to_strangers(path, options)  # before the file is made
     service = Service(path, options)
     try:
-        _check_reach(service)
+        if reachable and not service.tokens.any():
+            raise _open_to_strangers(path, options)
         _bound_memory(service)
         return asyncio.run(_serve(service))
     finally:
         service.close()
 
 
-def _check_reach(service: Service) -> None:
-    options = service.options
-    if options.is_local or not options.auth:
-        return
-    if not service.tokens.any():
-        raise InterfaceError(
-            f"{options.host} can be reached from other machines, and the database has no tokens\n"
-            + (
-                "hint: one in memory cannot have any: name a file, or say --no-auth"
-                if service.path == ":memory:"
-                else f"hint: make one with: mindsql token create {service.path} NAME --role admin; or say --no-auth"
-            )
-        )
+def _open_to_strangers(path: str, options: ServeOptions) -> InterfaceError:
+    hint = f"make one with: mindsql token create {path} NAME --role admin; or say --no-auth"
+    if path == ":memory:":
+        hint = "one in memory cannot have any: name a file, or say --no-auth"
+    return InterfaceError(
+        f"{options.host} can be reached from other machines, and the database has no tokens\nhint: {hint}"
+    )
 
 
 def _bound_memory(service: Service) -> None:

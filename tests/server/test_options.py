@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,19 @@ def test_refused(
 def test_sizes(given: str, bytes_: int) -> None:
     """A size is in bytes, or says its unit."""
     assert cli._parser().parse_args(["--max-body", given]).max_body == bytes_
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delitem(sys.modules, "mindsql.server.serve", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert cli.main([]) == 2
+    assert capsys.readouterr().err.startswith("error: the server needs uvicorn, which is not installed\nhint: pip")
+
+
+def test_a_file_without_tokens_is_not_opened_to_strangers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["shop.duckdb", "--host", "0.0.0.0"]) == 2
+    assert "hint: make one with: mindsql token create shop.duckdb" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
