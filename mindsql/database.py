@@ -390,6 +390,9 @@ def translated(text: str | None = None) -> Iterator[None]:
 _LINE = re.compile(r"\n+LINE (\d+): (.*)\n( *)\^", re.S)
 _KIND = re.compile(r"^[A-Z][A-Za-z]*(?: (?:of|[A-Z][a-z]+))* Error: ")  # "Out of Range Error: "
 
+_CONFLICT = re.compile("[Cc]onflict|dependency")
+_NAMED = re.compile('"+([^"]+)"')
+
 
 def translate(error: duckdb.Error, text: str | None = None) -> MindSQLError:
     """One DuckDB exception as one of ours: its message without the kind, its line as our span."""
@@ -412,14 +415,16 @@ def translate(error: duckdb.Error, text: str | None = None) -> MindSQLError:
         hint = " ".join(found[1].split())
         hint = hint[0].lower() + hint[1:]
         message = message[: found.start()]
-    conflict = isinstance(error, duckdb.TransactionException) and "onflict" in message
-    if conflict and hint is None:
-        hint = "another transaction is changing the same: try again when it has ended"
+    if isinstance(error, duckdb.TransactionException) and _CONFLICT.search(message):
+        # DuckDB names what is meant as its catalog does: "Schema\0main\0Table\0main\0t".
+        named = _NAMED.search(message)
+        what = quote(".".join(named[1].split("\\0")[-2:])) if named is not None else "the same rows"
+        return ConflictError(
+            f"conflict: another transaction has changed {what}", hint="try again when it has ended"
+        )
     message = message.strip()
     message = message[:1].lower() + message[1:] if message[1:2].islower() else message
     kwargs: dict[str, Any] = {"hint": hint, "span": span, "text": text if span else None}
-    if conflict:
-        return ConflictError(message, **kwargs)
     if isinstance(error, duckdb.CatalogException):
         if "already exists" in message:
             return CatalogError(message, **kwargs)

@@ -30,7 +30,7 @@ class Job:
         id: The version's id in the catalog.
         kind: The statement: `CREATE MODEL`, `RETRAIN` or `FINETUNE`.
         project, model, version: What is trained; CREATE OR REPLACE numbers its version anew when it is complete.
-        phase: What is being done, in a word or two.
+        phase: What is being done, in a word or two; None when all is done.
         done, total: How much of it is done, and there is to do, as far as the engine tells.
         error: Why its status is `error`.
         started: When its turn came.
@@ -147,6 +147,7 @@ class Jobs:
         job.started = datetime.now()
         try:
             call(job)
+            job.phase, job.done, job.total = None, 1.0, 1.0
             job.status = "complete"
         except BaseException as error:  # there is nobody to raise it to: it is kept for who asks
             job.error = job.reason(error)

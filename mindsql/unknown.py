@@ -7,7 +7,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from mindsql import database
-from mindsql.errors import StatementError, UnknownNameError, suggest
+from mindsql.errors import CatalogError, StatementError, UnknownNameError, suggest
 
 if TYPE_CHECKING:
     from mindsql.session import Session
@@ -41,9 +41,12 @@ def suggest_relation(session: Session, error: UnknownNameError) -> None:
     found = _NO_TABLE.match(error.message)
     if found is None:
         return
+    try:
+        snapshot = session.snapshot()
+    except CatalogError:
+        return  # the error has ended the transaction, in which nothing can be looked up any more
     models = {
-        (m.name if m.project == session.project else f"{m.project}.{m.name}"): m.name
-        for m in session.snapshot().models
+        (m.name if m.project == session.project else f"{m.project}.{m.name}"): m.name for m in snapshot.models
     }
     name = found[1].strip('"')
     elsewhere = [shown for shown, short in models.items() if short.casefold() == name.casefold()]

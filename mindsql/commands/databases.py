@@ -133,7 +133,18 @@ def use(session: Session, statement: grammar.Use, parameters: Mapping[str, Any],
             return done(f'the current project is "{project}"')
         if session.snapshot().source(statement.name[0]) is not None:
             session.source(statement.name[0])
+        else:
+            _check_schema(session, statement.name[0])
     return None
+
+
+def _check_schema(session: Session, name: str) -> None:
+    """Raise UnknownNameError if DuckDB has no database and no schema of that name."""
+    names = "SELECT database_name FROM duckdb_databases() UNION SELECT schema_name FROM duckdb_schemas()"
+    if name.casefold() not in (known.casefold() for (known,) in database.rows(session.raw, names)):
+        sources = [source.name for source in session.snapshot().sources]
+        known = [*session.snapshot().projects, *sources, *database.attached(session.raw)]
+        raise UnknownNameError.of("project or database", name, known)
 
 
 def drop(

@@ -206,11 +206,33 @@ def test_two_transactions_on_one_model(con):
     assert [(model.name, len(model.versions)) for model in con.snapshot().models] == [("m", 1), ("other", 1)]
 
 
+def test_a_conflict_says_what_was_changed(con):
+    con.execute("CREATE SCHEMA kept; CREATE TABLE kept.a (i INTEGER); INSERT INTO kept.a VALUES (1)")
+    replace = "CREATE OR REPLACE TABLE kept.a AS SELECT 2 AS i"
+    for first, second, what in (
+        (replace, replace, '"kept.a"'),
+        ("UPDATE kept.a SET i = 3", "UPDATE kept.a SET i = 4", "the same rows"),
+        ("INSERT INTO kept.a VALUES (3)", "DROP TABLE kept.a", '"a"'),
+    ):
+        with con.cursor() as one, con.cursor() as two:
+            for cursor in (one, two):
+                cursor.execute("BEGIN")
+            with pytest.raises(mindsql.errors.ConflictError, match=f"has changed {what}"):
+                one.execute(first)
+                two.execute(second)
+                two.execute("COMMIT")
+                one.execute("COMMIT")
+
+
 def test_a_failed_statement_in_a_transaction(con):
     train(con)
     con.execute("BEGIN")
     with pytest.raises(mindsql.StatementError):
         con.execute("SELECT nonsense FROM t JOIN m")
+    con.execute("ROLLBACK")
+    con.execute("BEGIN")
+    with pytest.raises(mindsql.errors.UnknownNameError, match="nowhere"):
+        con.execute("FROM nowhere")
     con.execute("ROLLBACK")
     assert con.execute("SELECT y FROM m WHERE x = 1").fetchall() == [(9.0,)]
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+import requests
 
 from tests.server.conftest import Serve, Served
 
@@ -201,7 +203,8 @@ def test_long_training_is_a_job(trained: Served) -> None:
     assert begun.status_code == 202
     assert begun.headers["Location"] == begun.json()["url"]
     assert trained.request("POST", "/models/trip", data=bodies()["ask.json"]).status_code == 200
-    assert _ended(trained, begun.json()["url"])["score"] == 1.0
+    job = _ended(trained, begun.json()["url"])
+    assert (job["score"], job["phase"], job["progress"]) == (1.0, None, 1.0)
     begun = trained.request(
         "PUT", "/models/trip?class=KNeighborsClassifier&n_neighbors=5000&_retrain=1&wait=0"
     )
@@ -216,6 +219,25 @@ def test_long_training_is_a_job(trained: Served) -> None:
     assert trained.request("GET", "/jobs/none").status_code == 404
     assert begun.json()["id"] in [job["id"] for job in trained.request("GET", "/jobs").json()]
     assert trained.request("POST", "/models/trip?_retrain=1&wait=-1").status_code == 422
+
+
+def test_training_and_deleting_at_once(served: Served) -> None:
+    """Whoever comes second is told so, or finds the way free: what was asked for is not at fault."""
+    rows = [{"a": i % 5, "y": i % 5 * 2.0} for i in range(40)]
+    made = served.request("PUT", "/models/busy?class=Ridge&_retrain=1&target_col=y", json=rows)
+    assert made.status_code == 200, made.text
+
+    def post(_: int) -> requests.Response:
+        return requests.post(f"{served.url}/models/busy?_retrain=1&target_col=y", json=rows, timeout=60)
+
+    def delete(_: int) -> requests.Response:
+        return requests.delete(f"{served.url}/models/busy", timeout=60)
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(call, i) for i in range(8) for call in (post, delete)]
+    for answer in (future.result() for future in answers):
+        assert answer.status_code in (200, 404, 409), answer.text
+        assert "\\0" not in answer.text
 
 
 def _ended(server: Served, url: str) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import io
+import json
 import socket
 import time
 
@@ -68,6 +70,48 @@ def test_arrow_is_a_stream_with_types(served: Served) -> None:
 def test_errors(served: Served, sql: str, status: int, words: str) -> None:
     answer = served.post(sql)
     assert (answer.status_code, words in answer.json()["error"]["message"]) == (status, True), answer.text
+
+
+@pytest.mark.parametrize("media", [None, "application/x-www-form-urlencoded", "text/plain"])
+def test_the_body_is_json_whatever_type_it_claims(served: Served, media: str | None) -> None:
+    headers = {"Content-Type": media} if media else {}
+    answer = served.request("POST", "/api/sql/query", data='{"query": "SELECT 1"}', headers=headers)
+    assert answer.status_code == 200 and answer.json()["data"] == [[1]], answer.text
+    wrong = served.request("POST", "/api/sql/query", data="query=SELECT 1", headers=headers)
+    assert (wrong.status_code, wrong.json()["error"]["hint"]) == (400, 'send {"query": "SELECT 1"}')
+
+
+def test_an_unknown_project_is_named_with_the_nearest(served: Served) -> None:
+    asked = served.request("POST", "/api/sql/query", json={"query": "SELECT 1", "context": {"db": "mindsq"}})
+    for answer in (asked, served.post("USE mindsq")):
+        error = answer.json()["error"]
+        assert (answer.status_code, error["message"]) == (404, 'unknown project or database "mindsq"')
+        assert "mindsql" in error["hint"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (f"GET /models/rent?place={'x' * 70_000} HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
+        (f"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: {'x' * 70_000}", 431),
+        ("hello\r\n\r\n", 400),
+    ],
+)
+def test_what_is_no_request_is_an_error_like_any(served: Served, request_: str, status: int) -> None:
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as client:
+        client.sendall(request_.encode())
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        error = json.loads(answer.read())["error"]
+    assert (answer.status, answer.headers["Content-Type"]) == (status, "application/json")
+    assert error["message"] and error["hint"]
+
+
+def test_the_address_that_is_printed_leads_to_the_description(served: Served) -> None:
+    assert served.request("GET", "/").url == f"{served.url}/docs"
+    head = served.request("HEAD", "/health")
+    assert (head.status_code, head.content) == (200, b"")
 
 
 def test_what_goes_wrong_late_breaks_the_answer_off(serve: Serve) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from mindsql.libraries import installed_libraries
 from mindsql.server.http import errors, jobs, mindsdb, models, routes, sql, tokens
@@ -42,7 +42,13 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(jobs.router)
     further = routes.install(app, service)
 
+    @app.get("/", include_in_schema=False)
+    async def start() -> Response:
+        """Lead whoever opens the server's address to its description."""
+        return RedirectResponse("/docs")
+
     @app.get("/health", tags=["state"])
+    @app.head("/health", tags=["state"])
     async def health() -> Response:
         """Whether the server answers."""
         return Json({"status": "ok"})

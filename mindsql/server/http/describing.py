@@ -53,7 +53,7 @@ def model(model: Model) -> dict[str, Any]:
         **brief(model),
         "inputs": _columns(version.inputs.pairs()),
         "outputs": _columns(version.outputs.pairs()),
-        "classes": summary.get("classes", []),
+        "classes": _classes(version),
         "metrics": summary.get("metrics", {}),
         "baseline": summary.get("baseline", {}),
         "rows": summary.get("rows"),
@@ -72,6 +72,14 @@ def model(model: Model) -> dict[str, Any]:
 def _shown(model: Model) -> Version:
     """The version that answers, else the last."""
     return next((v for v in model.versions if v.number == model.active), model.versions[-1])
+
+
+def _classes(version: Version) -> list[Any]:
+    """What the target may be, as predictions give it: kept as texts, whatever the target's type."""
+    found: list[Any] = version.summary.get("classes", [])
+    if not version.outputs or version.outputs[0].family == "text":
+        return found
+    return [_plain(text.lower()) if text in ("True", "False") else _plain(text) for text in found]
 
 
 def _columns(pairs: Any) -> list[dict[str, str]]:
@@ -110,7 +118,7 @@ def everything(session: Session, model: Model) -> dict[str, Any]:
     summary = version.summary
     info = dict(_part(session, version, "info") or []) if version.status == "complete" else {}
     attributes = {
-        "classes_": summary.get("classes", []),
+        "classes_": _classes(version),
         "feature_names_in_": version.inputs.names,
         "n_features_in_": len(version.inputs),
         "metrics_": summary.get("metrics", {}),

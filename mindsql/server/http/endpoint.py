@@ -146,8 +146,6 @@ class Endpoint:
         target = self.query.one(TARGET)
         if model is not None:
             name = model.name
-            if target is not None and target.casefold() == training.latest(model).target.casefold():
-                target = None
         if model is None and snapshot.view(project, name) is not None:
             raise CatalogError(f'"{name}" is a view', hint="choose another name")
         return training.Order(project, name, target=target, **given)

@@ -29,6 +29,7 @@ _CODES = {
     409: "CONFLICT",
     411: "LENGTH_REQUIRED",
     413: "LIMIT",
+    414: "LIMIT",
     415: "MEDIA_TYPE",
     422: "UNPROCESSABLE",
     429: "LIMIT",
@@ -137,7 +138,8 @@ def install(app: FastAPI) -> None:
             for item in error.errors()
         ]
         if any(item["type"] == "json_invalid" for item in error.errors()):
-            return plain(400, "the body is no JSON", details={"problems": found})
+            hint = 'send {"query": "SELECT 1"}' if request.url.path == "/api/sql/query" else None
+            return plain(400, "the body is no JSON", hint, {"problems": found})
         first = found[0]
         return plain(422, f"{first['where']}: {first['what']}", details={"problems": found})
 

@@ -15,11 +15,11 @@ from mindsql.errors import AuthenticationError
 from mindsql.libraries import installed_libraries
 from mindsql.server.http.answers import Json
 from mindsql.server.http.columns import Limits, from_records
-from mindsql.server.http.sql import Caller, Serving
+from mindsql.server.http.sql import Caller, JsonRoute, Serving
 from mindsql.server.http.stored import POSTED
 from mindsql.server.service import Service, Session
 
-router = APIRouter(tags=["MindsDB's SDK"])
+router = APIRouter(tags=["MindsDB's SDK"], route_class=JsonRoute)
 
 
 class Login(BaseModel):

@@ -169,7 +169,8 @@ async def put(endpoint: Endpoint) -> Response:
         rows = read(None)
         if rows is not None and not trains:
             raise UnprocessableError("the body has rows to train on", hint='say so: "_retrain=1"')
-        if not (using or given or order.target or trains):
+        retargets = order.target is not None and (base is None or order.retargets(base))
+        if not (using or given or retargets or trains):
             raise UnprocessableError("nothing is to be changed", hint="PUT ?class=…&parameter=…")
         return training.Order(
             order.project,

@@ -1,15 +1,17 @@
-"""Owns how long and how large the head of a request may be: uvicorn limits neither."""
+"""Owns what is no request: a head that takes too long, is too large or cannot be read. uvicorn limits none."""
 
 from __future__ import annotations
 
 import asyncio
 from asyncio.events import TimerHandle
+from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from mindsql.server.http import errors
+
 HEAD_SECONDS = 10.0
 HEAD_BYTES = 64 * 1024
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 class Protocol(HttpToolsProtocol):
@@ -35,8 +37,11 @@ class Protocol(HttpToolsProtocol):
         super().data_received(data)
         # A whole request in one piece has ended its head by now.
         if self._timer is not None and self._head > HEAD_BYTES and not self.transport.is_closing():
-            self.transport.write(_TOO_LARGE)
-            self.transport.close()
+            self._refuse(431, f"the head of the request is larger than {HEAD_BYTES} bytes", "send less in headers")
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what cannot be read."""
+        self._refuse(400, "this is no HTTP request", "write it as RFC 9112 says, or use an HTTP client")
 
     def on_message_begin(self) -> None:
         """A request begins, the first or a later one of its connection."""
@@ -48,6 +53,16 @@ class Protocol(HttpToolsProtocol):
         """The head is there; the body has a clock of its own."""
         self._end()
         super().on_headers_complete()
+
+    def _refuse(self, status: int, message: str, hint: str) -> None:
+        if len(self.url) >= HEAD_BYTES:  # the parser takes no longer one
+            status, message = 414, f"the URL is longer than {HEAD_BYTES - 1} bytes"
+            hint = "send rows as the body of a POST"
+        content = bytes(errors.plain(status, message, hint).body)
+        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
+        head += f"content-length: {len(content)}\r\nconnection: close\r\n\r\n"
+        self.transport.write(head.encode("ascii") + content)
+        self.transport.close()
 
     def _begin(self) -> None:
         self._head = 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -33,7 +35,22 @@ from mindsql.server.http.answers import (
 from mindsql.server.service import Service, Session
 from mindsql.snapshot import PROJECT_ALIASES
 
-router = APIRouter(tags=["sql"])
+
+class JsonRoute(APIRoute):
+    """A route that reads its body as JSON, whatever type the body claims: curl -d claims a form."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """See `APIRoute`."""
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            MutableHeaders(scope=request.scope)["content-type"] = JSON
+            return await handler(Request(request.scope, request.receive))
+
+        return handle
+
+
+router = APIRouter(tags=["sql"], route_class=JsonRoute)
 
 
 class Context(BaseModel):

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from mindsql.database import quote
-from mindsql.errors import DataError, MindSQLError
+from mindsql.errors import DataError, MindSQLError, suggest
 from mindsql.server.http.faults import UnprocessableError
 from mindsql.snapshot import DEFAULT_PROJECT, Version
 
@@ -65,6 +65,16 @@ class Preparation:
         if both:
             raise UnprocessableError(f'the column "{min(both)}" is among nums and among cats')
         return made
+
+    def check(self, columns: Sequence[str] | None) -> None:
+        """Raise UnprocessableError for a column that the rows do not have; None when there are no rows yet."""
+        folded = {column.casefold() for column in columns or ()}
+        for option in ("include", "exclude", "nums", "cats"):
+            for name in getattr(self, option):
+                if columns is not None and name.casefold() not in folded:
+                    raise UnprocessableError(
+                        f'{option} names "{name}", which is no column of the stored rows', hint=suggest(name, columns)
+                    )
 
     def query(self, source: str, target: str) -> str:
         """The training query. What it was made from stands behind it as a comment, to be read back."""

@@ -11,10 +11,10 @@ from starlette.responses import Response
 from mindsql.errors import AccessError, MindSQLError
 from mindsql.server.access import Principal, Role
 from mindsql.server.http.answers import Json
-from mindsql.server.http.sql import Caller, Serving
+from mindsql.server.http.sql import Caller, JsonRoute, Serving
 from mindsql.server.service import Service
 
-router = APIRouter(prefix="/tokens", tags=["tokens"])
+router = APIRouter(prefix="/tokens", tags=["tokens"], route_class=JsonRoute)
 
 
 class NewToken(BaseModel):

@@ -61,6 +61,10 @@ class Order:
     preparation: stored.Preparation | None = None
     train: bool = True
 
+    def retargets(self, base: Version) -> bool:
+        """Whether another column is to be predicted than a version does."""
+        return self.target is not None and self.target.casefold() != base.target.casefold()
+
 
 def carry_out(session: Session, order: Order) -> Version:
     """Do it in one transaction. Blocks.
@@ -102,7 +106,7 @@ def _statement(session: Session, order: Order) -> tuple[str, dict[str, Any]]:
     """CREATE MODEL or RETRAIN, and its parameters."""
     model = session.connection.snapshot().model(order.project, order.name)
     base = latest(model) if model is not None else None
-    target = order.target or (base.target if base is not None else None)
+    target = order.target if base is None or order.retargets(base) else base.target
     columns = stored.columns(session, order.project, order.name)
     if target is None:
         hint = f"one of: {', '.join(columns)}" if columns else None
@@ -119,11 +123,15 @@ def _statement(session: Session, order: Order) -> tuple[str, dict[str, Any]]:
         if base is not None and order.rows is None and not stored.is_stored(base):
             raise _own_query(base)
         before = stored.Preparation.of(base.query if base is not None else None)
-        query = (order.preparation or before).query(source, target)
+        preparation = order.preparation or before
+        preparation.check(columns)
+        query = preparation.query(source, target)
         rows = f" FROM ({query})"
+    elif order.train and stored.is_stored(base):
+        stored.Preparation.of(base.query).check(columns)
     name = grammar.quote_name((order.project, order.name))
     verb = "CREATE MODEL" if base is None else "RETRAIN"
-    predict = f" PREDICT {grammar.quote(target)}" if base is None or order.target is not None else ""
+    predict = f" PREDICT {grammar.quote(target)}" if base is None or order.retargets(base) else ""
     using = {"join_learn_process": True, **({} if order.train else {"train": False}), **order.using}
     parameters = {f"o{number}": value for number, value in enumerate(using.values())}
     options = ", ".join(f"{key} = $o{number}" for number, key in enumerate(using))
