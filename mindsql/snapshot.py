@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -177,6 +177,10 @@ class Snapshot:
     def source(self, name: str) -> SourceEntry | None:
         """The source, or None."""
         return next((s for s in self.sources if s.name.casefold() == name.casefold()), None)
+
+    def own_query(self, of: Sequence[str]) -> str | None:
+        """The project in which `name (text)` is a query of ours; None when the text is for a source to read."""
+        return self.project(of[0]) if self.source(of[0]) is None else None
 
     def names(self) -> Iterator[str]:
         """Every name that makes a statement ours when it stands in its text."""

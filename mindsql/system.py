@@ -218,7 +218,7 @@ def _databases(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
     known = ", ".join(literal(s.name) for s in snapshot.sources) or "''"
     return (
         f"{values(columns, rows)} UNION ALL SELECT database_name, 'data', 'duckdb', "
-        "json_object('path', path)::VARCHAR FROM duckdb_databases() "
+        "json_object('file', parse_filename(path))::VARCHAR FROM duckdb_databases() "
         f"WHERE NOT internal AND database_name NOT IN ({known})"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlglot import expressions as exp
@@ -117,7 +117,7 @@ class _Expander:
             return  # a table function
         parts = tuple(part.name for part in table.parts)
         if len(parts) == 1 and parts[0].startswith("__native_"):
-            return self.native(table, natives[int(parts[0].removeprefix("__native_"))])
+            return self.native(table, natives[int(parts[0].removeprefix("__native_"))], depth)
         if len(parts) == 1 and _is_cte(table):
             return None
         system = self.binder.system(*(parts if len(parts) == 2 else ("", "")))
@@ -219,8 +219,16 @@ class _Expander:
         self.expansion.aliases[key] = alias
         self.expansion.touched = True
 
-    def native(self, table: exp.Table, native: grammar.Native) -> None:
+    def native(self, table: exp.Table, native: grammar.Native, depth: int) -> None:
         source = self.binder.snapshot.source(native.source[0])
+        project = self.binder.snapshot.own_query(native.source)
+        if project is not None:
+            table.set("this", exp.to_identifier(project, quoted=True))
+            try:
+                query = grammar.parse_query(native.text)
+            except grammar.ParseError as error:
+                raise StatementError(error.message, hint=error.hint) from error
+            return self.subquery(table, query, depth, project)
         database = source.name if source is not None else native.source[0]  # one of DuckDB's own, perhaps
         name = f"__native_{len(self.expansion.natives)}"
         table.set("this", exp.to_identifier(name, quoted=True))
@@ -230,14 +238,17 @@ class _Expander:
         self.expansion.natives[name] = (database, native.text)
         self.expansion.touched = True
 
-    def subquery(self, table: exp.Table, query: grammar.Query, depth: int) -> None:
+    def subquery(
+        self, table: exp.Table, query: grammar.Query, depth: int, project: str | None = None
+    ) -> None:
+        """Put a query in a table's place, its names looked for in `project` if one is given."""
         for name in query.tree.find_all(exp.Identifier):
             # Places in this text are none in the statement's.
             name.meta.pop("start", None)
         before = set(self.expansion.models)
         outer = self.expansion
         expansion = Expansion(query.tree, outer.models, outer.params, {}, outer.natives)
-        inner = _Expander(self.binder, expansion)
+        inner = _Expander(replace(self.binder, project=project) if project else self.binder, expansion)
         inner.walk(query.natives, depth)
         # A view's trailing USING is its own; the statement's, which is given later, goes before it.
         fresh = [key for key in outer.models if key not in before]

@@ -15,6 +15,7 @@ from mindsql.commands.training import (
     Recipe,
     check_data,
     note,
+    own_rows,
     read_rows,
     stored_rows,
     train,
@@ -78,7 +79,7 @@ def create(
         tag=every.get("tag"),
         activate=True,
         background=every["background"],
-        rows=statement.rows,
+        rows=own_rows(session, statement.rows),
         settings={
             key: value
             for key, value in {
@@ -140,7 +141,7 @@ def _new_version(
 ) -> Result:
     continues = isinstance(statement, grammar.Finetune)
     target = None if isinstance(statement, grammar.Finetune) else statement.target
-    rows = statement.rows
+    rows = own_rows(session, statement.rows)
     model = names.model(session, statement.name)
     base = model.version() if model.active is not None else model.versions[-1]
     if continues and model.active is None:

@@ -96,6 +96,14 @@ def read_rows(
     return queries.rows(session, rows.query, parameters, work, small)
 
 
+def own_rows(session: Session, rows: grammar.Rows | None) -> grammar.Rows | None:
+    """The rows of a statement; those FROM a project are a query of ours, not one of a source."""
+    if rows is None or rows.native is None or session.snapshot().own_query(rows.native.source) is None:
+        return rows
+    text = f"SELECT * FROM {grammar.quote_name(rows.native.source)} ({rows.native.text})"
+    return grammar.Rows(query=grammar.parse_query(text), text=text)
+
+
 def stored_rows(version: Version) -> grammar.Rows | None:
     """The training rows of a version, as they were asked for."""
     if version.query is None:

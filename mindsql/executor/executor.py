@@ -230,6 +230,10 @@ class Run:
                 rows = 0
             cells.append(value)
         try:
+            # Beyond 64 bits, DuckDB hands out whole numbers as floats, too.
+            cells = [
+                float(cell) if type(cell) is int and not -(2**63) <= cell < 2**64 else cell for cell in cells
+            ]
             # A whole number that is small is an INTEGER in DuckDB, too.
             small = [type(cell) is int and -(2**31) <= cell < 2**31 for cell in cells]
             kinds = [

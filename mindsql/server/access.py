@@ -293,10 +293,15 @@ def _role_of_tree(session: Session, tree: exp.Expr) -> Role:
 
 
 def _role_of_native(session: Session, native: grammar.Native) -> Role:
-    """A native query is given to its source as it stands: it must be a query there too."""
+    """A native query is given to its source as it stands: it must be a query there too. A project's is one of ours."""
     try:
+        if session.snapshot().own_query(native.source) is not None:
+            query = grammar.parse_query(native.text)
+            return max(_needs(session, native.text).role, _role_of_ours(session, query))
         kinds = database.statement_kinds(session.raw, native.text)
-    except (MindSQLError, ValueError):
+    except AccessError:
+        raise
+    except (MindSQLError, grammar.ParseError, ValueError):
         raise AccessError("the native query cannot be read, so it is not run") from None
     if any(kind != "SELECT" for kind, _ in kinds):
         raise _refused("a native query that is no SELECT")

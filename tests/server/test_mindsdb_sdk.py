@@ -49,6 +49,8 @@ def test_a_model_is_created_awaited_and_asked(server: Any) -> None:
     assert [round(value) for value in model.predict({"sqft": 500, "rooms": 1})["rent"]] == [1001]
     many = model.predict(shop.tables.get("flats").filter(rooms=1).limit(7))
     assert len(many) == 7 and {"rent", "sqft"} <= set(many.columns)
+    project = server.projects.get("mindsql")
+    assert len(model.predict(project.query("SELECT * FROM shop.flats WHERE rooms = 1 LIMIT 5"))) == 5
     joined = server.query(
         "SELECT t.sqft, m.rent FROM shop.flats AS t JOIN mindsdb.rents AS m LIMIT 3"
     ).fetch()

@@ -294,6 +294,9 @@ def test_set(client: Client) -> None:
     ]
     client("SET SQL_NOTES = @OLD_SQL_NOTES")
     assert client("SELECT @@sql_notes") == [(1,)]
+    client("SET @a = 2, @b = 'x'")
+    client("SET @A = @a + 1")
+    assert client("SELECT @a, @b || 'y', @c FROM (SELECT -5 AS c) AS s WHERE [1] <@[1, @a]") == [(3, "xy", 5)]
     client("SET SESSION foreign_key_checks = OFF")
     assert client("SHOW WARNINGS") == [
         ("Warning", 1235, '"foreign_key_checks" is kept and told, but changes nothing here')

@@ -114,6 +114,16 @@ def test_the_address_that_is_printed_leads_to_the_description(served: Served) ->
     assert (head.status_code, head.content) == (200, b"")
 
 
+def test_where_the_file_lies_is_not_told(served: Served) -> None:
+    assert ("shop", "data", "duckdb", '{"file":"shop.duckdb"}') in served.rows("SHOW DATABASES")
+
+
+def test_a_lock_is_refused_and_not_logged(served: Served) -> None:
+    answer = served.post("SELECT rent FROM rent WHERE sqft = 500 AND place = 'good' FOR UPDATE")
+    assert (answer.status_code, "FOR UPDATE" in answer.json()["error"]["message"]) == (400, True)
+    assert "Locking" not in (served.file.parent / "server.log").read_text()
+
+
 def test_what_goes_wrong_late_breaks_the_answer_off(serve: Serve) -> None:
     server = serve("--max-rows", "100000")
     assert len(server.rows("FROM range(100000)")) == 100000

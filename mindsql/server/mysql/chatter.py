@@ -22,7 +22,7 @@ _NAME = r'(?:`(?:[^`]|``)+`|"(?:[^"]|"")+"|[\w$]+)'
 _OF = r"(?:FROM|IN)"
 _TAIL = r"(?:\s+(?:LIKE\s+(?P<like>'(?:[^']|'')*'|\?)|WHERE\s+(?P<where>.+)))?"
 _INTERESTING = re.compile(
-    r"@@|\b(?:database|schema|user|current_user|session_user|system_user|connection_id|version|last_insert_id"
+    r"@\S|\b(?:database|schema|user|current_user|session_user|system_user|connection_id|version|last_insert_id"
     r"|row_count|found_rows)\s*\(|\binformation_schema\b",
     re.I,
 )
@@ -96,6 +96,9 @@ def rewritten(text: str, asker: Asker) -> str:
     }
 
     def change(token: Token, following: Token | None) -> str | None:
+        if token.kind == "variable" and not token.text.startswith("@@"):
+            user, name = asker.variables.user, token.text[1:].lower()
+            return _written(user[name]) if name in user else None  # else it is DuckDB's sign for abs()
         if token.kind == "variable":
             name = token.text[2:].rpartition(".")[2].strip().strip("`")
             return _written(asker.variables.get(name))

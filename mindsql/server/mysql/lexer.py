@@ -20,7 +20,7 @@ _TOKEN = r"""
     | (?P<quoted>"[^"]*(?:""[^"]*)*(?:"|\Z)|`[^`]*(?:``[^`]*)*(?:`|\Z))
     | (?P<conditional>/\*!.*?(?:\*/|\Z))
     | (?P<comment>--[^\n]*|/\*.*?(?:\*/|\Z)|\#(?!\d)[^\n]*)
-    | (?P<variable>@@(?:(?:session|global|local)\s*\.\s*)?(?:\w+|`\w+`))
+    | (?P<variable>@@(?:(?:session|global|local)\s*\.\s*)?(?:\w+|`\w+`)|(?<![<\w])@[^\W\d]\w*)
     | (?P<number>\d[\w.]*)
     | (?P<word>[^\W\d][\w$]*)
     | (?P<space>\s+)
