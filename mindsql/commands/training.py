@@ -198,9 +198,9 @@ def train(
         raise
 
 
-def begin(session: Session, recipe: Recipe, status: str, fresh: bool = False) -> Version:
-    """A new version in the catalog, with the next number. Raises CatalogError."""
-    version = Version(
+def _version(recipe: Recipe, status: str) -> Version:
+    """The first version of what a recipe says."""
+    return Version(
         id=uuid.uuid4().hex,
         project=recipe.project,
         model=recipe.name,
@@ -213,10 +213,13 @@ def begin(session: Session, recipe: Recipe, status: str, fresh: bool = False) ->
         options=recipe.sealed,
         settings=recipe.settings,
         tag=recipe.tag,
-        libraries=installed_libraries(),
         created_at=datetime.now(),
-        owner=PROCESS,
     )
+
+
+def begin(session: Session, recipe: Recipe, status: str, fresh: bool = False) -> Version:
+    """A new version in the catalog, with the next number. Raises CatalogError."""
+    version = replace(_version(recipe, status), libraries=installed_libraries(), owner=PROCESS)
     with session.writing() as catalog:
         # Others may have trained the same model since this statement looked.
         there = catalog.hold(recipe.project, recipe.name)
@@ -279,21 +282,7 @@ def forget(session: Session, version: Version) -> None:
 
 def note(session: Session, recipe: Recipe, fresh: bool = False) -> Version:
     """Keep a version that is still to be trained, in the place of one noted before. Arguments as of `train`."""
-    version = Version(
-        id=uuid.uuid4().hex,
-        project=recipe.project,
-        model=recipe.name,
-        number=1,
-        status="untrained",
-        engine=recipe.engine,
-        handler=recipe.handler,
-        target=recipe.target,
-        query=recipe.query,
-        options=recipe.sealed,
-        settings=recipe.settings,
-        tag=recipe.tag,
-        created_at=datetime.now(),
-    )
+    version = _version(recipe, "untrained")
     with session.writing() as catalog:
         there = catalog.hold(recipe.project, recipe.name)
         if there is not None and fresh:

@@ -70,7 +70,7 @@ def _keys(batch: pa.RecordBatch) -> pa.Array | None:
             column = column.view(f"int{column.type.bit_width}")
         try:
             encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-        except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # a type that Arrow makes no dictionary of
             return None
         size = len(encoded.dictionary) + 1
         if count * size > _MOST_KEYS:

@@ -118,10 +118,9 @@ class Gatherer:
                 return _ask(session, line.version, rows)
             except Cancelled:
                 raise  # it took too long: so would each
-            except Exception:
+            except Exception:  # one of the rows is at fault, in whatever way; only that one's question fails
                 if len(rows) == 1:
                     raise
-                # One of the rows is at fault, and only that one's question fails.
                 return [self._alone(session, line.version, row) for row in rows]
         finally:
             session.close()
@@ -129,7 +128,7 @@ class Gatherer:
     def _alone(self, session: Session, version: Version, row: Row) -> Any:
         try:
             return _ask(session, version, [row])[0]
-        except Exception as error:
+        except Exception as error:  # it is raised where this row was asked for
             return error
 
 

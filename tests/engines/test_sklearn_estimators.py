@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from test_sklearn_engine import Model, column, train
+from trained import Model, column, train
 
 from mindsql.errors import EngineError, MindSQLError, StatementError
 from mindsql_engines.sklearn import SklearnEngine, parameters, training

@@ -20,7 +20,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from test_sklearn_engine import Model, column, passengers, train
+from trained import Model, column, passengers, train
 
 from mindsql.errors import DataError, EngineError
 

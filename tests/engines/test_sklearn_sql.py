@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_sklearn_engine import Model, train
 from threadpoolctl import threadpool_limits
+from trained import Model, train
 
 from mindsql.engine import Translation
 from mindsql_engines.sklearn import models, sql

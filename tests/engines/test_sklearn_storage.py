@@ -19,7 +19,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
-from test_sklearn_engine import Model, column, options, train
+from trained import Model, column, options, train
 
 from mindsql.engine import Storage
 from mindsql.errors import CatalogError, DataError, MindSQLError, StatementError

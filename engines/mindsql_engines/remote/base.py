@@ -52,7 +52,7 @@ class RemoteEngine(Engine):
         return connections.session()
 
     def predictor(self, args: Args | None = None) -> Predictor:
-        """See `Engine.predictor`."""
+        """See `Engine.predictor`. A remote engine always has one, and it is the engine's own."""
         raise NotImplementedError
 
     def predict(self, df: pd.DataFrame, args: Args | None = None) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -89,23 +89,27 @@ class Calls:
 
 
 _CURRENT = threading.local()
+if TYPE_CHECKING:
+    # What `_Watched` is mixed into: both kinds of connection have the methods of the plain one.
+    _Mixed = HTTPConnection
+else:
+    _Mixed = object
 
 
-class _Watched:
+class _Watched(_Mixed):
     """What both kinds of connection do beside connecting."""
 
     sock: Any
-    host: str
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         call: Call | None = getattr(_CURRENT, "call", None)
         if call is not None:
             if self.sock is None:
-                self.connect()  # type: ignore[attr-defined]  # of the connection it is mixed into
+                self.connect()
             sock: Any = self.sock
             check_address(str(sock.getpeername()[0]), call.network, self.host)
             call.use(sock)
-        super().request(*args, **kwargs)  # type: ignore[misc]  # as above
+        super().request(*args, **kwargs)
 
 
 class _Plain(_Watched, HTTPConnection):

@@ -55,7 +55,7 @@ class Gate:
             await self.app(scope, self._limited(receive, principal), counted)
         except ClientDisconnect:
             pass
-        except Exception as error:
+        except Exception as error:  # the last place where an error can still be an answer
             if status:
                 raise  # half an answer is out: break it off
             await errors.response(error)(scope, receive, counted)

@@ -275,9 +275,10 @@ def _server_status(parts: _Parts, asker: Asker) -> str:
 
 def _warnings(parts: _Parts, asker: Asker) -> str:
     names = [("Level", "VARCHAR"), ("Code", "INTEGER"), ("Message", "VARCHAR")]
-    kept = [row for row in asker.warnings if parts["what"].upper() == "WARNINGS" or row[0] == "Error"]  # type: ignore[union-attr]
+    what = (parts["what"] or "").lower()
+    kept = [row for row in asker.warnings if what == "warnings" or row[0] == "Error"]
     if parts["count"]:
-        return f'SELECT {len(kept)} AS "@@session.{(parts["what"] or "").lower()[:-1]}_count"'
+        return f'SELECT {len(kept)} AS "@@session.{what[:-1]}_count"'
     return values(names, kept)
 
 

@@ -340,7 +340,7 @@ class Connection:
             return await self._work(call)
         except Gone:
             raise
-        except Exception as error:
+        except Exception as error:  # what is stopped fails in any way: DuckDB's, Arrow's, an engine's
             stopped = self.session.cause(Cancelled())
             if self._stopped or isinstance(stopped, TimeLimitError):
                 raise stopped from error

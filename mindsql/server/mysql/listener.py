@@ -64,7 +64,7 @@ class Listener:
         self.connections[number] = connection
         try:
             await connection.run()
-        except Exception:
+        except Exception:  # a bug ends the connection that met it, and no other
             log.exception("connection %s", number)
         finally:
             del self.connections[number]
