@@ -12,7 +12,7 @@ from sqlglot import errors as sqlglot_errors
 from sqlglot import expressions as exp
 from sqlglot.dialects.duckdb import DuckDB as DuckDBDialect
 
-from mindsql_grammar import values
+from mindsql_grammar import values, verbatim
 from mindsql_grammar.cursor import Cursor
 from mindsql_grammar.errors import ParseError
 from mindsql_grammar.lexer import Source, is_word
@@ -82,6 +82,7 @@ def read_query(cursor: Cursor, end: int | None = None, *, reads_only: bool = Fal
             hint = "write CREATE TABLE name AS SELECT …" if isinstance(node, exp.Into) else None
             what = "SELECT INTO" if isinstance(node, exp.Into) else "a part of this query"
             raise inner.error(f"{what} cannot be read", cursor.tokens[start], hint=hint)
+    verbatim.annotate(tree, cursor.source.text, tokens)
     if cursor.source.base:
         # Places are told in the whole text, not in the statement's own.
         for name in tree.find_all(exp.Identifier):

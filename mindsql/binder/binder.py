@@ -16,6 +16,7 @@ from mindsql.bound import BoundModel, BoundQuery, Scope
 from mindsql.errors import StatementError
 from mindsql.schema import Schema
 from mindsql.snapshot import Snapshot
+from mindsql_grammar import verbatim
 
 Describe: TypeAlias = Callable[[str], Schema]
 """The columns of a SQL text, as DuckDB sees them. Raises StatementError."""
@@ -87,6 +88,7 @@ class Binder:
             if any(MODEL in table.meta for table in direct_tables(select))
         ]
         _refuse_misplaced(tree, selects)
+        verbatim.open_up(tree, selects)
         # Deepest first: an outer scope reads the finished inner one.
         selects.sort(key=lambda select: -select.depth)
         for number, select in enumerate(selects):
@@ -137,6 +139,7 @@ def _with_of_insert(tree: exp.Expr) -> None:
     if own is not None:
         before.set("expressions", [*before.expressions, *own.expressions])
         before.set("recursive", before.args.get("recursive") or own.args.get("recursive"))
+    verbatim.move_with(tree, query)
     tree.set("with_", None)
     query.set("with_", before)
 

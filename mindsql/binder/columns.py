@@ -13,6 +13,7 @@ from mindsql.binder.tree import column, from_items, span_of
 from mindsql.bound import SCOPE, BoundModel, Relation, Scope
 from mindsql.errors import StatementError, UnknownNameError
 from mindsql.schema import Schema
+from mindsql_grammar import verbatim
 
 _SEPARATOR = "mindsql separator"
 _ROWID = "rowid"
@@ -367,7 +368,7 @@ class _Resolver:
         parent = node.parent
         if isinstance(parent, exp.Select) and node.arg_key == "expressions":
             resolved = exp.alias_(resolved, fields[-1] if fields else name, quoted=True)
-        node.replace(resolved)
+        node.replace(verbatim.take_place(resolved, node))
 
     def unknown(self, node: exp.Column, relation: Relation, name: str) -> UnknownNameError:
         if relation.model is not None:
@@ -392,7 +393,7 @@ class _Resolver:
             row: exp.Expr = exp.Struct(expressions=fields)
             if isinstance(node.parent, exp.Select) and node.arg_key == "expressions":
                 row = exp.alias_(row, name, quoted=True)
-            node.replace(row)
+            node.replace(verbatim.take_place(row, node))
             return
         keyword = not node.this.quoted and name.upper() in ("ALL", "DEFAULT")
         if self.nested or keyword or name.casefold() in self.aliases:

@@ -14,6 +14,7 @@ from mindsql.binder.tree import RELATION, span_of
 from mindsql.bound import BoundModel
 from mindsql.errors import MindSQLError, StatementError, UnknownNameError
 from mindsql.snapshot import DEFAULT_PROJECT, Model, View
+from mindsql_grammar import verbatim
 
 if TYPE_CHECKING:
     from mindsql.binder.binder import Binder
@@ -267,6 +268,7 @@ class _Expander:
         for key in ("joins", "sample", "pivots"):
             if table.args.get(key):
                 relation.set(key, table.args[key])
+        verbatim.take_place(relation, table)
         if table is self.expansion.tree:
             self.expansion.tree = relation
         else:

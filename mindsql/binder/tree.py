@@ -6,22 +6,21 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
-from sqlglot import Dialect, ErrorLevel
 from sqlglot import expressions as exp
 
 from mindsql.schema import Schema
+from mindsql_grammar import verbatim
 
 _TEXT = "mindsql_text"
 _BARE = re.compile(r"[A-Za-z_]\w*")
 
-_DUCKDB = Dialect.get_or_raise("duckdb")
 RELATION = "mindsql_relation"
 """Key in `Table.meta`: the model or native query that a table stands for."""
 
 
 def generate(tree: exp.Expr) -> str:
     """A tree as DuckDB's SQL. What DuckDB has no words for is for the binder to refuse, not for sqlglot to log."""
-    return tree.sql(dialect=_DUCKDB, comments=False, unsupported_level=ErrorLevel.IGNORE)
+    return verbatim.write(tree)
 
 
 def printed(tree: exp.Expr) -> str:
@@ -140,6 +139,7 @@ def twin(tree: exp.Expr, schemas: Mapping[str, Schema]) -> exp.Expr:
         replacement = exp.Subquery(this=empty_relation(schemas[key]), alias=alias.copy())
         if node.args.get("joins"):
             replacement.set("joins", [join.copy() for join in node.args["joins"]])
+        verbatim.take_place(replacement, node)
         if node.parent is None:
             return cast(exp.Expr, replacement)
         node.replace(replacement)

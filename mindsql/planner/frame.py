@@ -16,6 +16,7 @@ from sqlglot import expressions as exp
 
 from mindsql.binder.tree import column, data_type
 from mindsql.bound import SCOPE, BoundModel, Scope
+from mindsql_grammar import verbatim
 
 
 @dataclass
@@ -98,6 +99,7 @@ def to_frame(node: exp.Expr, draft: Draft) -> exp.Expr:
             replacement: exp.Expr = column(name, draft.name)
             if name in draft.types:
                 replacement = exp.Cast(this=replacement, to=data_type(draft.types[name]))
+            verbatim.take_place(replacement, part)
             if part is node:
                 node = replacement
             else:
