@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from grammar_corpus import lines
 from sqlglot import exp
 
 import mindsql_grammar as grammar
 from mindsql_grammar import verbatim
-
-from grammar_corpus import lines
 
 # What sqlglot would write in other words, some of them with another meaning.
 WORDS = """

@@ -1,5 +1,5 @@
-"""A statement with a model in it answers what DuckDB answers: `duckdb.sql` is a list of DuckDB's own statements, and each
-is asked plainly and with a common table expression in front that asks a model."""
+"""A statement with a model in it answers what DuckDB answers: each statement of `duckdb.sql` is asked plainly, and with
+a common table expression in front that asks a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from mindsql_grammar import split
 STATEMENTS = [piece.text for piece in split((Path(__file__).parent / "duckdb.sql").read_text(encoding="utf-8"))]
 SETUP = """
 CREATE TABLE t AS SELECT i AS a, i % 3 AS b, 's' || i AS s, DATE '2024-01-01' + i::INT AS d,
-  CASE WHEN i % 4 = 0 THEN NULL ELSE i * 1.5 END AS x, [i, i + 1] AS l, {'k': i, 'v': 's' || i} AS st FROM range(10) r(i);
+  CASE WHEN i % 4 = 0 THEN NULL ELSE i * 1.5 END AS x,
+  [i, i + 1] AS l, {'k': i, 'v': 's' || i} AS st FROM range(10) r(i);
 CREATE TABLE u AS SELECT i AS a, i * 10 AS c FROM range(0, 20, 2) r(i);
 CREATE MODEL mindsql_words FROM (SELECT a, a * 2.0 AS y FROM t) PREDICT y USING estimator = 'LinearRegression'
 """
