@@ -9,7 +9,7 @@ SELECT (a,) FROM t;
 SELECT '{"a.b": 1, "a": {"b": 2}}'::JSON ->> 'a.b';
 SELECT [1, 2, 3][:2], [1, 2, 3][2:], s[2:a] FROM t;
 SELECT list_reduce([1, 2, 3], lambda x, y: x + y), list_transform([1, 2], lambda x: x + 1);
-FROM (PIVOT t ON b USING sum(a)) LIMIT 2;
+FROM (PIVOT u ON a USING sum(c)) ORDER BY ALL;
 FROM (PIVOT t ON b USING sum(a) GROUP BY d) ORDER BY d;
 UNPIVOT (SELECT a, b FROM t) ON a, b INTO NAME n VALUE v;
 SELECT count(*), avg(x), max(s), sum(a) FILTER (WHERE b = 1) FROM t;
