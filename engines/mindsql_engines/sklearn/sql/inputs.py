@@ -88,8 +88,10 @@ class Inputs:
         if column.role == "boolean":
             return self.steps.put(RAW, f"__x{place}", f"CAST({source} AS DOUBLE)")
         if column.role == "date":
-            # Dates that no timestamp can hold count as missing, and infinite ones.
-            raw = self.steps.put(RAW, f"__r{at}", f"TRY(epoch_us({source}))")
+            # Dates that no timestamp can hold count as missing, and infinite ones. DuckDB takes TIMESTAMP_S and
+            # TIMESTAMP_MS to microseconds by way of nanoseconds, which overflow: a TIMESTAMP does not.
+            moment = source if "seconds" in column.parts else f"coalesce({source}, NULL::TIMESTAMP)"
+            raw = self.steps.put(RAW, f"__r{at}", f"TRY(epoch_us({moment}))")
             part = column.parts[place - column.start]
             return self.steps.put(VALUES, f"__x{place}", f"CAST({_PARTS[part].format(raw)} AS DOUBLE)")
         raise NotTranslatable(f"the role {column.role} has no SQL form")
