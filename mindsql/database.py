@@ -394,6 +394,12 @@ _CONFLICT = re.compile("[Cc]onflict|dependency")
 _NAMED = re.compile('"+([^"]+)"')
 
 
+_NO_FUNCTION = re.compile(
+    r"(?:No function matches the given name and argument types '|"
+    r"Could not choose a best candidate function for the function call \")(.+?)['\"]\."
+)
+
+
 def translate(error: duckdb.Error, text: str | None = None) -> MindSQLError:
     """One DuckDB exception as one of ours: its message without the kind, its line as our span."""
     message = _KIND.sub("", str(error)).strip()
@@ -410,8 +416,12 @@ def translate(error: duckdb.Error, text: str | None = None) -> MindSQLError:
         span = _span(text, int(where[1]), where[2], len(where[3]) - len(f"LINE {where[1]}: "))
         message = message[: where.start()]
     hint: str | None = None
+    call = _NO_FUNCTION.match(message)
     found = re.search(r"\n\s*(Did you mean .*|Candidate .*|\* .*)", message, re.S)
-    if found is not None:
+    if call is not None:
+        # DuckDB lists all candidates, a hundred of them for an operator.
+        message, hint = f"there is no '{call[1]}' for these types", "cast an argument: CAST(… AS DOUBLE)"
+    elif found is not None:
         hint = " ".join(found[1].split())
         hint = hint[0].lower() + hint[1:]
         message = message[: found.start()]

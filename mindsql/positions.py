@@ -13,7 +13,7 @@ _PART = re.compile(_NAME)
 _NAMED = (
     re.compile(r'column(?: named)? "([^"]+)"'),
     re.compile(r'with name "?([^" ]+)"? does not exist'),
-    re.compile(r"argument types '([^'(]+)\("),
+    re.compile(r"^there is no '([^'(]+)\("),
 )
 _SKIPPED = r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/"
 

@@ -112,7 +112,7 @@ def _is_literal(mappings: Mappings, term: exp.Expr) -> bool:
 
 def _reads_model(term: exp.Expr, scope: Scope) -> bool:
     """Whether an equality of model columns sets one model's input from another model's answer."""
-    return isinstance(term, exp.EQ) and len({column.table for column in scope_columns(term, scope)}) > 1
+    return isinstance(term, exp.EQ) and len({part.table for part in scope_columns(term, scope)}) > 1
 
 
 def _scan_relations(draft: Draft, mappings: Mappings) -> list[Relation]:
@@ -124,7 +124,7 @@ def _scan_relations(draft: Draft, mappings: Mappings) -> list[Relation]:
     for relation in scope.data:
         condition = relation.join.args.get("on") if relation.join is not None else None
         read = (
-            {column.table for column in scope_columns(condition, scope)} if condition is not None else set()
+            {part.table for part in scope_columns(condition, scope)} if condition is not None else set()
         )
         if read & (models | {other.alias for other in later}):
             later.append(relation)
@@ -197,7 +197,7 @@ def _null(type_name: str) -> exp.Expr:
 
 def _explicit(draft: Draft, step: PredictStep, own: str, value: exp.Expr, earlier: list[Relation]) -> str:
     """An input that ON or WHERE sets: computed in the scan, or between the models when it reads an answer."""
-    read = {column.table for column in scope_columns(value, draft.scope)}
+    read = {part.table for part in scope_columns(value, draft.scope)}
     if read & {relation.alias for relation in earlier}:
         step.computed[own] = to_frame(value.copy(), draft)
     else:
