@@ -123,9 +123,7 @@ def _scan_relations(draft: Draft, mappings: Mappings) -> list[Relation]:
     items: list[tuple[Relation, exp.Join | None]] = []
     for relation in scope.data:
         condition = relation.join.args.get("on") if relation.join is not None else None
-        read = (
-            {part.table for part in scope_columns(condition, scope)} if condition is not None else set()
-        )
+        read = {part.table for part in scope_columns(condition, scope)} if condition is not None else set()
         if read & (models | {other.alias for other in later}):
             later.append(relation)
         else:

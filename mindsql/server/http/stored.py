@@ -80,8 +80,8 @@ class Preparation:
         """The training query. What it was made from stands behind it as a comment, to be read back."""
         casts = {
             name: f"CAST({quote(name)} AS {kind})"
-            for names, kind in ((self.nums, "DOUBLE"), (self.cats, "VARCHAR"))
-            for name in names
+            for chosen, kind in ((self.nums, "DOUBLE"), (self.cats, "VARCHAR"))
+            for name in chosen
             if name != target
         }
         if self.include:
