@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mindsql import database, unknown
 from mindsql.batches import Batches
 from mindsql.database import Database, Parameters, Sandbox
-from mindsql.errors import InterfaceError, MindSQLError, StatementError, UnknownNameError
+from mindsql.errors import AbortedError, InterfaceError, MindSQLError, StatementError, UnknownNameError
 from mindsql.positions import relocated
 from mindsql.progress import Progress
 from mindsql.result import Kind, Result
@@ -252,6 +252,13 @@ class Connection:
     def _duckdb(self, text: str, word: str, parameters: Parameters) -> Result:
         """A statement that is DuckDB's alone, as it was written."""
         session = self._session
+        if word in ("COMMIT", "END") and session.in_transaction and database.is_aborted(session.raw):
+            database.run(session.raw, "ROLLBACK")
+            session.transaction(False, committed=False)
+            raise AbortedError(
+                "nothing was committed: an error of an earlier statement had ended the transaction",
+                hint="it is rolled back; run its statements anew",
+            )
         try:
             if self._work.arrow and word in READING_WORDS:
                 return self._streamed(text, parameters)

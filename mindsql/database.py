@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import duckdb
 
 from mindsql.errors import (
+    AbortedError,
     AccessError,
     Cancelled,
     CatalogError,
@@ -315,6 +316,15 @@ def open_result(raw: Raw, sql: str, parameters: Parameters = None) -> None:
         raise translate_any(error, sql) from error
 
 
+def is_aborted(raw: Raw) -> bool:
+    """Whether an error has ended the open transaction. DuckDB's own COMMIT would roll it back without a word."""
+    try:
+        raw.execute("SELECT 1").fetchall()
+    except duckdb.Error as error:
+        return isinstance(translate(error), AbortedError)
+    return False
+
+
 def abandon(raw: Raw) -> None:
     """Give up the open result of a connection: until then DuckDB lets nothing else be asked of it."""
     with ignored():
@@ -425,6 +435,8 @@ def translate(error: duckdb.Error, text: str | None = None) -> MindSQLError:
         hint = " ".join(found[1].split())
         hint = hint[0].lower() + hint[1:]
         message = message[: found.start()]
+    if "Current transaction is aborted" in message:
+        return AbortedError("an error of an earlier statement has ended the transaction", hint="ROLLBACK, and begin anew")
     if isinstance(error, duckdb.TransactionException) and _CONFLICT.search(message):
         # DuckDB names what is meant as its catalog does: "Schema\0main\0Table\0main\0t".
         named = _NAMED.search(message)

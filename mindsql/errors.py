@@ -174,6 +174,13 @@ class ConflictError(CatalogError):
     sqlstate = "40001"
 
 
+class AbortedError(CatalogError):
+    """An earlier statement's error has ended the transaction: nothing of it can be committed."""
+
+    code = "ABORTED"
+    sqlstate = "25P02"
+
+
 class EngineError(MindSQLError, OperationalError):
     """An engine failed."""
 

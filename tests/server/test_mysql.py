@@ -241,6 +241,20 @@ def test_without_autocommit_a_write_waits_for_its_commit(served: Served, client:
     assert client("SELECT count(*) FROM ledger") == [(2,)]  # closed without a COMMIT
 
 
+def test_a_commit_after_an_error_says_that_nothing_was_committed(served: Served, client: Client) -> None:
+    client("CREATE OR REPLACE TABLE ledger (a INT PRIMARY KEY)")
+    with contextlib.closing(connect(served, autocommit=False)) as other:
+        ask = Client(other)
+        ask("INSERT INTO ledger VALUES (1)")
+        with pytest.raises(pymysql.IntegrityError):
+            ask("INSERT INTO ledger VALUES (1)")
+        with pytest.raises(pymysql.MySQLError, match="nothing was committed"):
+            other.commit()
+        ask("INSERT INTO ledger VALUES (2)")
+        other.commit()
+    assert client("SELECT a FROM ledger") == [(2,)]
+
+
 def test_begin_and_its_end(client: Client) -> None:
     client("CREATE OR REPLACE TABLE ledger (a INT)")
     for begin in (

@@ -24,12 +24,13 @@ UNKNOWN = (1105, "HY000")
 _CODES = {
     "ACCESS": (1142, "42000"),
     "AUTHENTICATION": (1045, "28000"),
+    "ABORTED": (1180, "HY000"),
     "LIMIT": (1226, "42000"),
     "TOO_LARGE": (1153, "08S01"),
 }
 # The first that fits. What DuckDB and we say is told apart by its words: neither numbers its errors.
 _PATTERNS: tuple[tuple[type[MindSQLError], str, tuple[int, str]], ...] = (
-    (MindSQLError, r"duplicate key", (1062, "23000")),
+    (MindSQLError, r"duplicate key|UNIQUE constraint violation", (1062, "23000")),
     (MindSQLError, r"NOT NULL constraint failed", (1048, "23000")),
     (MindSQLError, r"still referenced|referenced by", (1451, "23000")),
     (MindSQLError, r"foreign key constraint", (1452, "23000")),
