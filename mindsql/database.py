@@ -436,7 +436,9 @@ def translate(error: duckdb.Error, text: str | None = None) -> MindSQLError:
         hint = hint[0].lower() + hint[1:]
         message = message[: found.start()]
     if "Current transaction is aborted" in message:
-        return AbortedError("an error of an earlier statement has ended the transaction", hint="ROLLBACK, and begin anew")
+        return AbortedError(
+            "an error of an earlier statement has ended the transaction", hint="ROLLBACK, and begin anew"
+        )
     if isinstance(error, duckdb.TransactionException) and _CONFLICT.search(message):
         # DuckDB names what is meant as its catalog does: "Schema\0main\0Table\0main\0t".
         named = _NAMED.search(message)
