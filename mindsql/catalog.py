@@ -50,7 +50,7 @@ class Catalog:
 
     def __init__(self, database: Database, raw: Raw) -> None:
         self._database = database
-        self._raw = raw
+        self.raw = raw
         self._prefix = f"{quote(database.name)}.{quote(SCHEMA)}."
 
     def table(self, name: str) -> str:
@@ -64,7 +64,7 @@ class Catalog:
     def has(self, name: str) -> bool:
         """Whether one of our tables is there."""
         found = rows(
-            self._raw,
+            self.raw,
             "SELECT 1 FROM duckdb_tables() WHERE database_name = "
             f"{literal(self._database.name)} AND schema_name = {literal(SCHEMA)} AND table_name = {literal(name)}",
         )
@@ -72,21 +72,21 @@ class Catalog:
 
     def make(self, name: str) -> None:
         """Make one of our tables, unless it is there."""
-        run(self._raw, f"CREATE TABLE IF NOT EXISTS {self.table(name)} ({_TABLES[name]})")
+        run(self.raw, f"CREATE TABLE IF NOT EXISTS {self.table(name)} ({_TABLES[name]})")
 
     def install(self) -> None:
         """Make the schema and its tables, unless they are there."""
-        run(self._raw, f"CREATE SCHEMA IF NOT EXISTS {self._prefix[:-1]}")
+        run(self.raw, f"CREATE SCHEMA IF NOT EXISTS {self._prefix[:-1]}")
         for name in _TABLES:
             self.make(name)
         # Two transactions may make a model of one name at once: the second to commit is refused.
         run(
-            self._raw,
+            self.raw,
             f"CREATE UNIQUE INDEX IF NOT EXISTS _models_once ON {self.table('_models')} "
             "(lower(project), lower(name))",
         )
         run(
-            self._raw,
+            self.raw,
             f"INSERT INTO {self.table('_projects')} SELECT {literal(DEFAULT_PROJECT)} "
             f"WHERE NOT EXISTS (FROM {self.table('_projects')})",
         )
@@ -129,20 +129,20 @@ class Catalog:
 
     def _read(self, name: str, order: str) -> list[dict[str, Any]]:
         columns = [part.strip().split(" ")[0] for part in _TABLES[name].split(", ")]
-        found = rows(self._raw, f"SELECT {', '.join(columns)} FROM {self.table(name)} {order}")
+        found = rows(self.raw, f"SELECT {', '.join(columns)} FROM {self.table(name)} {order}")
         return [dict(zip(columns, row, strict=True)) for row in found]
 
     def _insert(self, name: str, values: Mapping[str, Any]) -> None:
         marks = ", ".join(f"${index}" for index in range(1, len(values) + 1))
         run(
-            self._raw,
+            self.raw,
             f"INSERT INTO {self.table(name)} ({', '.join(values)}) VALUES ({marks})",
             list(values.values()),
         )
 
     def _delete(self, name: str, /, **where: Any) -> None:
         terms = " AND ".join(f"lower({key}) = lower(${index})" for index, key in enumerate(where, 1))
-        run(self._raw, f"DELETE FROM {self.table(name)} WHERE {terms}", list(where.values()))
+        run(self.raw, f"DELETE FROM {self.table(name)} WHERE {terms}", list(where.values()))
 
     # Projects, engines, views, sources --------------------------------------------------------------------
 
@@ -176,7 +176,7 @@ class Catalog:
     def engine_file(self, engine: str, name: str) -> bytes | None:
         """One file of an engine, or None."""
         found = rows(
-            self._raw,
+            self.raw,
             f"SELECT content FROM {self.table('_engine_files')} WHERE engine = $1 AND name = $2",
             [engine, name],
         )
@@ -214,7 +214,7 @@ class Catalog:
     def hold(self, project: str, name: str) -> Model | None:
         """A model as it is now. Until this transaction ends, no other can add versions to it."""
         run(
-            self._raw,
+            self.raw,
             f"UPDATE {self.table('_models')} SET active = active WHERE project = $1 AND name = $2",
             [project, name],
         )
@@ -223,7 +223,7 @@ class Catalog:
     def add_version(self, version: Version) -> None:
         """Add a version, and the model if it is its first."""
         known = rows(
-            self._raw,
+            self.raw,
             f"SELECT 1 FROM {self.table('_models')} WHERE project = $1 AND name = $2",
             [version.project, version.model],
         )
@@ -244,7 +244,7 @@ class Catalog:
         row = _version_row(version)
         terms = ", ".join(f"{key} = ${index}" for index, key in enumerate(row, 1))
         run(
-            self._raw,
+            self.raw,
             f"UPDATE {self.table('_versions')} SET {terms} WHERE id = ${len(row) + 1}",
             [*row.values(), version.id],
         )
@@ -264,7 +264,7 @@ class Catalog:
     def artifact(self, version: Version, name: str) -> bytes | None:
         """One file of a version, or None. Raises CatalogError when it is not what was stored."""
         found = rows(
-            self._raw,
+            self.raw,
             f"SELECT content, digest FROM {self.table('_artifacts')} WHERE version = $1 AND name = $2",
             [version.id, name],
         )
@@ -281,14 +281,14 @@ class Catalog:
     def artifact_names(self, version: Version) -> list[str]:
         """The names of a version's files."""
         found = rows(
-            self._raw, f"SELECT name FROM {self.table('_artifacts')} WHERE version = $1", [version.id]
+            self.raw, f"SELECT name FROM {self.table('_artifacts')} WHERE version = $1", [version.id]
         )
         return [name for (name,) in found]
 
     def set_active(self, project: str, name: str, number: int) -> None:
         """Make a version the one that answers."""
         run(
-            self._raw,
+            self.raw,
             f"UPDATE {self.table('_models')} SET active = $1 WHERE project = $2 AND name = $3",
             [number, project, name],
         )
@@ -312,7 +312,7 @@ class Catalog:
     def mark_interrupted(self, owner: str) -> int:
         """Mark trainings that another process left unfinished. Returns how many there were."""
         found = rows(
-            self._raw,
+            self.raw,
             f"UPDATE {self.table('_versions')} SET status = 'error', "
             "error = 'the training was interrupted: the process that ran it ended' "
             "WHERE status IN ('generating', 'training') AND owner IS DISTINCT FROM $1 RETURNING id",

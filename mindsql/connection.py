@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import re
 import sys
 import weakref
@@ -13,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 from mindsql import database, unknown
 from mindsql.batches import Batches
 from mindsql.database import Database, Parameters, Sandbox
-from mindsql.errors import AbortedError, InterfaceError, MindSQLError, StatementError, UnknownNameError
+from mindsql.errors import (
+    AbortedError,
+    Cancelled,
+    InterfaceError,
+    MindSQLError,
+    StatementError,
+    UnknownNameError,
+)
 from mindsql.positions import relocated
 from mindsql.progress import Progress
 from mindsql.result import Kind, Result
@@ -27,7 +35,7 @@ from mindsql.statements import (
     leading_word,
     parse,
 )
-from mindsql.work import Work
+from mindsql.work import Work, apart, shielded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -216,9 +224,13 @@ class Connection:
             self._work.close()
             relocated(error, text).locate(text)
             raise
-        except KeyboardInterrupt:
-            self._work.stop()
-            self._work.close()
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                self._work.stop()
+            stopped = self._work.stopped and isinstance(error, Exception)
+            shielded(self._work.close)
+            if stopped:
+                raise Cancelled() from error
             raise
 
     def _dispatch(self, text: str, parameters: Parameters) -> Result:
@@ -226,6 +238,7 @@ class Connection:
         word = leading_word(text)
         if not (is_verb(text, word) or session.names_ours(text)):
             return self._duckdb(text, word, parameters)
+        _import_libraries()
         from mindsql import interpreter
 
         named = _named(parameters)
@@ -362,7 +375,7 @@ class Connection:
         entry = session.snapshot().engine(engine)
         cls = session.registry.load(entry.handler if entry is not None else engine)
         with border(engine, "options"):
-            return cls.options_for(using)
+            return apart(lambda: cls.options_for(using))
 
     def capabilities(self, version: Version) -> Capabilities:
         """What the engine of a model's version allows. Raises EngineError, CatalogError when it cannot be loaded."""
@@ -482,6 +495,15 @@ class Connection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _import_libraries() -> None:
+    """Import what our statements need where no Ctrl-C arrives: half a library stays broken while the process lives."""
+    if _LIBRARIES[-1] not in sys.modules:
+        apart(lambda: [importlib.import_module(name) for name in _LIBRARIES])
+
+
+_LIBRARIES = ("sqlglot", "mindsql.interpreter")
 
 
 def _named(parameters: Parameters) -> Mapping[str, Any]:

@@ -5,7 +5,8 @@
     │   ├── UnknownNameError     a name that nothing has
     │   └── DataError            a value in the data does not fit
     ├── CatalogError         the state of the database forbids it: exists already, read-only, corrupt artifact
-    │   └── ConflictError        another transaction is changing the same
+    │   ├── ConflictError        another transaction is changing the same
+    │   └── AbortedError         an earlier error has ended the transaction
     ├── EngineError          an engine failed
     │   ├── EngineContractError  an engine broke its contract: rows, columns, types
     │   └── EngineMissingError   an engine's library is not installed

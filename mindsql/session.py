@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -206,29 +206,29 @@ class Session:
 
     @contextmanager
     def writing(self) -> Iterator[Catalog]:
-        """Change the catalog: in the user's transaction if there is one, else in one of its own."""
+        """Change the catalog: in the user's transaction if there is one, else in one of its own, on a connection of its
+        own: a stop interrupts the statement's connections, and must not reach what tidies up after it."""
         if self.database.read_only:
             raise database.read_only_error()
-        own = not self.in_transaction
-        with self.database.writer if own else nullcontext():
-            if own:
-                database.run(self.raw, "BEGIN TRANSACTION")
-            try:
-                if not self.catalog.installed():
-                    self.catalog.install()
-                self.database.has_catalog = True
-                yield self.catalog
-            except BaseException:
-                if own:
-                    with database.ignored():
-                        self.raw.execute("ROLLBACK")
-                raise
-            if own:
-                database.run(self.raw, "COMMIT")
-                self._committed()
-        if not own:
+        if self.in_transaction:
+            yield self._installed(self.catalog)
             self._changed = True
             self._own_snapshot = None
+            return
+        from mindsql.catalog import Catalog
+
+        # Closing the connection undoes what was not committed, whatever ends the block.
+        with self.database.writer, closing(self.database.cursor()) as raw:
+            database.run(raw, "BEGIN TRANSACTION")
+            yield self._installed(Catalog(self.database, raw))
+            database.run(raw, "COMMIT")
+        self._committed()
+
+    def _installed(self, catalog: Catalog) -> Catalog:
+        if not catalog.installed():
+            catalog.install()
+        self.database.has_catalog = True
+        return catalog
 
     def catalog_touched(self) -> None:
         """Note that a statement of DuckDB's own may have changed the catalog's tables."""
@@ -329,7 +329,9 @@ class Session:
         """Close the session's DuckDB connection, and the file with the last session."""
         self.plans.clear()
         self._sources.clear()
-        self.raw.close()
+        database.abandon(self.raw)
+        with database.ignored():
+            self.raw.close()
         if self._background:
             return
         with self.database.lock:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import atexit
 import ctypes
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mindsql.database import Raw, ignored
 from mindsql.engine import Context, Network
-from mindsql.errors import Cancelled
+from mindsql.errors import Cancelled, MindSQLError
 from mindsql.progress import NullProgress, Progress, ProgressEvent
 
 if TYPE_CHECKING:
@@ -80,7 +82,8 @@ class Work:
     def close(self) -> None:
         """Release what the statement opened."""
         while self._closers:
-            self._closers.pop()()
+            with ignored():
+                self._closers.pop()()
         self.raws.clear()
         self.progress.finish()
 
@@ -119,10 +122,55 @@ class Work:
             except KeyboardInterrupt:
                 self.stop()
                 raise
+            except Exception:
+                self.check()  # what fails in a call that is stopped is the stop
+                raise
+
+
+def shielded(call: Callable[[], None]) -> None:
+    """Tidy up in a thread of its own, where no Ctrl-C arrives, and wait for it. What fails is left: a transaction that
+    an error has ended forgets its changes by itself."""
+
+    def run() -> None:
+        with ignored(), suppress(MindSQLError):
+            call()
+
+    future = _POOL.submit(run)
+    pressed = False
+    while True:
+        try:
+            future.result()
+            break
+        except KeyboardInterrupt:  # pressed again: what is to be tidied up still is
+            pressed = True
+    if pressed:
+        raise KeyboardInterrupt
+
+
+def apart(call: Callable[[], T]) -> T:
+    """Run what a Ctrl-C must not tear in a thread of its own, as an import: half a library is of no use to anybody."""
+    future = _POOL.submit(call)
+    while True:  # a wait without a limit would not hear of a Ctrl-C everywhere
+        with suppress(TimeoutError):
+            return future.result(_POLL_SECONDS)
+        if future.done():
+            return future.result()
+
+
+def _imports(thread: int) -> bool:
+    """Whether a thread is in the middle of an import."""
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _raise_in(thread: int, error: type[BaseException] | None) -> None:
     """Have a thread raise at its next step of Python; None takes back what it has not raised yet."""
+    if error is not None and _imports(thread):
+        return  # it would leave half a library behind; nobody waits for the call any more
     wanted = ctypes.py_object(error) if error is not None else None
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), wanted)
 

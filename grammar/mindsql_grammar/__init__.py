@@ -2,6 +2,7 @@
 
 from mindsql_grammar.dialect import MindSQL
 from mindsql_grammar.errors import ParseError
+from mindsql_grammar.lexer import string_value
 from mindsql_grammar.parser import parse, parse_one, parse_query
 from mindsql_grammar.splitter import Piece, is_complete, split
 from mindsql_grammar.statements import (
@@ -73,6 +74,7 @@ __all__ = [
     "quote",
     "quote_name",
     "split",
+    "string_value",
     "suggest_verb",
     "to_sql",
 ]

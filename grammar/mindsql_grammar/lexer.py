@@ -189,6 +189,16 @@ def _name_versions(tokens: list[Token]) -> list[Token]:
     return result
 
 
+def string_value(text: str) -> str:
+    """The value of a string as it is written: `'…'`, `E'…'` or `$$…$$`."""
+    if text[:1] in "eE":
+        return _unescape(text)
+    if text[:1] == "$":
+        mark = text[: text.index("$", 1) + 1] if "$" in text[1:] else ""
+        return text[len(mark) : len(text) - len(mark)]
+    return text[1:-1].replace("''", "'")
+
+
 def _unescape(text: str) -> str:
     r"""The value of `E'…'`, with its `\n`, `\'`, `\x41` and `''` replaced."""
 

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
 from mindsql import database, queries
-from mindsql.commands.training import Finish, Recipe, begin, carry_out, check_data, forget, read_rows
+from mindsql.commands.training import (
+    Finish,
+    Recipe,
+    begin,
+    carry_out,
+    check_data,
+    forget,
+    new_version,
+    read_rows,
+)
 from mindsql.errors import MindSQLError
 from mindsql.jobs import Job
 from mindsql.schema import Schema
@@ -70,7 +79,7 @@ def start(
     Raises:
         CatalogError: Too many trainings wait, or the model exists.
     """
-    version = begin(session, recipe, "generating", fresh)
+    version = begin(session, new_version(recipe, "generating"), fresh)
     own = session.fork(background=True)
     job = Job(
         id=version.id,

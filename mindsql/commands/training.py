@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,7 +22,6 @@ from mindsql.errors import (
     CatalogError,
     ConflictError,
     EngineError,
-    MindSQLError,
     SourceError,
     StatementError,
     UnknownNameError,
@@ -34,7 +32,7 @@ from mindsql.libraries import installed_libraries
 from mindsql.schema import Column, Schema
 from mindsql.session import PROCESS
 from mindsql.snapshot import Version
-from mindsql.work import Work
+from mindsql.work import Work, shielded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -181,20 +179,18 @@ def train(
         EngineError: The engine failed; the attempt stays in the catalog with status `error`.
         MindSQLError: Anything else; nothing is changed.
     """
-    version = begin(session, recipe, "training", fresh)
+    version = new_version(recipe, "training")
     start = time.perf_counter()
     try:
+        version = begin(session, version, fresh)
         return carry_out(session, recipe, version, work, finish, base)
     except (EngineError, SourceError) as error:
         text = error.message + (f" ({error.hint})" if error.hint else "")
-        with session.writing() as catalog:
-            catalog.save_version(
-                replace(version, status="error", error=text, seconds=time.perf_counter() - start)
-            )
+        failed = replace(version, status="error", error=text, seconds=time.perf_counter() - start)
+        shielded(lambda: _save(session, failed))
         raise
     except BaseException:
-        with suppress(MindSQLError):  # a transaction that has failed forgets it by itself
-            forget(session, version)
+        shielded(lambda: forget(session, version))
         raise
 
 
@@ -217,14 +213,18 @@ def _version(recipe: Recipe, status: str) -> Version:
     )
 
 
-def begin(session: Session, recipe: Recipe, status: str, fresh: bool = False) -> Version:
-    """A new version in the catalog, with the next number. Raises CatalogError."""
-    version = replace(_version(recipe, status), libraries=installed_libraries(), owner=PROCESS)
+def new_version(recipe: Recipe, status: str) -> Version:
+    """A version of this process, for `begin`."""
+    return replace(_version(recipe, status), libraries=installed_libraries(), owner=PROCESS)
+
+
+def begin(session: Session, version: Version, fresh: bool = False) -> Version:
+    """Put a new version in the catalog, with the next number. Raises CatalogError."""
     with session.writing() as catalog:
         # Others may have trained the same model since this statement looked.
-        there = catalog.hold(recipe.project, recipe.name)
+        there = catalog.hold(version.project, version.model)
         if there is not None and fresh:
-            raise CatalogError(f'the model "{recipe.name}" exists already')
+            raise CatalogError(f'the model "{version.model}" exists already')
         if there is not None:
             version = replace(version, number=there.next_number())
         catalog.add_version(version)
@@ -269,6 +269,11 @@ def _commit(session: Session, version: Version, files: Mapping[str, bytes], fini
         version = finish(catalog, version)
         catalog.save_version(version)
     return version
+
+
+def _save(session: Session, version: Version) -> None:
+    with session.writing() as catalog:
+        catalog.save_version(version)
 
 
 def forget(session: Session, version: Version) -> None:

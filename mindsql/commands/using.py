@@ -12,6 +12,7 @@ from mindsql.executor.engines import border
 from mindsql.options import admit_files, check, secrecy
 from mindsql.secrets import open_sealed, seal
 from mindsql.snapshot import Version
+from mindsql.work import apart
 
 if TYPE_CHECKING:
     from mindsql.session import Session
@@ -65,7 +66,7 @@ def read_options(
     changes = {key: value for key, value, _ in own}
     merged = {**before, **changes}
     with border(engine, "options"):
-        known_options = cls.options_for(merged)
+        known_options = apart(lambda: cls.options_for(merged))  # it may import the engine's library
         if before and known_options != cls.options_for(before):
             # What another option brought along, such as the parameters of another estimator, goes with it.
             lasting = {option.name for option in cls.options}

@@ -184,11 +184,10 @@ class Run:
         raw = self.scan_raw() if _needs_tables(operator.tree, operator.inputs) else self.other()
         streams = self.register(raw, operator.inputs, operator.tree)
         sql = printed(operator.tree)
-        reader = database.reader(raw, sql, self.wanted(operator.tree), BATCH_ROWS)
         self.work.raws.append(raw)
-        holder = [reader]
+        holder: list[pa.RecordBatchReader] = []
         self.work.on_close(holder.clear)  # an open reader keeps its connection busy
-        del reader
+        holder.append(database.reader(raw, sql, self.wanted(operator.tree), BATCH_ROWS))
 
         def read() -> Iterator[pa.RecordBatch]:
             while holder:
@@ -260,9 +259,9 @@ class Run:
         return self.scan_on(raw, select, [source])
 
     def scan_on(self, raw: Raw, tree: exp.Query, streams: list[Batches]) -> Batches:
-        reader = database.reader(raw, generate(tree), self.wanted(tree), BATCH_ROWS)
-        holder = [reader]
+        holder: list[pa.RecordBatchReader] = []
         self.work.on_close(holder.clear)
+        holder.append(database.reader(raw, generate(tree), self.wanted(tree), BATCH_ROWS))
 
         def read() -> Iterator[pa.RecordBatch]:
             while holder:
@@ -274,7 +273,7 @@ class Run:
                 except OSError as error:
                     raise self.cause(streams, error) from error
 
-        return Batches(reader.schema, read())
+        return Batches(holder[0].schema, read())
 
     def finish(self, operator: Finish, raw: Raw) -> None:
         """Start the user's own statement over the frames."""
@@ -326,7 +325,8 @@ class Run:
         )
 
     def register_one(self, raw: Raw, name: str, data: Any) -> None:
-        raw.register(name, data)
+        with database.translated():
+            raw.register(name, data)
         if raw is self.executor.raw:
             self.work.on_close(lambda: _unregister(raw, name))
 

@@ -213,6 +213,9 @@ def _needs(session: Session, text: str) -> Needs:
         kinds = None
     except ValueError:
         raise _refused("this statement") from None
+    for _, piece in kinds or ():
+        if piece != text:
+            _read(session, piece)  # what DuckDB has made of the text, and will run
     ours = _ours(session, text, unread=kinds is None)
     roles = [_role_of_ours(session, statement) for statement in ours]
     if not any(isinstance(statement, grammar.Use) for statement in ours):
@@ -232,8 +235,24 @@ def _read(session: Session, text: str) -> list[Token]:
     if _OWN_TABLES.search(unicodedata.normalize("NFKC", text).casefold()):
         raise _own()
     tokens = database.tokens(text)
+    for token in tokens:
+        if token.kind == "string_const":
+            if _OWN_TABLES.search(unicodedata.normalize("NFKC", grammar.string_value(token.text)).casefold()):
+                raise _own()  # a string may name a table, and an escape hide the name
+        elif not token.text.startswith('"') and any(map(_is_blank, token.text)):
+            raise AccessError(
+                "the statement holds a character that cannot be seen, outside of strings and quoted names",
+                hint="write a plain space",
+                span=(token.start, token.start + len(token.text)),
+                text=text,
+            )
     functions.check(session.raw, tokens, _sandbox(session))
     return tokens
+
+
+def _is_blank(character: str) -> bool:
+    """Whether one lexer may take a character for a part of a name, and another for a space or for nothing."""
+    return character > "\x7f" and unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp", "Zs")
 
 
 def _sandbox(session: Session) -> Sandbox:

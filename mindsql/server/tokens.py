@@ -152,7 +152,7 @@ class Tokens:
                 values = vars(token)
                 marks = ", ".join(f"${number}" for number in range(1, len(values) + 1))
                 database.run(
-                    self._session.raw,
+                    catalog.raw,
                     f"INSERT INTO {catalog.table('_tokens')} ({', '.join(values)}) VALUES ({marks})",
                     list(values.values()),
                 )
@@ -167,7 +167,7 @@ class Tokens:
                 raise UnknownNameError.of("token", name, self.names())
             with self._session.writing() as catalog:
                 database.run(
-                    self._session.raw, f"DELETE FROM {catalog.table('_tokens')} WHERE id = $1", [token.id]
+                    catalog.raw, f"DELETE FROM {catalog.table('_tokens')} WHERE id = $1", [token.id]
                 )
             del self._tokens[name.casefold()]
 
@@ -224,7 +224,7 @@ def _read(catalog: Catalog) -> list[Token]:
     if not catalog.has("_tokens"):
         return []
     columns = list(Token.__dataclass_fields__)
-    found = database.rows(catalog._raw, f"SELECT {', '.join(columns)} FROM {catalog.table('_tokens')}")
+    found = database.rows(catalog.raw, f"SELECT {', '.join(columns)} FROM {catalog.table('_tokens')}")
     return [Token(**dict(zip(columns, row, strict=True))) for row in found]
 
 

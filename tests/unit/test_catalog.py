@@ -64,7 +64,7 @@ def test_what_is_added_is_in_the_picture(catalog: Catalog) -> None:
 
 def test_rollback_takes_it_back(database: Database, catalog: Catalog) -> None:
     catalog.install()
-    raw = catalog._raw
+    raw = catalog.raw
     run(raw, "BEGIN")
     catalog.add_version(version())
     assert catalog.snapshot().models
@@ -103,6 +103,6 @@ def test_a_training_that_was_cut_off_is_marked(catalog: Catalog) -> None:
 def test_a_damaged_artifact_is_noticed(catalog: Catalog) -> None:
     catalog.install()
     stored = catalog.add_artifacts(version(), {"model": b"good"})
-    run(catalog._raw, f"UPDATE {catalog.table('_artifacts')} SET content = 'evil'::BLOB")
+    run(catalog.raw, f"UPDATE {catalog.table('_artifacts')} SET content = 'evil'::BLOB")
     with pytest.raises(CatalogError, match="is damaged: its digest does not match"):
         catalog.artifact(stored, "model")
