@@ -65,7 +65,7 @@ class Catalog:
         """Whether one of our tables is there."""
         found = rows(
             self.raw,
-            "SELECT 1 FROM duckdb_tables() WHERE database_name = "
+            "SELECT 1 FROM system.main.duckdb_tables() WHERE database_name = "
             f"{literal(self._database.name)} AND schema_name = {literal(SCHEMA)} AND table_name = {literal(name)}",
         )
         return bool(found)
@@ -141,7 +141,9 @@ class Catalog:
         )
 
     def _delete(self, name: str, /, **where: Any) -> None:
-        terms = " AND ".join(f"lower({key}) = lower(${index})" for index, key in enumerate(where, 1))
+        terms = " AND ".join(
+            f"system.main.lower({key}) = system.main.lower(${index})" for index, key in enumerate(where, 1)
+        )
         run(self.raw, f"DELETE FROM {self.table(name)} WHERE {terms}", list(where.values()))
 
     # Projects, engines, views, sources --------------------------------------------------------------------

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import os
 import re
 import sys
+import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
@@ -47,7 +49,10 @@ if TYPE_CHECKING:
     from mindsql.snapshot import Snapshot, Version
 
 _CATALOG = re.compile(r"\bmindsql\b", re.I)
+_MACRO = re.compile(r"\b(?:MACRO|FUNCTION)\b", re.I)
 _COUNTING = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
+_OPENING = threading.Lock()
+_DATABASES: weakref.WeakValueDictionary[int, Shared] = weakref.WeakValueDictionary()
 _OPEN: weakref.WeakSet[Connection] = weakref.WeakSet()
 
 
@@ -71,13 +76,27 @@ def connect(
     Raises:
         CatalogError: The file cannot be opened, or another process has it open.
     """
-    shared = Shared(Database(str(path), read_only, sandbox))
-    session = Session(shared, settings or Settings(), progress)
+    with _OPENING:
+        shared = _shared(str(path), read_only, sandbox)
+        session = Session(shared, settings or Settings(), progress)
     connection = Connection(session)
     if shared.database.has_catalog and not read_only:
         # Trainings that a killed process left behind.
         session.catalog.mark_interrupted(PROCESS)
     return connection
+
+
+def _shared(path: str, read_only: bool, sandbox: Sandbox | None) -> Shared:
+    """The open database of a file: connections of one process to one file see what the others do."""
+    key = None
+    if not path.startswith(":memory:") and path and sandbox is None:
+        key = os.path.realpath(path), read_only
+        for shared in _DATABASES.values():
+            if shared.sessions and shared.key == key:
+                return shared
+    shared = Shared(Database(path, read_only, sandbox), key=key)
+    _DATABASES[id(shared)] = shared
+    return shared
 
 
 class Connection:
@@ -300,6 +319,8 @@ class Connection:
                 session.plans.clear()
                 kind = "rows" if word == "PRAGMA" else "done"
             else:
+                if _MACRO.search(text):
+                    session.macros_changed(text)
                 session.database.shape += 1
                 kind = "rows" if word == "CALL" else "done"
         elif word in _COUNTING:

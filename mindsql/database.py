@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -95,6 +95,7 @@ class Database:
         self.writer = threading.RLock()
         self.generation = 0
         self.shape = 0
+        self._shadowed: bool | None = None
         # Local variables are found by `Connection` itself: DuckDB would see ours, not the caller's.
         config: dict[str, Any] = {"python_enable_replacements": False}
         with translated():
@@ -103,7 +104,7 @@ class Database:
             self.root: Raw = duckdb.connect(path, read_only=read_only, config=config)
             if sandbox is not None:
                 _lock(self.root, sandbox)
-            row = self.root.execute("SELECT current_database()").fetchone()
+            row = self.root.execute("SELECT system.main.current_database()").fetchone()
         assert row is not None
         self.name: str = row[0]
         self.has_catalog = False
@@ -115,12 +116,30 @@ class Database:
         """A new DuckDB connection to the same database."""
         return self.root.cursor()
 
+    def shadowed(self) -> bool:
+        """Whether a macro somewhere has the name of one of DuckDB's own functions or operators, and takes its place."""
+        if self._shadowed is None:
+            with closing(self.cursor()) as raw, translated():
+                self._shadowed = bool(rows(raw, _SHADOWS))
+        return self._shadowed
+
+    def macros_changed(self) -> None:
+        """Note that a macro may have been made or dropped. One that is temporary is seen by its own connection only,
+        and counts for all of them: it is asked for no further."""
+        self._shadowed = None
+
     def close(self) -> None:
         """Close the file."""
         self.root.close()
         if self.sandbox is not None and self.path != ":memory:":
             with suppress(OSError):
                 os.rmdir(_spill(self.path))
+
+
+_SHADOWS = """
+SELECT 1 FROM system.main.duckdb_functions() AS own SEMI JOIN system.main.duckdb_functions() AS built_in
+  ON system.main.lower(own.function_name) = system.main.lower(built_in.function_name) AND built_in.internal
+WHERE NOT own.internal LIMIT 1"""
 
 
 def _closed(path: str, sandbox: Sandbox) -> dict[str, Any]:
@@ -245,14 +264,16 @@ _NODE = re.compile(r'"type":"(\w+_NODE)"')
 def query_nodes(raw: Raw, text: str) -> set[str] | None:
     """The kinds of nodes that DuckDB's parser makes of a SELECT: `SELECT_NODE`, and what else its common table
     expressions hold. None when DuckDB cannot write it out."""
-    written = rows(raw, "SELECT json_serialize_sql($1)", [text])[0][0]
+    written = rows(raw, "SELECT system.main.json_serialize_sql($1)", [text])[0][0]
     # A quote within a string is escaped in JSON, so that no string can look like a node.
     return None if written.startswith('{"error":true') else set(_NODE.findall(written))
 
 
 def functions(raw: Raw) -> list[tuple[str, str]]:
     """Name and type of every function that comes with DuckDB."""
-    found = rows(raw, "SELECT DISTINCT function_name, function_type FROM duckdb_functions() WHERE internal")
+    found = rows(
+        raw, "SELECT DISTINCT function_name, function_type FROM system.main.duckdb_functions() WHERE internal"
+    )
     return [(name, kind) for name, kind in found]
 
 
@@ -357,7 +378,9 @@ def arrow_type(raw: Raw, type_name: str) -> pa.DataType:
 
 def attached(raw: Raw) -> list[str]:
     """The names of the databases that DuckDB has open."""
-    found = raw.execute("SELECT database_name FROM duckdb_databases() WHERE NOT internal").fetchall()
+    found = raw.execute(
+        "SELECT database_name FROM system.main.duckdb_databases() WHERE NOT internal"
+    ).fetchall()
     return [name for (name,) in found]
 
 
@@ -365,8 +388,8 @@ def temporary_names(raw: Raw) -> set[str]:
     """Names that only this connection sees: temporary tables and views, and registered frames."""
     found = rows(
         raw,
-        "SELECT table_name FROM duckdb_tables() WHERE temporary UNION ALL "
-        "SELECT view_name FROM duckdb_views() WHERE temporary AND NOT internal",
+        "SELECT table_name FROM system.main.duckdb_tables() WHERE temporary UNION ALL "
+        "SELECT view_name FROM system.main.duckdb_views() WHERE temporary AND NOT internal",
     )
     return {name.casefold() for (name,) in found}
 

@@ -58,7 +58,10 @@ def prepare(
         raise StatementError(
             f"the statement has no parameter ${shown_parameter(surplus[0])}, and a value is given"
         )
-    rules = [rule for rule in RULES if rule.name not in session.settings.without_rules]
+    without = session.settings.without_rules
+    if session.database.shadowed():
+        without |= {"models_as_sql"}  # its functions and operators would not be DuckDB's own
+    rules = [rule for rule in RULES if rule.name not in without]
     made = plan(bound, rules)
     # What USING says is part of the plan; what a parameter in it says is known for this run only.
     varies = any(isinstance(option.value, grammar.Parameter) for option in query.options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 PROCESS = f"{os.getpid()}-{os.urandom(4).hex()}"
 """This process, to tell whose unfinished trainings are in the catalog."""
 
+_TEMPORARY = re.compile(r"\s*CREATE\s+(?:OR\s+REPLACE\s+)?TEMP(?:ORARY)?\b", re.I)
 _NO_NAMES = Patterns.of(())
 _in_doubt = _NO_NAMES.doubt.search
 
@@ -40,6 +42,7 @@ class Shared:
         trusted: Versions whose pickles the owner of a connection asked to trust, in this process.
         snapshot: The committed catalog, of that `generation`.
         sessions: How many sessions people have open; the last one closes the file.
+        key: What tells that two connections are to one file; None when nothing does.
     """
 
     database: Database
@@ -48,6 +51,7 @@ class Shared:
     snapshot: Snapshot | None = None
     generation: int = -1
     sessions: int = 0
+    key: Any = None
     _jobs: Jobs | None = None
 
     @cached_property
@@ -230,6 +234,13 @@ class Session:
         self.database.has_catalog = True
         return catalog
 
+    def macros_changed(self, text: str) -> None:
+        """Note that a statement may have made or dropped a macro; a temporary one must be made on every connection."""
+        if _TEMPORARY.match(text):
+            self.said.append(text)
+        self.database.macros_changed()
+        self.plans.clear()
+
     def catalog_touched(self) -> None:
         """Note that a statement of DuckDB's own may have changed the catalog's tables."""
         if self.in_transaction:
@@ -282,8 +293,9 @@ class Session:
         """The names of the user's tables and views in DuckDB."""
         with database.ignored():
             found = self.raw.execute(
-                "SELECT table_name FROM duckdb_tables() WHERE NOT internal AND schema_name <> 'mindsql' UNION "
-                "SELECT view_name FROM duckdb_views() WHERE NOT internal"
+                "SELECT table_name FROM system.main.duckdb_tables() "
+                "WHERE NOT internal AND schema_name <> 'mindsql' "
+                "UNION SELECT view_name FROM system.main.duckdb_views() WHERE NOT internal"
             ).fetchall()
             return [name for (name,) in found]
         return []

@@ -17,9 +17,7 @@ TABLES = ("models", "models_versions", "predictors", "ml_engines", "handlers", "
 """Tables of `information_schema` that are ours; those that DuckDB has too (`tables`, `columns`) stay DuckDB's."""
 
 
-def system_table(
-    schema: str, name: str, snapshot: Snapshot, jobs: Jobs, registry: Registry
-) -> str | None:
+def system_table(schema: str, name: str, snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str | None:
     """The query that a system table stands for, or None when the name means something else.
 
     Args:
@@ -218,15 +216,16 @@ def _databases(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
     known = ", ".join(literal(s.name) for s in snapshot.sources) or "''"
     return (
         f"{values(columns, rows)} UNION ALL SELECT database_name, 'data', 'duckdb', "
-        "json_object('file', parse_filename(path))::VARCHAR FROM duckdb_databases() "
-        f"WHERE NOT internal AND database_name NOT IN ({known})"
+        "system.main.json_object('file', system.main.parse_filename(path))::VARCHAR "
+        f"FROM system.main.duckdb_databases() WHERE NOT internal AND database_name NOT IN ({known})"
     )
 
 
 def _views(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
     columns = [("name", "VARCHAR"), ("project", "VARCHAR"), ("query", "VARCHAR")]
     ours = values(columns, [(v.name, v.project, v.query) for v in snapshot.views])
-    return f"{ours} UNION ALL SELECT view_name, {literal(DEFAULT_PROJECT)}, sql FROM duckdb_views() WHERE NOT internal"
+    theirs = f"SELECT view_name, {literal(DEFAULT_PROJECT)}, sql FROM system.main.duckdb_views() WHERE NOT internal"
+    return f"{ours} UNION ALL {theirs}"
 
 
 def _model_columns(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:

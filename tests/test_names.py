@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,3 +57,17 @@ def test_no_comprehension_hides_a_global_that_its_function_reads(path: Path) -> 
         for name in targets(part) & known & set(read(function, part))
     ]
     assert not hidden
+
+
+_BARE = re.compile(r"(?<![\w.])(?:duckdb_\w+|pragma_\w+|json_\w+|current_(?:setting|database)|any_value)\(")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_our_sql_names_its_functions_in_full(path: Path) -> None:
+    """A macro of the user's would take the place of `duckdb_tables()`, not that of `system.main.duckdb_tables()`."""
+    texts = [
+        node.value
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert not [text for text in texts if re.search(r"\b(?:SELECT|FROM)\b", text) and _BARE.search(text)]

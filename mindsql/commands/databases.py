@@ -91,7 +91,8 @@ def create_database(
     raw = session.raw
     if existing is None and database.rows(
         raw,
-        f"SELECT 1 FROM duckdb_databases() WHERE lower(database_name) = lower({database.literal(statement.name)})",
+        "SELECT 1 FROM system.main.duckdb_databases() "
+        f"WHERE system.main.lower(database_name) = {database.literal(statement.name.lower())}",
     ):
         raise CatalogError(f'DuckDB has a database named "{statement.name}" open', hint="choose another name")
     given = {key: _value(value, parameters) for key, value in statement.parameters.items()}
@@ -140,7 +141,10 @@ def use(session: Session, statement: grammar.Use, parameters: Mapping[str, Any],
 
 def _check_schema(session: Session, name: str) -> None:
     """Raise UnknownNameError if DuckDB has no database and no schema of that name."""
-    names = "SELECT database_name FROM duckdb_databases() UNION SELECT schema_name FROM duckdb_schemas()"
+    names = (
+        "SELECT database_name FROM system.main.duckdb_databases() "
+        "UNION SELECT schema_name FROM system.main.duckdb_schemas()"
+    )
     if name.casefold() not in (known.casefold() for (known,) in database.rows(session.raw, names)):
         sources = [source.name for source in session.snapshot().sources]
         known = [*session.snapshot().projects, *sources, *database.attached(session.raw)]

@@ -72,7 +72,8 @@ def _tables(session: Session, snapshot: Snapshot, place: str | None) -> str:
         parts = place.split(".")
         known = database.rows(
             session.raw,
-            "SELECT database_name FROM duckdb_databases() UNION SELECT schema_name FROM duckdb_schemas()",
+            "SELECT database_name FROM system.main.duckdb_databases() "
+            "UNION SELECT schema_name FROM system.main.duckdb_schemas()",
         )
         if parts[-1] not in {name for (name,) in known}:
             raise UnknownNameError.of(

@@ -50,8 +50,8 @@ class Store:
             raw.register(_VIEW, pa.table({"key": pa.array(keys, pa.binary())}))
             found = database.rows(
                 raw,
-                f"SELECT key, any_value(answer) FROM {catalog.table('_answers')} SEMI JOIN {_VIEW} USING (key) "
-                "WHERE version = $1 GROUP BY key",
+                f"SELECT key, system.main.any_value(answer) FROM {catalog.table('_answers')} "
+                f"SEMI JOIN {_VIEW} USING (key) WHERE version = $1 GROUP BY key",
                 [self._version],
             )
             return {bytes(key): json.loads(answer) for key, answer in found}

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 _TABLES = """
     SELECT if(schema_name = 'main', table_name, schema_name || '.' || table_name), column_name
-    FROM duckdb_columns()
-    WHERE NOT internal AND NOT (schema_name = 'mindsql' AND database_name = current_database())
+    FROM system.main.duckdb_columns()
+    WHERE NOT internal AND NOT (schema_name = 'mindsql' AND database_name = system.main.current_database())
     ORDER BY table_oid, column_index
 """
 _MODEL_COLUMNS = "SELECT project, model, name FROM information_schema.model_columns"
@@ -19,7 +19,7 @@ _MODELS = "SELECT project, name FROM information_schema.models"
 _HANDLERS = "SELECT name FROM information_schema.handlers"
 _ENGINES = "SELECT name FROM information_schema.ml_engines"
 _OPTIONS = "SELECT handler, name FROM information_schema.handler_options"
-_KEYWORDS = "SELECT upper(keyword_name) FROM duckdb_keywords()"
+_KEYWORDS = "SELECT upper(keyword_name) FROM system.main.duckdb_keywords()"
 DEFAULT_PROJECT = "mindsql"
 
 

@@ -73,10 +73,10 @@ def _tables(repl: Repl, rest: str) -> None:
         SELECT schema_name AS "schema", name, kind, columns, "rows" FROM (
             SELECT database_name, schema_name, table_name AS name, 'table' AS kind, column_count AS columns,
                    estimated_size AS "rows"
-            FROM duckdb_tables() WHERE NOT internal
+            FROM system.main.duckdb_tables() WHERE NOT internal
             UNION ALL
             SELECT database_name, schema_name, view_name, 'view', column_count, NULL
-            FROM duckdb_views() WHERE NOT internal)
+            FROM system.main.duckdb_views() WHERE NOT internal)
         WHERE schema_name <> 'mindsql' AND name ILIKE {_literal(rest or "%")} ORDER BY 1, 2""")
 
 
@@ -91,8 +91,8 @@ def _models(repl: Repl, rest: str) -> None:
 def _schema(repl: Repl, rest: str) -> None:
     made = repl.query("""
         SELECT name, sql FROM (
-            SELECT schema_name, table_name AS name, sql FROM duckdb_tables() WHERE NOT internal
-            UNION ALL SELECT schema_name, view_name, sql FROM duckdb_views() WHERE NOT internal)
+            SELECT schema_name, table_name AS name, sql FROM system.main.duckdb_tables() WHERE NOT internal
+            UNION ALL SELECT schema_name, view_name, sql FROM system.main.duckdb_views() WHERE NOT internal)
         WHERE schema_name <> 'mindsql' ORDER BY name""")
     shown = [(name, str(sql).rstrip()) for name, sql in made]
     models: dict[str, dict[str, list[str]]] = {}

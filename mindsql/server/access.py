@@ -454,7 +454,22 @@ def _define(session: Session, text: str, tokens: list[Token], words: list[str]) 
         raise _refused(" ".join(words[:2]).upper())
     if _CATALOG_SCHEMA.match(said):
         raise _own()
+    made = _macro(words)
+    if made is not None and functions.is_built_in(session.raw, made):
+        raise AccessError(
+            f"{made} is the name of a built-in function, and its place cannot be taken",
+            hint="give the macro another name",
+        )
     return Role.WRITE
+
+
+def _macro(words: Sequence[str]) -> str | None:
+    """The name of the macro that a CREATE makes."""
+    at = next((index for index, word in enumerate(words[:4]) if word in ("macro", "function")), None)
+    if words[0] != "create" or at is None:
+        return None
+    name = [word for word in words[at + 1 : words.index("(", at) if "(" in words[at:] else None]]
+    return name[-1] if name else None
 
 
 _RULES: dict[str, Callable[[Session, str, list[Token], list[str]], Role]] = {

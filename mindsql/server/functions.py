@@ -91,6 +91,13 @@ def _paths(name: str, arguments: Sequence[Token]) -> Iterator[str | None]:
         rest = rest[2:]
 
 
+def is_built_in(raw: Raw, name: str) -> bool:
+    """Whether a function that comes with DuckDB has that name."""
+    if "built in" not in _known:
+        _known["built in"] = frozenset(known.casefold() for known, _ in database.functions(raw))
+    return name.casefold() in _known["built in"]
+
+
 def _closed(raw: Raw) -> frozenset[str]:
     """DuckDB's table functions that are not listed."""
     if "closed" not in _known:

@@ -60,7 +60,9 @@ def _bound_memory(service: Service) -> None:
         return  # elsewhere this limit does not count what is mapped
     import resource
 
-    row = service.root.execute("SELECT parse_formatted_bytes(current_setting('memory_limit'))").fetchone()
+    row = service.root.execute(
+        "SELECT system.main.parse_formatted_bytes(system.main.current_setting('memory_limit'))"
+    ).fetchone()
     assert row is not None
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = int(row[0]) + _BESIDE_DUCKDB

@@ -15,6 +15,9 @@ import pytest
 import mindsql
 from mindsql.errors import Cancelled
 
+# A stop may hit a destructor or a callback of a library, which only warn.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 @pytest.fixture
 def connection() -> Iterator[mindsql.Connection]:
@@ -74,8 +77,6 @@ def test_three_hundred_stopped_queries(connection: mindsql.Connection) -> None:
     assert stops > 10
 
 
-# The stop may hit a destructor of the engine's library, which only warns.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("again", [None, 0.02])
 def test_stopped_trainings(connection: mindsql.Connection, again: float | None) -> None:
     stops = 0

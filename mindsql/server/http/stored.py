@@ -73,7 +73,8 @@ class Preparation:
             for name in getattr(self, option):
                 if columns is not None and name.casefold() not in folded:
                     raise UnprocessableError(
-                        f'{option} names "{name}", which is no column of the stored rows', hint=suggest(name, columns)
+                        f'{option} names "{name}", which is no column of the stored rows',
+                        hint=suggest(name, columns),
                     )
 
     def query(self, source: str, target: str) -> str:
@@ -135,7 +136,7 @@ def columns(session: Session, project: str, name: str) -> list[str] | None:
     """The columns of the stored rows, None when there are none."""
     # Asking the table itself would break off the transaction if there is none.
     result = session.execute(
-        "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() "
+        "SELECT column_name FROM system.main.duckdb_columns() WHERE database_name = system.main.current_database() "
         "AND schema_name = $schema AND table_name = $table ORDER BY column_index",
         {"schema": SCHEMA, "table": _short(project, name)},
     )

@@ -239,7 +239,7 @@ FROM (SELECT "INDEX_NAME" AS key, {listed("COLUMN_NAME", "SEQ_IN_INDEX")} AS col
     references = f"""
 SELECT 3, row_number() OVER (ORDER BY key), 'CONSTRAINT ' || {name("key")} || ' FOREIGN KEY (' || columns
   || ') REFERENCES ' || {name("other")} || ' (' || others || ')'
-FROM (SELECT "CONSTRAINT_NAME" AS key, any_value("REFERENCED_TABLE_NAME") AS other,
+FROM (SELECT "CONSTRAINT_NAME" AS key, system.main.any_value("REFERENCED_TABLE_NAME") AS other,
     {listed("COLUMN_NAME", "ORDINAL_POSITION")} AS columns,
     {listed("REFERENCED_COLUMN_NAME", "ORDINAL_POSITION")} AS others
   FROM ({tables["key_column_usage"]}) WHERE {here} AND "REFERENCED_TABLE_NAME" IS NOT NULL GROUP BY 1)"""

@@ -73,7 +73,7 @@ class Conversation:
         self.variables = self._fresh()
         self.warnings: list[tuple[str, int, str]] = []
         self.affected = 0
-        row = session.connection.execute("SELECT current_database()").fetchone()
+        row = session.connection.execute("SELECT system.main.current_database()").fetchone()
         assert row is not None
         self.home: str = row[0]
         self.database = self.home

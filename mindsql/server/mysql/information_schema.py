@@ -11,7 +11,8 @@ from mindsql.server.mysql.types import TYPES
 from mindsql.system import values
 
 _DATABASE = (
-    "CASE WHEN {0}_catalog = current_database() AND {0}_schema <> 'main' THEN {0}_schema ELSE {0}_catalog END"
+    "CASE WHEN {0}_catalog = system.main.current_database() AND {0}_schema <> 'main' "
+    "THEN {0}_schema ELSE {0}_catalog END"
 )
 _TABLE_DATABASE = _DATABASE.format("table")
 _VISIBLE = "table_schema <> 'mindsql'"
