@@ -392,6 +392,7 @@ class Engine:
     options: ClassVar[tuple[Option, ...]] = ()
     engine_options: ClassVar[tuple[Option, ...]] = ()
     predict_options: ClassVar[tuple[Option, ...]] = ()
+    urls: ClassVar[tuple[str, ...]] = ()
     capabilities: ClassVar[Capabilities] = Capabilities()
     requires: ClassVar[str] = ""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import mindsql_grammar as grammar
 from mindsql.engine import Engine, Option
@@ -85,6 +86,13 @@ def read_options(
             f'the engine "{engine}" does not answer equal rows alike, so cache = true would change its answers',
             hint="leave cache out",
         )
+    if not session.settings.trusted:
+        stored_with = {**(dict(open_sealed(entry_.options)) if entry_ is not None else {}), **before}
+        canonical = {name.casefold(): item.name for item in known_options for name in (item.name, *item.aliases)}
+        told = {canonical.get(key.casefold(), key) for key in changes}
+        is_secret = secrecy((*known_options, *cls.engine_options))
+        secrets = [key for key in stored_with if is_secret(key) and key not in told]
+        _check_addresses(cls, checked, stored_with, secrets)
     if checked.get("trusted") and not session.settings.trusted:
         raise AccessError("trusted = true is for the owner of a local connection")
     stored = {key: value for key, value in checked.items() if key in _given_names(known_options, merged)}
@@ -95,6 +103,28 @@ def read_options(
         **seal(fresh, secrecy(known_options)),
     }
     return engine, handler, cls, open_sealed(checked), sealed, every
+
+
+def _check_addresses(
+    cls: type[Engine], given: Mapping[str, Any], known: Mapping[str, Any], secrets: Sequence[str]
+) -> None:
+    """A secret goes to the origin that it was stored with, and to no other that somebody else names. Raises
+    AccessError."""
+    origins = {_origin(known[key]) for key in cls.urls if known.get(key)}
+    for key in cls.urls:
+        if secrets and given.get(key) and _origin(given[key]) not in origins:
+            raise AccessError(
+                f"{secrets[0]} was stored for another address than {key} names",
+                hint=f"give {secrets[0]} too, or have an ML_ENGINE made for that address",
+            )
+
+
+def _origin(url: Any) -> tuple[str, str | None, int | None]:
+    try:
+        parts = urlsplit(str(url))
+        return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return "", str(url), None
 
 
 def _in_background(session: Session, every: Mapping[str, Any]) -> bool:

@@ -167,10 +167,13 @@ class LoadedModel:
             raise EngineContractError(
                 f"predict returned {type(frame).__name__}, not a DataFrame", hint="return a pandas DataFrame"
             )
+        names = [str(name) for name in frame.columns]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise EngineContractError(f'predict returned two columns "{twice}"', hint="return each column once")
         return {str(name): frame[name] for name in frame.columns}
 
     def _column(self, answer: Mapping[str, Any], name: str, output: str, rows: int) -> pa.Array:
-        import pyarrow as pa
 
         label = f"[{self.version.engine}/{self.version.model}]"
         if name not in answer:
@@ -179,6 +182,8 @@ class LoadedModel:
                 hint=f"it returned: {', '.join(answer) or 'nothing'}",
             )
         values = answer[name]
+        if not hasattr(values, "__len__"):
+            raise EngineContractError(f'{label} predict returned {type(values).__name__} for "{name}", and no column')
         if len(values) != rows:
             raise EngineContractError(
                 f"{label} predict was given {rows} rows and returned {len(values)}",
@@ -187,9 +192,9 @@ class LoadedModel:
         wanted = self._types[output]
         try:
             return to_arrow(values, wanted)
-        except (pa.ArrowException, TypeError, ValueError) as error:
+        except Exception as error:  # values of an engine's own types may fail in any way
             raise EngineContractError(
-                f'{label} predict returned values for "{name}" that are no {wanted}: {error}'
+                f'{label} predict returned values for "{name}" that are no {wanted}: {spoken(error)}'
             ) from error
 
     def _conform(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -319,7 +324,7 @@ def border(engine: str, model: str) -> Iterator[None]:
     """Code of an engine runs inside: what it raises leaves as EngineError, with its innermost frame."""
     try:
         yield
-    except (Cancelled, KeyboardInterrupt):
+    except Cancelled:
         raise
     except EngineContractError as error:
         raise EngineContractError(f"[{engine}/{model}] {error.message}", hint=error.hint) from error
@@ -330,11 +335,22 @@ def border(engine: str, model: str) -> Iterator[None]:
             f"[{engine}/{model}] needs a library that is not installed: {error}",
             hint=f"pip install {error.name}" if error.name else None,
         ) from error
-    except Exception as error:  # the border: an engine may raise anything
+    except BaseException as error:  # the border: an engine may raise anything, SystemExit too
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise  # the user's own
         raise EngineError(
-            f"[{engine}/{model}] {type(error).__name__}: {hidden(str(error))}",
+            f"[{engine}/{model}] {type(error).__name__}: {hidden(spoken(error))}",
             hint=f"raised at {innermost(error)}",
         ) from error
+
+
+def spoken(error: BaseException) -> str:
+    """What an exception says, as text that can be written anywhere; its own words may fail, or be no Unicode."""
+    try:
+        text = str(error)
+    except Exception as failure:  # __str__ is the engine's code, too
+        return f"(its text cannot be had: {type(failure).__name__})"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def innermost(error: BaseException) -> str:

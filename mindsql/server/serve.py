@@ -63,6 +63,7 @@ def _bound_memory(service: Service) -> None:
     row = service.root.execute(
         "SELECT system.main.parse_formatted_bytes(system.main.current_setting('memory_limit'))"
     ).fetchone()
+    service.root.finish()  # an open result is a transaction, and with one open nothing is ever checkpointed
     assert row is not None
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = int(row[0]) + _BESIDE_DUCKDB

@@ -14,7 +14,14 @@ from typing import Any, TypeVar
 
 from mindsql.connection import Connection, connect
 from mindsql.database import Parameters, Sandbox
-from mindsql.errors import AccessError, Cancelled, LimitError, MindSQLError, TimeLimitError
+from mindsql.errors import (
+    AccessError,
+    AuthenticationError,
+    Cancelled,
+    LimitError,
+    MindSQLError,
+    TimeLimitError,
+)
 from mindsql.result import Result
 from mindsql.server import access
 from mindsql.server.access import Principal
@@ -91,7 +98,11 @@ class Session:
                 service.audit.write(self.principal, self.door, sql, error)
 
     def count(self) -> None:
-        """Count a request of a door that has no gate. Raises LimitError."""
+        """Count a request of a door that has no gate. Raises LimitError, and AuthenticationError for who came when the
+        server asked nobody for a token, and it does by now."""
+        service = self._service
+        if self.principal is access.LOCAL and service.options.auth and service.tokens.any():
+            raise AuthenticationError("the server asks for a token by now", hint="connect anew, with one as password")
         self._service.tokens.limits.spend(self.principal)
 
     def begin(self, what: str) -> None:

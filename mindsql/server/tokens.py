@@ -165,6 +165,12 @@ class Tokens:
             token = self._tokens.get(name.casefold())
             if token is None:
                 raise UnknownNameError.of("token", name, self.names())
+            others = [other for other in self._tokens.values() if other is not token]
+            if not any(other.role == "admin" for other in others) and (token.role == "admin" or not others):
+                raise CatalogError(
+                    f'the token "{token.name}" is the last that could make others, or the last at all',
+                    hint="make another one with the role admin first: a server without tokens is open to everybody",
+                )
             with self._session.writing() as catalog:
                 database.run(
                     catalog.raw, f"DELETE FROM {catalog.table('_tokens')} WHERE id = $1", [token.id]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from mindsql.connection import connect
@@ -38,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     for action in (create, revoke):
         action.add_argument("name", metavar="NAME", help="what the token is called")
     add = create.add_argument
+    add("--new", action="store_true", help="make the file if there is none")
     add("--role", choices=[role.name.lower() for role in Role], default="read", help="what it may do (read)")
     add("--days", type=float, metavar="N", help="how long it is good for; without, for ever")
     add("--requests-per-minute", type=int, metavar="N", help="how many requests it may send; without, any number")
@@ -48,6 +50,11 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Run `mindsql token` and give its exit status."""
     given = _parser().parse_args(arguments)
+    if not os.path.exists(given.file) and not (given.action == "create" and given.new):
+        raise CatalogError(
+            f'there is no file "{given.file}"',
+            hint="look at the name; mindsql token create --new makes the file, too",
+        )
     try:
         connection = connect(given.file, read_only=given.action == "list")
     except CatalogError as error:

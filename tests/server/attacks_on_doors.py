@@ -50,6 +50,12 @@ TOKENS = [
            lambda t, r: t.http(r, "POST", "/api/login", json={"username": "the_admin", "password": t.tokens["read"]}),
            401, "AUTHENTICATION"),
     Attack("a name that leads here", "admin", sql("SELECT 1", headers={"Host": "evil.example.com"}), 403, "ACCESS"),
+    Attack("a page of another port", "admin", sql("SELECT 1", headers={"Origin": "http://127.0.0.1:9"}), 403, "ACCESS"),
+    Attack("... of another scheme", "admin", sql("SELECT 1", headers={"Origin": "https://127.0.0.1"}), 403, "ACCESS"),
+    Attack("... of an extension", "admin", sql("SELECT 1", headers={"Origin": "chrome-extension://127.0.0.1"}),
+           403, "ACCESS"),
+    Attack("... of another site, as browsers tell", "admin",
+           sql("SELECT 1", headers={"Sec-Fetch-Site": "cross-site"}), 403, "ACCESS"),
     Attack("a page of another origin", "admin", sql("SELECT 1", headers={"Origin": "https://evil.example.com"}),
            403, "ACCESS"),
 ]  # fmt: skip

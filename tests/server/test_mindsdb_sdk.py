@@ -98,7 +98,7 @@ def test_an_error_says_what_to_do(server: Any) -> None:
 
 def test_tokens(serve: Serve, tmp_path: Path) -> None:
     made = subprocess.run(
-        [sys.executable, "-m", "mindsql.cli", "token", "create", "shop.duckdb", "ann", "--role", "read"],
+        [sys.executable, "-m", "mindsql.cli", "token", "create", "--new", "shop.duckdb", "ann", "--role", "read"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -57,7 +57,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, 
     secrets = {}
     for name, role in (("ann", "read"), ("ben", "read"), ("eve", "write")):
         made = subprocess.run(
-            [sys.executable, "-m", "mindsql.cli", "token", "create", "shop.duckdb", name, "--role", role],
+            [sys.executable, "-m", "mindsql.cli", "token", "create", "--new", "shop.duckdb", name, "--role", role],
             cwd=folder,
             env={**os.environ, "XDG_CONFIG_HOME": str(folder / "config")},
             capture_output=True,

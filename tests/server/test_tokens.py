@@ -94,6 +94,11 @@ def test_revoked_and_expired_tokens_open_nothing(tokens: Tokens, monkeypatch: py
     secret = tokens.create("ann", "read")
     principal = tokens.authenticate(secret, "")
     tokens.check(principal)
+    with pytest.raises(CatalogError, match="the last"):
+        tokens.revoke("ANN")  # the server would be open to everybody
+    tokens.create("root", "admin")
+    with pytest.raises(CatalogError, match="the last"):
+        tokens.revoke("root")
     tokens.revoke("ANN")
     for call in (lambda: tokens.authenticate(secret, ""), lambda: tokens.check(principal)):
         with pytest.raises(AuthenticationError):
@@ -176,7 +181,7 @@ def token(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_makes_lists_and_revokes(tmp_path: Path, serve: Serve) -> None:
-    made = token(tmp_path, "create", "shop.duckdb", "ann", "--role", "admin", "--days", "30")
+    made = token(tmp_path, "create", "--new", "shop.duckdb", "ann", "--role", "admin", "--days", "30")
     assert made.returncode == 0, made.stderr
     secret = made.stdout.strip()
     assert secret.startswith("msql_") and secret not in made.stderr
@@ -220,7 +225,7 @@ def test_the_command_makes_lists_and_revokes(tmp_path: Path, serve: Serve) -> No
 
 
 def test_the_limits_of_a_token(tmp_path: Path, serve: Serve) -> None:
-    made = token(tmp_path, "create", "shop.duckdb", "ann", "--requests-per-minute", "2", "--max-body", "500")
+    made = token(tmp_path, "create", "--new", "shop.duckdb", "ann", "--requests-per-minute", "2", "--max-body", "500")
     server = serve(token=made.stdout.strip())
     statuses = [server.post("SELECT 1").status_code for _ in range(4)]
     assert statuses[:2] == [200] * 2 and 429 in statuses[2:]

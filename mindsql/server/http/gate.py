@@ -48,7 +48,7 @@ class Gate:
 
         try:
             headers = Headers(scope=scope)
-            self._check_origin(headers)
+            self._check_origin(headers, scope["scheme"])
             scope.setdefault("state", {})["principal"] = principal = self._who(scope, headers)
             self.service.tokens.limits.spend(principal)
             self._check_length(headers, principal)
@@ -83,7 +83,7 @@ class Gate:
             )
         return service.tokens.authenticate(secret, client)
 
-    def _check_origin(self, headers: Headers) -> None:
+    def _check_origin(self, headers: Headers, scheme: str) -> None:
         """A page in a browser must not use a server that trusts whoever reaches it."""
         options = self.service.options
         host = _name(headers.get("host", ""))
@@ -92,8 +92,12 @@ class Gate:
         if not host or (host not in known and not (anywhere and self.service.tokens.any() and options.auth)):
             raise AccessError(f"this server is not known as {host!r}", hint="start it with --name for that host name")
         origin = headers.get("origin")
-        if origin is not None and _name(urlsplit(origin).netloc) != host:
+        own = {_origin(f"{scheme}://{headers.get('host', '')}")}
+        own |= {("https", name, 443) for name in options.names if name == host}  # a proxy in front may end TLS
+        if origin is not None and _origin(origin) not in own:
             raise AccessError("a page of another origin may not use this server")
+        if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
+            raise AccessError("a page of another site may not use this server")
 
     # How much -----------------------------------------------------------------------------------------------
 
@@ -130,6 +134,15 @@ class Gate:
             return message
 
         return limited
+
+
+def _origin(text: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port of `http://localhost:8000`."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme, (parts.hostname or "").lower(), parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return text, "", None
 
 
 def _name(netloc: str) -> str:
