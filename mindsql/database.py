@@ -189,11 +189,22 @@ def literal(value: str) -> str:
 
 def describe(raw: Raw, sql: str, parameters: Parameters = None) -> Schema:
     """The columns that a query would give, without running it. Raises StatementError."""
-    with translated(sql):
-        relation = raw.sql(sql, params=parameters) if parameters else raw.sql(sql)
-    if relation is None:
-        raise InternalError("a statement without rows was asked for its columns")
-    return Schema.of(zip(relation.columns, map(str, relation.types), strict=True))
+    if _PIVOT.search(sql):
+        # DuckDB has to read which columns there will be, and DESCRIBE does not.
+        with translated(sql):
+            relation = raw.sql(sql, params=parameters) if parameters else raw.sql(sql)
+        assert relation is not None
+        return Schema.of(zip(relation.columns, map(str, relation.types), strict=True))
+    # A relation of DuckDB's client would do, but takes `nextval` for a constant while it is bound.
+    text = f"{_DESCRIBE}{sql}"
+    try:
+        found = rows(raw, text, parameters)
+    except MindSQLError as error:
+        if error.text == text and error.span is not None:
+            start, end = error.span
+            error.text, error.span = sql, (start - len(_DESCRIBE), end - len(_DESCRIBE))
+        raise
+    return Schema.of((name, kind) for name, kind, *_ in found)
 
 
 def has_relation(raw: Raw, name: str) -> bool:
@@ -205,6 +216,10 @@ def has_relation(raw: Raw, name: str) -> bool:
     except duckdb.Error:
         return True  # a view whose own query fails is still a view
     return True
+
+
+_DESCRIBE = "DESCRIBE "
+_PIVOT = re.compile(r"\b(?:UN)?PIVOT(?:_WIDER|_LONGER)?\b", re.I)
 
 
 class Token(NamedTuple):

@@ -24,11 +24,11 @@ def relocated(error: MindSQLError, text: str) -> MindSQLError:
         return error
     if error.text is None and not isinstance(error, StatementError):
         return error
+    named = next(filter(None, (pattern.search(error.message) for pattern in _NAMED)), None)
+    found = _find([named[1]], text) if named is not None else None
     if error.text is None:
-        named = next(filter(None, (pattern.search(error.message) for pattern in _NAMED)), None)
-        error.span = _find([named[1]], text) if named is not None else None
+        error.span = found
         return error
-    found: tuple[int, int] | None = None
     culprit = _CHAIN.match(error.text, error.span[0]) if error.span is not None else None
     if culprit is not None:
         parts = [part.strip('"').replace('""', '"') for part in _PART.findall(culprit[0])]

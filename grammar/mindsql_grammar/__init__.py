@@ -4,6 +4,7 @@ from mindsql_grammar.dialect import MindSQL
 from mindsql_grammar.errors import ParseError
 from mindsql_grammar.lexer import string_value
 from mindsql_grammar.parser import parse, parse_one, parse_query
+from mindsql_grammar.query import NATIVE_PREFIX
 from mindsql_grammar.splitter import Piece, is_complete, split
 from mindsql_grammar.statements import (
     CreateDatabase,
@@ -38,6 +39,7 @@ from mindsql_grammar.writer import to_sql
 
 __all__ = [
     "KEYWORDS",
+    "NATIVE_PREFIX",
     "CreateDatabase",
     "CreateEngine",
     "CreateModel",

@@ -19,7 +19,8 @@ from mindsql_grammar.lexer import Source, is_word
 from mindsql_grammar.statements import Name, Native, Option, Query
 from mindsql_grammar.words import RESERVED, nearest, word_set
 
-NATIVE_PREFIX = "__native_"
+NATIVE_PREFIX = "\0native_"
+"""What the name of a table begins with that stands for a native query: no text can hold such a name."""
 
 _DUCKDB = DuckDBDialect()
 _READS = (exp.Query, exp.Values, exp.Pivot)
@@ -186,7 +187,7 @@ def _cut_using(cursor: Cursor) -> tuple[int, tuple[Option, ...]]:
 
 
 def _cut_natives(cursor: Cursor, tokens: list[Token]) -> tuple[list[Token], list[Native]]:
-    """Each `source (native text)` becomes one name, `__native_0` and so on."""
+    """Each `source (native text)` becomes one name, `NATIVE_PREFIX` and its number."""
     holes = cursor.source.natives
     if not holes:
         return tokens, []

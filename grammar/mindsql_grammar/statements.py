@@ -80,7 +80,7 @@ class Query(Statement):
 
     Attributes:
         tree: The sqlglot tree. A relation `model.3` is the table `model."3"`: a last part of digits only.
-            `FROM source (native text)` is a table named `__native_0`, `__native_1`, … in `natives`' order.
+            `FROM source (native text)` is a table whose name is `NATIVE_PREFIX` and its place in `natives`.
             A `?` is the parameter `$1`, `$2`, … in order of appearance.
         natives: The native queries of the tree, in order.
         options: The trailing `USING k = v`: `k` is for every model, `alias.k` for one.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlglot import expressions as exp
 
 import mindsql_grammar as grammar
-from mindsql.binder.tree import RELATION, span_of
+from mindsql.binder.tree import RELATION, names_in, span_of, unused_name
 from mindsql.bound import BoundModel
 from mindsql.errors import MindSQLError, StatementError, UnknownNameError
 from mindsql.snapshot import DEFAULT_PROJECT, Model, View
@@ -43,6 +43,7 @@ class Expansion:
         natives: Native queries by the name of the table that stands for them.
         touched: Whether anything in it is ours.
         passing: Whether a system table is in it, which says something else the next moment.
+        names: All names in it, and those given to native queries.
     """
 
     tree: exp.Expr
@@ -52,11 +53,12 @@ class Expansion:
     natives: dict[str, tuple[str, str]] = field(default_factory=dict)
     touched: bool = False
     passing: bool = False
+    names: set[str] = field(default_factory=set)
 
 
 def expand(binder: Binder, tree: exp.Expr, natives: tuple[grammar.Native, ...]) -> Expansion:
     """Resolve every table of a tree, in place. Raises UnknownNameError, CatalogError."""
-    expansion = Expansion(tree)
+    expansion = Expansion(tree, names=names_in(tree))
     _Expander(binder, expansion).walk(natives, 0)
     return expansion
 
@@ -117,8 +119,8 @@ class _Expander:
         if not isinstance(table.this, exp.Identifier):
             return  # a table function
         parts = tuple(part.name for part in table.parts)
-        if len(parts) == 1 and parts[0].startswith("__native_"):
-            return self.native(table, natives[int(parts[0].removeprefix("__native_"))], depth)
+        if len(parts) == 1 and parts[0].startswith(grammar.NATIVE_PREFIX):
+            return self.native(table, natives[int(parts[0].removeprefix(grammar.NATIVE_PREFIX))], depth)
         if len(parts) == 1 and _is_cte(table):
             return None
         system = self.binder.system(*(parts if len(parts) == 2 else ("", "")))
@@ -231,7 +233,7 @@ class _Expander:
                 raise StatementError(error.message, hint=error.hint) from error
             return self.subquery(table, query, depth, project)
         database = source.name if source is not None else native.source[0]  # one of DuckDB's own, perhaps
-        name = f"__native_{len(self.expansion.natives)}"
+        name = unused_name("__native_", self.expansion.names)
         table.set("this", exp.to_identifier(name, quoted=True))
         if table.args.get("alias") is None:
             table.set("alias", exp.TableAlias(this=exp.to_identifier(database, quoted=True)))
@@ -248,7 +250,8 @@ class _Expander:
             name.meta.pop("start", None)
         before = set(self.expansion.models)
         outer = self.expansion
-        expansion = Expansion(query.tree, outer.models, outer.params, {}, outer.natives)
+        outer.names.update(names_in(query.tree))
+        expansion = Expansion(query.tree, outer.models, outer.params, {}, outer.natives, names=outer.names)
         inner = _Expander(replace(self.binder, project=project) if project else self.binder, expansion)
         inner.walk(query.natives, depth)
         # A view's trailing USING is its own; the statement's, which is given later, goes before it.

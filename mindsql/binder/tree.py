@@ -23,6 +23,35 @@ def generate(tree: exp.Expr) -> str:
     return verbatim.write(tree)
 
 
+WRITING = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
+"""The statements that change rows. In a WITH they give what their RETURNING says."""
+
+
+def names_in(tree: exp.Expr) -> set[str]:
+    """All names in a tree, in lower case."""
+    return {name.name.casefold() for name in tree.find_all(exp.Identifier)}
+
+
+def unused_name(prefix: str, taken: set[str]) -> str:
+    """`__p0`, or the next that no name in the statement is; it is taken then."""
+    number = 0
+    while f"{prefix}{number}" in taken:
+        number += 1
+    taken.add(f"{prefix}{number}")
+    return f"{prefix}{number}"
+
+
+def returned(statement: exp.Expr) -> exp.Query:
+    """What a statement that changes rows gives, as a SELECT that changes nothing: RETURNING, over the table."""
+    returning = statement.args.get("returning")
+    target = statement.this.this if isinstance(statement.this, exp.Schema) else statement.this
+    if returning is None or isinstance(statement, exp.Merge):
+        return exp.Select(expressions=[exp.alias_(exp.Literal.number(0), "Count", quoted=True)])
+    return exp.Select(
+        expressions=[item.copy() for item in returning.expressions], from_=exp.From(this=target.copy())
+    )
+
+
 def printed(tree: exp.Expr) -> str:
     """As `generate`, kept with the tree: a plan that is run again is not printed again. The tree may not change."""
     text = tree.meta.get(_TEXT)
@@ -131,6 +160,9 @@ def data_type(name: str) -> exp.Expr:
 def twin(tree: exp.Expr, schemas: Mapping[str, Schema]) -> exp.Expr:
     """A copy in which every table that stands for a model or a native query is an empty relation."""
     copy = tree.copy()
+    for cte in list(copy.find_all(exp.CTE)):
+        if isinstance(cte.this, WRITING):
+            cte.set("this", returned(cte.this))
     for node in list(copy.find_all(exp.Table)):
         key = str(node.meta.get(RELATION))
         if key not in schemas:

@@ -11,7 +11,7 @@ from sqlglot import expressions as exp
 
 from mindsql import database
 from mindsql.batches import Batches
-from mindsql.binder.tree import RELATION, column, generate, printed, table
+from mindsql.binder.tree import RELATION, column, generate, printed, returned, table
 from mindsql.bound import BoundModel
 from mindsql.database import Raw
 from mindsql.errors import MindSQLError, StatementError
@@ -21,6 +21,7 @@ from mindsql.executor.pipeline import BATCH_ROWS, Figures, counted, predict
 from mindsql.planner.operators import (
     Compute,
     Finish,
+    Kept,
     NullCell,
     Operator,
     ParameterCell,
@@ -34,6 +35,9 @@ from mindsql.work import Work
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_RETURNED, _ANSWER = "__mindsql_returned", "__mindsql_answer"
 
 
 @dataclass
@@ -97,9 +101,30 @@ class Run:
             if isinstance(operator, Predict) and operator.outputs:
                 # Before any scan is open: artifacts are read on the user's connection.
                 self.models[operator.model.version.id] = executor.load(operator.model)
+        own = any(kept.writes is not None for kept in plan.kept) and not executor.in_transaction
+        if own:
+            database.run(executor.raw, "BEGIN TRANSACTION")
+        try:
+            self.begin(own)
+        except BaseException:
+            if own:
+                database.abandon(executor.raw)
+                with database.ignored():
+                    executor.raw.execute("ROLLBACK")
+            raise
+
+    def begin(self, commit: bool) -> None:
+        """Start the statement; with `commit`, its transaction is ended, too."""
+        plan, executor = self.plan, self.executor
+        self.streaming = False
+        for kept in plan.kept:
+            self.keep(kept)
         scan_raw, finish_raw, streams = self.placement()
         self.scan_raw = scan_raw
         self.streaming = streams and executor.stream
+        if commit:
+            self.settle()
+            return
         if plan.direct is not None:
             (frame,) = plan.root.inputs.values()
             batches = self.batches(frame)
@@ -115,6 +140,45 @@ class Run:
         self.answer.raw = raw
         self.answer.streams = self.streams
 
+    # What is evaluated once ---------------------------------------------------------------------------------------
+
+    def keep(self, kept: Kept) -> None:
+        """Make the temporary table of an expression that is evaluated once."""
+        raw = self.executor.raw
+        self.scan_raw = lambda: raw
+        name = f"temp.main.{database.quote(kept.name)}"
+        self.work.on_close(lambda: _drop(raw, name))
+        self.register(raw, kept.inputs, kept.tree)
+        sql, wanted = generate(kept.tree), self.wanted(kept.tree)
+        if kept.writes is None:
+            database.run(raw, f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}", wanted)
+            return
+        database.open_result(raw, sql, wanted)
+        with database.translated():
+            rows = database.result_reader(raw, BATCH_ROWS).read_all()
+        shape = generate(returned(kept.writes))
+        database.run(raw, f"CREATE OR REPLACE TEMP TABLE {name} AS FROM ({shape}) LIMIT 0", self.wanted(kept.writes))
+        with database.translated():
+            raw.register(_RETURNED, rows)
+        try:
+            database.run(raw, f"INSERT INTO {name} FROM {database.quote(_RETURNED)}")
+        finally:
+            _unregister(raw, _RETURNED)
+
+    def settle(self) -> None:
+        """Keep the answer, and commit what was written for it: its rows may be read much later."""
+        raw, name = self.executor.raw, f"temp.main.{database.quote(_ANSWER)}"
+        columns = [f"c{number}" for number in range(len(self.plan.schema))]
+        query = f"FROM ({printed(self.plan.root.tree)}) AS q({', '.join(columns)})"
+        wanted = self.wanted(self.plan.root.tree)
+        self.register(raw, self.plan.root.inputs, self.plan.root.tree)
+        database.run(raw, f"CREATE OR REPLACE TEMP TABLE {name} AS {query}", wanted)
+        self.work.on_close(lambda: _drop(raw, name))
+        database.run(raw, "COMMIT")
+        named = zip(columns, self.plan.schema.names, strict=True)
+        database.open_result(raw, f"SELECT {', '.join(f'{c} AS {database.quote(n)}' for c, n in named)} FROM {name}")
+        self.answer.raw = raw
+
     # Which connection ---------------------------------------------------------------------------------------------
 
     def placement(self) -> tuple[Callable[[], Raw], Callable[[], Raw], bool]:
@@ -127,6 +191,8 @@ class Run:
         own = lambda: self.executor.raw  # noqa: E731 - two names for two little functions
         other = self.other
         root = self.plan.root
+        if self.plan.kept:
+            return own, own, False
         scans = [op for op in walk(root) if isinstance(op, Scan) and _needs_tables(op.tree, op.inputs)]
         reads_only = isinstance(root.tree, exp.Query)
         finish_needs = not reads_only or _needs_tables(root.tree, root.inputs) or bool(self.plan.natives)
@@ -337,6 +403,12 @@ class Run:
             for node in tree.find_all(exp.Placeholder, exp.Parameter)
         }
         return {name: self.parameters[name] for name in names if name in self.parameters}
+
+
+def _drop(raw: Raw, name: str) -> None:
+    database.abandon(raw)
+    with database.ignored():
+        raw.execute(f"DROP TABLE IF EXISTS {name}")
 
 
 def _unregister(raw: Raw, name: str) -> None:

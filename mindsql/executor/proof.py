@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from sqlglot import expressions as exp
+
 from mindsql import database
+from mindsql.binder.tree import column, generate, table
 from mindsql.database import Raw, quote
 from mindsql.engine import Translation
 from mindsql.errors import MindSQLError
+from mindsql.planner.translation import with_model
 from mindsql.schema import Column, Schema
 
 if TYPE_CHECKING:
@@ -66,7 +70,7 @@ def prove(
     sample = _sample(raw, inputs, rows)
     raw.register(_VIEW, sample)
     try:
-        computed = database.table(raw, query(translation, outputs, names, quote(_VIEW)))
+        computed = database.table(raw, query(translation, inputs, outputs, names, _VIEW))
         batch = sample.combine_chunks().to_batches()[0]
         expected = answer(batch, names)
     except MindSQLError as error:
@@ -85,17 +89,20 @@ def prove(
     return None
 
 
-def query(translation: Translation, outputs: Schema, names: Sequence[str], source: str) -> str:
+def query(
+    translation: Translation, inputs: Schema, outputs: Schema, names: Sequence[str], source: str
+) -> str:
     """The SELECT that computes outputs of a translation over a relation of its inputs."""
-    text = f"FROM {source}"
-    for level in translation.steps:
-        columns = ", ".join(f"{value} AS {quote(name)}" for name, value in level.items())
-        text = f"FROM (SELECT *, {columns} {text})"
-    types = {item.name: item.type for item in outputs}
-    columns = ", ".join(
-        f"CAST({translation.outputs[name]} AS {types[name]}) AS {quote(name)}" for name in names
-    )
-    return f"SELECT {columns} {text}"
+    projections = [exp.alias_(column(item.name), item.name, quoted=True) for item in inputs]
+    scan = exp.Select(expressions=projections, from_=exp.From(this=table(source)))
+    form = {"steps": translation.steps, "outputs": translation.outputs}
+    sources = {item.name: item.name for item in inputs}
+    # The outputs may have the inputs' names: only they are wanted.
+    wanted = {name: f"output {number}" for number, name in enumerate(names)}
+    every = with_model(scan, form, inputs, outputs, sources, wanted)
+    picked = [exp.alias_(column(inside), name, quoted=True) for name, inside in wanted.items()]
+    every.set("expressions", every.expressions[-len(picked) :] if picked else every.expressions)
+    return generate(exp.Select(expressions=picked, from_=exp.From(this=exp.Subquery(this=every))))
 
 
 def _sample(raw: Raw, inputs: Schema, rows: pa.Table) -> pa.Table:

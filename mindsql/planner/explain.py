@@ -49,6 +49,8 @@ def explain(plan: Plan, measured: Callable[[Operator], str] = lambda operator: "
                 show(child, indent + 1)
 
     show(plan.root, 0)
+    for kept in plan.kept:
+        lines.append(f"{kept.name} = {'Write' if kept.writes is not None else 'Keep'}: {_short(generate(kept.tree))}")
     for name, (source, text) in plan.natives.items():
         lines.append(f"{name} = {source} ({text.strip()})")
     lines.extend(plan.notes)
@@ -103,7 +105,8 @@ def _details(operator: Operator, plan: Plan) -> list[str]:
                 for name, source in plan.direct
             )
         ]
-    text = generate(operator.tree)
-    if len(text) > _MOST_TEXT:
-        text = f"{text[:_MOST_TEXT]} … ({len(text)} characters)"
-    return [text]
+    return [_short(generate(operator.tree))]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]} … ({len(text)} characters)"

@@ -16,7 +16,7 @@ from sqlglot import expressions as exp
 
 from mindsql.binder.tree import column, data_type
 from mindsql.bound import SCOPE, BoundModel, Scope
-from mindsql_grammar import verbatim
+from mindsql_grammar import quote, verbatim
 
 
 @dataclass
@@ -49,6 +49,7 @@ class Draft:
         finish: The user's SELECT, its FROM replaced by the frame.
         consumed: Terms of WHERE that the scan's values make true by construction.
         applied: Names of the rules that changed it.
+        frames: The names of the other scopes' frames, those inside this one.
     """
 
     scope: Scope
@@ -62,6 +63,7 @@ class Draft:
     """Frame column → its type in DuckDB, where Arrow has none for it."""
     consumed: list[exp.Expr] = field(default_factory=list)
     applied: list[str] = field(default_factory=list)
+    frames: frozenset[str] = frozenset()
 
     @property
     def scan_columns(self) -> dict[str, exp.Expr]:
@@ -88,7 +90,8 @@ def survives(type_name: str) -> bool:
 
 def frame_column(alias: str, name: str) -> str:
     """What a relation's column is called in the frame. Relations have different aliases, so names are unique."""
-    return f"{alias}.{name}"
+    plain = "." not in alias and not alias.startswith('"')
+    return f"{alias}.{name}" if plain else f"{quote(alias)}.{name}"
 
 
 def to_frame(node: exp.Expr, draft: Draft) -> exp.Expr:

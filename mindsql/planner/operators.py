@@ -94,6 +94,22 @@ class Finish:
     inputs: dict[str, Operator]
 
 
+@dataclass
+class Kept:
+    """A common table expression that is evaluated once, into a temporary table.
+
+    Attributes:
+        name: The table's name.
+        tree: The SELECT of its rows.
+        writes: The INSERT, UPDATE, DELETE or MERGE that it is; None when it only reads.
+    """
+
+    name: str
+    tree: exp.Query
+    writes: exp.Expr | None = None
+    inputs: dict[str, Operator] = field(default_factory=dict)
+
+
 Operator: TypeAlias = "Scan | Values | Predict | Compute | Finish"
 
 
@@ -111,6 +127,7 @@ class Plan:
         parameters: The names of the parameters that must have a value.
         notes: Which models DuckDB computes itself.
         creates: Whether it makes a table, so that kept plans may be wrong afterwards.
+        kept: Common table expressions that are evaluated once, before anything else.
     """
 
     root: Finish
@@ -121,6 +138,7 @@ class Plan:
     parameters: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     creates: bool = False
+    kept: tuple[Kept, ...] = ()
 
 
 def inputs_of(operator: Operator) -> list[Operator]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlglot import expressions as exp
 
 from mindsql.binder.ctes import with_visible_ctes
-from mindsql.binder.tree import and_terms, column, cross_if_bare, set_where, table
+from mindsql.binder.tree import and_terms, column, cross_if_bare, names_in, set_where, table, unused_name
 from mindsql.bound import BoundQuery, Relation, Scope
 from mindsql.errors import StatementError
 from mindsql.planner.constants import describe_inputs, input_rows
@@ -21,9 +21,11 @@ from mindsql.planner.inputs import (
     once,
     scope_columns,
 )
+from mindsql.planner.once import Once
 from mindsql.planner.operators import Compute, Finish, Operator, Plan, Predict, Scan
 from mindsql.planner.rules import RULES, Rule, constant_values, direct_projection, inline_scans
-from mindsql.planner.translation import inline, with_models
+from mindsql.planner.translation import inline, with_step
+from mindsql_grammar import verbatim
 
 
 def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
@@ -45,19 +47,24 @@ def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
             for node in bound.tree.find_all(exp.Placeholder, exp.Parameter)
         )
     )
-    for number, scope in enumerate(bound.scopes):
-        draft = draft_scope(scope, f"__p{number}")
+    once_only = Once(bound.tree, [scope.select for scope in bound.scopes])
+    taken = names_in(bound.tree)
+    for scope in bound.scopes:
+        draft = draft_scope(scope, unused_name("__p", taken))
+        draft.frames = frozenset(frames)
         for rule in rules:
             if rule.draft(draft):
                 draft.applied.append(rule.name)
         applied.extend(name for name in draft.applied if name not in applied)
-        frames[draft.name] = _operators(draft, frames, rules)
+        frames[draft.name] = _operators(draft, frames, rules, once_only)
         notes.extend(
             f"{step.alias}: computed by DuckDB ({step.translation['kind']})"
             for step in draft.steps
             if step.translation is not None
         )
     _drop_unread_ctes(bound.tree)
+    for kept in once_only.kept:
+        kept.inputs = _inputs(kept.tree, frames, rules)
     inputs = _inputs(bound.tree, frames, rules)
     root = Finish(bound.tree, inputs)
     direct = None
@@ -73,6 +80,7 @@ def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
         parameters,
         tuple(notes),
         creates=isinstance(bound.tree, exp.Create),
+        kept=tuple(once_only.kept),
     )
 
 
@@ -244,16 +252,17 @@ def _finish(draft: Draft, later: list[Relation]) -> None:
         if join.args.get("on") is not None:
             join.set("on", to_frame(join.args["on"], draft))
         # Columns of a relation joined after the models are its own still, not the frame's.
+        own = {frame_column(relation.alias, item.name): item.name for item in (*relation.columns, *relation.hidden)}
         for part in list(select.find_all(exp.Column)) + list(join.find_all(exp.Column)):
-            if part.table == draft.name and part.name.startswith(relation.alias + "."):
-                own = part.name[len(relation.alias) + 1 :]
-                if relation.find(own) is not None:
-                    part.replace(column(own, relation.alias))
+            if part.table == draft.name and part.name in own:
+                part.replace(verbatim.take_place(column(own[part.name], relation.alias), part))
     select.set("from_", exp.From(this=table(draft.name)))
     select.set("joins", kept or None)
 
 
-def _operators(draft: Draft, frames: dict[str, Operator], rules: Sequence[Rule]) -> Operator:
+def _operators(
+    draft: Draft, frames: dict[str, Operator], rules: Sequence[Rule], once_only: Once
+) -> Operator:
     """The draft as operators."""
     operator: Operator | None = None
     if any(rule.name == constant_values.name for rule in rules):
@@ -262,7 +271,8 @@ def _operators(draft: Draft, frames: dict[str, Operator], rules: Sequence[Rule])
         scan = draft.scan
         for step in draft.steps:
             if step.translation is not None:
-                scan = with_models(scan, step)
+                scan = with_step(scan, step)
+        once_only.share(scan, draft.scope.select)
         scan = with_visible_ctes(scan, draft.scope.select)
         operator = Scan(scan, _inputs(scan, frames, rules))
     for step in draft.steps:

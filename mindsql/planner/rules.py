@@ -330,7 +330,7 @@ def _keeps_left(select: exp.Select) -> bool:
 
 def _reads_only(term: exp.Expr, draft: Draft, columns: dict[str, exp.Expr], strict: bool = False) -> bool:
     """Whether an expression reads nothing but scanned columns."""
-    if any(node.name.startswith("__p") for node in term.find_all(exp.Table)):
+    if any(node.name in draft.frames and not node.db for node in term.find_all(exp.Table)):
         return False
     nested = term.find(exp.Query) is not None
     if nested and (strict or draft.scope.select.parent is not None):

@@ -3,14 +3,15 @@ step left becomes a subquery of the user's statement, so that DuckDB does all of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlglot import expressions as exp
 
-from mindsql.binder.tree import column
-from mindsql.planner.frame import Draft, PredictStep
-from mindsql.schema import family
+from mindsql.binder.tree import column, data_type
+from mindsql.planner.frame import Draft, PredictStep, frame_column
+from mindsql.schema import Schema, family
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def _unfit(step: PredictStep, draft: Draft) -> str:
     if lacking:
         return f"{lacking[0]} is read, which has no such form"
     types = {
-        f"{relation.alias}.{item.name}": item.type
+        frame_column(relation.alias, item.name): item.type
         for relation in draft.scope.data
         for item in relation.columns
     }
@@ -68,30 +69,61 @@ def _unfit(step: PredictStep, draft: Draft) -> str:
     return ""
 
 
-def with_models(scan: exp.Select, step: PredictStep) -> exp.Select:
-    """The scan with a model's outputs among its columns."""
+def with_step(scan: exp.Select, step: PredictStep) -> exp.Select:
+    """The scan of a scope with a model's outputs among its columns."""
     assert step.translation is not None
-    frame = [projection.alias for projection in scan.expressions]
-    inputs = [
-        exp.alias_(_input(step, item.name, item.type), item.name, quoted=True)
-        for item in step.model.version.inputs
+    version = step.model.version
+    sources = {name: source for name, source in step.inputs.items() if source is not None}
+    return with_model(scan, step.translation, version.inputs, version.outputs, sources, step.outputs)
+
+
+def with_model(
+    scan: exp.Select,
+    translation: Mapping[str, Any],
+    inputs: Schema,
+    outputs: Schema,
+    sources: Mapping[str, str],
+    wanted: Mapping[str, str],
+) -> exp.Select:
+    """A SELECT with a model's outputs beside its columns. The proof of a translation and every plan are made by this.
+
+    Args:
+        scan: A SELECT whose projections all have aliases.
+        translation: The model as SQL: `steps` and `outputs`.
+        inputs, outputs: The model's columns.
+        sources: Input → the scan's column that it is taken from; the others are NULL.
+        wanted: Output → what its column is called.
+    """
+    # The scan's columns stand beside the inputs, whose names are anybody's: they get names that nothing else has.
+    taken = [*inputs.names, *(name for level in translation["steps"] for name in level)]
+    prefix = "f"
+    while any(name.casefold().startswith(prefix) for name in taken):
+        prefix += "_"
+    scan = scan.copy()
+    inner = {}
+    for number, projection in enumerate(scan.expressions):
+        inner[projection.alias] = f"{prefix}{number}"
+        projection.set("alias", exp.to_identifier(f"{prefix}{number}", quoted=True))
+    given = [
+        exp.alias_(
+            column(inner[sources[item.name]])
+            if item.name in sources
+            else exp.Cast(this=exp.Null(), to=data_type(item.type)),
+            item.name,
+            quoted=True,
+        )
+        for item in inputs
     ]
-    query = _over(scan, [exp.Star(), *inputs])
-    for level in step.translation["steps"]:
+    query = _over(scan, [exp.Star(), *given])
+    for level in translation["steps"]:
         query = _over(query, [exp.Star(), *(_raw(name, text) for name, text in level.items())])
-    types = {item.name: item.type for item in step.model.version.outputs}
-    outputs = [
-        _raw(name, f"CAST({step.translation['outputs'][output]} AS {types[output]})")
-        for output, name in step.outputs.items()
+    types = {item.name: item.type for item in outputs}
+    computed = [
+        _raw(name, f"CAST({translation['outputs'][output]} AS {types[output]})")
+        for output, name in wanted.items()
     ]
-    return _over(query, [*(exp.alias_(column(name), name, quoted=True) for name in frame), *outputs])
-
-
-def _input(step: PredictStep, name: str, type_name: str) -> exp.Expr:
-    source = step.inputs.get(name)
-    if source is None:
-        return exp.Cast(this=exp.Null(), to=exp.Var(this=type_name))
-    return column(source)
+    kept = [exp.alias_(column(inside), name, quoted=True) for name, inside in inner.items()]
+    return _over(query, [*kept, *computed])
 
 
 def _raw(name: str, text: str) -> exp.Expr:

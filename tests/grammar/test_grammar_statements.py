@@ -8,6 +8,7 @@ import pytest
 from sqlglot import exp
 
 from mindsql_grammar import (
+    NATIVE_PREFIX,
     CreateDatabase,
     CreateEngine,
     CreateModel,
@@ -117,22 +118,22 @@ def test_versions() -> None:
 @pytest.mark.parametrize(
     ("text", "sources", "natives"),
     [
-        ("SELECT * FROM a (SELECT 1)", ["__native_0"], ["SELECT 1"]),
-        ("SELECT * FROM a.b (SELECT 1) AS x", ["__native_0"], ["SELECT 1"]),
-        ('SELECT * FROM "a b" ( select ")" ) x', ["__native_0"], [' select ")" ']),
+        ("SELECT * FROM a (SELECT 1)", [f"{NATIVE_PREFIX}0"], ["SELECT 1"]),
+        ("SELECT * FROM a.b (SELECT 1) AS x", [f"{NATIVE_PREFIX}0"], ["SELECT 1"]),
+        ('SELECT * FROM "a b" ( select ")" ) x', [f"{NATIVE_PREFIX}0"], [' select ")" ']),
         (
             "SELECT * FROM a (SELECT 1), b (SHOW TABLES)",
-            ["__native_0", "__native_1"],
+            [f"{NATIVE_PREFIX}0", f"{NATIVE_PREFIX}1"],
             ["SELECT 1", "SHOW TABLES"],
         ),
-        ("SELECT * FROM t JOIN a(EXEC sp 1) ON TRUE", ["t", "__native_0"], ["EXEC sp 1"]),
-        ("SELECT * FROM a (SELECT 'it\\'s (' FROM x)", ["__native_0"], ["SELECT 'it\\'s (' FROM x"]),
-        ("SELECT * FROM a (SELECT 1 -- )\n)", ["__native_0"], ["SELECT 1 -- )\n"]),
-        ("SELECT * FROM a (/* x */ VALUES (1))", ["__native_0"], ["/* x */ VALUES (1)"]),
-        ("SELECT * FROM a (SELECT [1:2] @> #x !! \\)", ["__native_0"], ["SELECT [1:2] @> #x !! \\"]),
-        ("SELECT * FROM (SELECT * FROM a (SELECT 1)) AS x", ["__native_0"], ["SELECT 1"]),
-        ("FROM a (WITH x AS (SELECT 1) FROM x)", ["__native_0"], ["WITH x AS (SELECT 1) FROM x"]),
-        ("SELECT (SELECT max(x) FROM a (SELECT 1)) FROM t", ["__native_0", "t"], ["SELECT 1"]),
+        ("SELECT * FROM t JOIN a(EXEC sp 1) ON TRUE", ["t", f"{NATIVE_PREFIX}0"], ["EXEC sp 1"]),
+        ("SELECT * FROM a (SELECT 'it\\'s (' FROM x)", [f"{NATIVE_PREFIX}0"], ["SELECT 'it\\'s (' FROM x"]),
+        ("SELECT * FROM a (SELECT 1 -- )\n)", [f"{NATIVE_PREFIX}0"], ["SELECT 1 -- )\n"]),
+        ("SELECT * FROM a (/* x */ VALUES (1))", [f"{NATIVE_PREFIX}0"], ["/* x */ VALUES (1)"]),
+        ("SELECT * FROM a (SELECT [1:2] @> #x !! \\)", [f"{NATIVE_PREFIX}0"], ["SELECT [1:2] @> #x !! \\"]),
+        ("SELECT * FROM (SELECT * FROM a (SELECT 1)) AS x", [f"{NATIVE_PREFIX}0"], ["SELECT 1"]),
+        ("FROM a (WITH x AS (SELECT 1) FROM x)", [f"{NATIVE_PREFIX}0"], ["WITH x AS (SELECT 1) FROM x"]),
+        ("SELECT (SELECT max(x) FROM a (SELECT 1)) FROM t", [f"{NATIVE_PREFIX}0", "t"], ["SELECT 1"]),
         # These are not ours.
         ("SELECT * FROM range(10)", [""], []),
         ("SELECT * FROM t, LATERAL (SELECT 1) AS x", ["t"], []),
@@ -154,7 +155,7 @@ def test_parameters_are_numbered_through_the_whole_statement() -> None:
     query = parse_query(
         "SELECT ? FROM src (SELECT ?) AS s, m WHERE a IN (SELECT ?) LIMIT ? USING k = ?, l = {'x': ?}"
     )
-    expected = "SELECT $1 FROM __native_0 AS s, m WHERE a IN (SELECT $2) LIMIT $3"
+    expected = f"SELECT $1 FROM {NATIVE_PREFIX}0 AS s, m WHERE a IN (SELECT $2) LIMIT $3"
     assert query.tree.sql(dialect="duckdb").replace('"', "") == expected
     assert [o.value for o in query.options] == [Parameter("4"), {"x": Parameter("5")}]
     assert query.natives[0].text == "SELECT ?"
