@@ -381,6 +381,7 @@ class Engine:
         options: What `CREATE MODEL … USING` takes beside the options every model has (`engine`, `tag`).
         engine_options: What `CREATE ML_ENGINE … USING` takes.
         predict_options: What `SELECT … USING` takes.
+        urls: The options that are addresses: through a server, a secret goes to the origin that it was stored with.
         capabilities: What the executor may rely on.
         requires: The command that installs what the engine imports, for the error message.
 
