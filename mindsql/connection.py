@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import atexit
-import importlib
-import os
 import re
 import sys
-import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
@@ -15,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from mindsql import database, unknown
 from mindsql.batches import Batches
-from mindsql.database import Database, Parameters, Sandbox
+from mindsql.database import Parameters
 from mindsql.errors import (
-    AbortedError,
     Cancelled,
     InterfaceError,
     MindSQLError,
@@ -27,17 +23,20 @@ from mindsql.errors import (
 from mindsql.positions import relocated
 from mindsql.progress import Progress
 from mindsql.result import Kind, Result
-from mindsql.session import PROCESS, Session, Settings, Shared
+from mindsql.sandbox import Sandbox
+from mindsql.session import PROCESS, Session, Settings, open_session
 from mindsql.statements import (
+    COUNTING_WORDS,
     QUERY_WORDS,
     READING_WORDS,
     SESSION_WORDS,
     TRANSACTION_WORDS,
     is_verb,
     leading_word,
+    named,
     parse,
 )
-from mindsql.work import Work, apart, shielded
+from mindsql.work import Work, apart, import_apart, shielded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,10 +48,6 @@ if TYPE_CHECKING:
     from mindsql.snapshot import Snapshot, Version
 
 _CATALOG = re.compile(r"\bmindsql\b", re.I)
-_MACRO = re.compile(r"\b(?:MACRO|FUNCTION)\b", re.I)
-_COUNTING = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
-_OPENING = threading.Lock()
-_DATABASES: weakref.WeakValueDictionary[int, Shared] = weakref.WeakValueDictionary()
 _OPEN: weakref.WeakSet[Connection] = weakref.WeakSet()
 
 
@@ -76,27 +71,12 @@ def connect(
     Raises:
         CatalogError: The file cannot be opened, or another process has it open.
     """
-    with _OPENING:
-        shared = _shared(str(path), read_only, sandbox)
-        session = Session(shared, settings or Settings(), progress)
+    session = open_session(str(path), read_only, sandbox, settings or Settings(), progress)
     connection = Connection(session)
-    if shared.database.has_catalog and not read_only:
+    if session.database.has_catalog and not read_only:
         # Trainings that a killed process left behind.
         session.catalog.mark_interrupted(PROCESS)
     return connection
-
-
-def _shared(path: str, read_only: bool, sandbox: Sandbox | None) -> Shared:
-    """The open database of a file: connections of one process to one file see what the others do."""
-    key = None
-    if not path.startswith(":memory:") and path and sandbox is None:
-        key = os.path.realpath(path), read_only
-        for shared in _DATABASES.values():
-            if shared.sessions and shared.key == key:
-                return shared
-    shared = Shared(Database(path, read_only, sandbox), key=key)
-    _DATABASES[id(shared)] = shared
-    return shared
 
 
 class Connection:
@@ -152,7 +132,9 @@ class Connection:
             self._begin()
             return self._one(text, parameters)
         except MindSQLError as error:
-            better = unknown.misspelt(self._session, text) if error.message.startswith("syntax error") else None
+            better = (
+                unknown.misspelt(self._session, text) if error.message.startswith("syntax error") else None
+            )
             (better or error).locate(text)
             if better is not None:
                 raise better from error
@@ -246,9 +228,8 @@ class Connection:
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 self._work.stop()
-            stopped = self._work.stopped and isinstance(error, Exception)
             shielded(self._work.close)
-            if stopped:
+            if self._work.stopped and isinstance(error, Exception):
                 raise Cancelled() from error
             raise
 
@@ -257,11 +238,11 @@ class Connection:
         word = leading_word(text)
         if not (is_verb(text, word) or session.names_ours(text)):
             return self._duckdb(text, word, parameters)
-        _import_libraries()
+        import_apart("sqlglot", "mindsql.interpreter")
         from mindsql import interpreter
 
-        named = _named(parameters)
-        kept = interpreter.run_kept(session, text, named, self._work)
+        given = named(parameters)
+        kept = interpreter.run_kept(session, text, given, self._work)
         if kept is not None:
             return kept
         try:
@@ -275,7 +256,7 @@ class Connection:
                 raise error from None
         if not statements:
             return Result.of(kind="done")
-        result = interpreter.run(session, statements[0], text, named, self._work)
+        result = interpreter.run(session, statements[0], text, given, self._work)
         if result is not None:
             return result
         session.attach_sources(text)
@@ -284,13 +265,8 @@ class Connection:
     def _duckdb(self, text: str, word: str, parameters: Parameters) -> Result:
         """A statement that is DuckDB's alone, as it was written."""
         session = self._session
-        if word in ("COMMIT", "END") and session.in_transaction and database.is_aborted(session.raw):
-            database.run(session.raw, "ROLLBACK")
-            session.transaction(False, committed=False)
-            raise AbortedError(
-                "nothing was committed: an error of an earlier statement had ended the transaction",
-                hint="it is rolled back; run its statements anew",
-            )
+        if word in ("COMMIT", "END"):
+            session.check_commit()
         try:
             if self._work.arrow and word in READING_WORDS:
                 return self._streamed(text, parameters)
@@ -319,11 +295,10 @@ class Connection:
                 session.plans.clear()
                 kind = "rows" if word == "PRAGMA" else "done"
             else:
-                if _MACRO.search(text):
-                    session.macros_changed(text)
+                session.look_for_macros(text)
                 session.database.shape += 1
                 kind = "rows" if word == "CALL" else "done"
-        elif word in _COUNTING:
+        elif word in COUNTING_WORDS:
             names = [item[0] for item in session.raw.description or []]
             kind = "count" if names == ["Count"] else "rows"
         return Result.of(raw=session.raw, kind=kind, close=self._work.close)
@@ -516,24 +491,6 @@ class Connection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _import_libraries() -> None:
-    """Import what our statements need where no Ctrl-C arrives: half a library stays broken while the process lives."""
-    if _LIBRARIES[-1] not in sys.modules:
-        apart(lambda: [importlib.import_module(name) for name in _LIBRARIES])
-
-
-_LIBRARIES = ("sqlglot", "mindsql.interpreter")
-
-
-def _named(parameters: Parameters) -> Mapping[str, Any]:
-    """Parameters by name; positional ones are `p1`, `p2`, …"""
-    if parameters is None:
-        return {}
-    if isinstance(parameters, Mapping):
-        return {(f"p{key}" if str(key).isdigit() else str(key)): value for key, value in parameters.items()}
-    return {f"p{number}": value for number, value in enumerate(parameters, 1)}
 
 
 @atexit.register

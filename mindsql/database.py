@@ -7,7 +7,6 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import duckdb
@@ -26,6 +25,7 @@ from mindsql.errors import (
     UnknownNameError,
 )
 from mindsql.quiet import quiet
+from mindsql.sandbox import FREE_SETTINGS, Sandbox, spill_folder, start_options
 from mindsql.schema import Schema
 
 if TYPE_CHECKING:
@@ -35,43 +35,6 @@ Raw: TypeAlias = duckdb.DuckDBPyConnection
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any] | None
 
 _TYPE_FAILED = (duckdb.ConversionException, duckdb.OutOfRangeException)
-
-
-@dataclass(frozen=True)
-class Sandbox:
-    """What statements may reach outside the database; DuckDB itself refuses the rest, and no SET changes it.
-
-    Attributes:
-        folders: Folders whose files may be read, absolute.
-        memory: The most memory, as DuckDB writes it (`4GB`); None leaves it at DuckDB's own limit.
-        threads: How many threads DuckDB computes with; None for one per core.
-    """
-
-    folders: tuple[str, ...] = ()
-    memory: str | None = None
-    threads: int | None = None
-
-    def admit(self, path: object) -> None:
-        """Let a path pass that lies in one of the folders, symbolic links followed. Raises AccessError.
-
-        Args:
-            path: A string; anything else is a path that is not written out, and does not pass.
-        """
-        if not self.folders:
-            raise AccessError(
-                "files are not available here", hint="mindsql serve --allow-folder names folders"
-            )
-        if not isinstance(path, str) or "\0" in path:
-            raise AccessError("the path of a file must be written out as one string")
-        real = os.path.realpath(path)
-        for folder in map(os.path.realpath, self.folders):
-            if real == folder or real.startswith(os.path.join(folder, "")):
-                return
-        raise AccessError(f'the file "{path}" lies outside the folders that may be read')
-
-
-FREE_SETTINGS = ("TimeZone", "Calendar")
-"""What a session may still SET in a sandbox."""
 
 
 class Database:
@@ -100,7 +63,7 @@ class Database:
         config: dict[str, Any] = {"python_enable_replacements": False}
         with translated():
             if sandbox is not None:
-                config |= _closed(path, sandbox)
+                config |= start_options(path, sandbox)
             self.root: Raw = duckdb.connect(path, read_only=read_only, config=config)
             if sandbox is not None:
                 _lock(self.root, sandbox)
@@ -133,39 +96,13 @@ class Database:
         self.root.close()
         if self.sandbox is not None and self.path != ":memory:":
             with suppress(OSError):
-                os.rmdir(_spill(self.path))
+                os.rmdir(spill_folder(self.path))
 
 
 _SHADOWS = """
 SELECT 1 FROM system.main.duckdb_functions() AS own SEMI JOIN system.main.duckdb_functions() AS built_in
   ON system.main.lower(own.function_name) = system.main.lower(built_in.function_name) AND built_in.internal
 WHERE NOT own.internal LIMIT 1"""
-
-
-def _closed(path: str, sandbox: Sandbox) -> dict[str, Any]:
-    """How DuckDB is started for a sandbox."""
-    config: dict[str, Any] = {
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        "allow_community_extensions": False,
-        "allow_persistent_secrets": False,
-    }
-    if path != ":memory:":
-        # Rows that do not fit into memory go here: nobody else may read them.
-        config["temp_directory"] = folder = _spill(path)
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        os.chmod(folder, 0o700)
-    else:
-        config["temp_directory"] = ""
-    if sandbox.memory is not None:
-        config["memory_limit"] = sandbox.memory
-    if sandbox.threads is not None:
-        config["threads"] = sandbox.threads
-    return config
-
-
-def _spill(path: str) -> str:
-    return os.path.abspath(path) + ".tmp"
 
 
 def _lock(raw: Raw, sandbox: Sandbox) -> None:

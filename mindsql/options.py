@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import mindsql_grammar as grammar
-from mindsql.database import Sandbox
 from mindsql.engine import ANY_OPTION, Option
 from mindsql.errors import StatementError, UnknownNameError
 from mindsql.redaction import looks_secret
+from mindsql.sandbox import Sandbox
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),

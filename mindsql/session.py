@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -14,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from mindsql import database
 from mindsql.database import Database, Raw
 from mindsql.engine import Network
-from mindsql.errors import UnknownNameError
+from mindsql.errors import AbortedError, UnknownNameError
 from mindsql.progress import NullProgress, Progress
+from mindsql.sandbox import Sandbox
 from mindsql.statements import Patterns
 
 if TYPE_CHECKING:
@@ -28,12 +31,13 @@ if TYPE_CHECKING:
 PROCESS = f"{os.getpid()}-{os.urandom(4).hex()}"
 """This process, to tell whose unfinished trainings are in the catalog."""
 
+_MACRO = re.compile(r"\b(?:MACRO|FUNCTION)\b", re.I)
 _TEMPORARY = re.compile(r"\s*CREATE\s+(?:OR\s+REPLACE\s+)?TEMP(?:ORARY)?\b", re.I)
 _NO_NAMES = Patterns.of(())
 _in_doubt = _NO_NAMES.doubt.search
 
 
-@dataclass
+@dataclass(eq=False)
 class Shared:
     """What all sessions of one database have in common.
 
@@ -234,8 +238,10 @@ class Session:
         self.database.has_catalog = True
         return catalog
 
-    def macros_changed(self, text: str) -> None:
+    def look_for_macros(self, text: str) -> None:
         """Note that a statement may have made or dropped a macro; a temporary one must be made on every connection."""
+        if not _MACRO.search(text):
+            return
         if _TEMPORARY.match(text):
             self.said.append(text)
         self.database.macros_changed()
@@ -265,6 +271,17 @@ class Session:
                 # Rolled back: plans made inside may name versions that are no more.
                 self.plans.clear()
             self._changed = False
+
+    def check_commit(self) -> None:
+        """Roll back a transaction that an error has ended: DuckDB's COMMIT would do so without a word. Raises
+        AbortedError."""
+        if self.in_transaction and database.is_aborted(self.raw):
+            database.run(self.raw, "ROLLBACK")
+            self.transaction(False, committed=False)
+            raise AbortedError(
+                "nothing was committed: an error of an earlier statement had ended the transaction",
+                hint="it is rolled back; run its statements anew",
+            )
 
     # Connections ------------------------------------------------------------------------------------------
 
@@ -351,3 +368,22 @@ class Session:
             last = self.shared.sessions == 0
         if last:
             self.shared.close()
+
+
+_OPENING = threading.Lock()
+_OPEN: weakref.WeakSet[Shared] = weakref.WeakSet()
+
+
+def open_session(
+    path: str, read_only: bool, sandbox: Sandbox | None, settings: Settings, progress: Progress | None
+) -> Session:
+    """A session of a file's database; those of one process to one file share it, and see what the others do. Raises
+    CatalogError."""
+    key = None
+    if path and not path.startswith(":memory:") and sandbox is None:
+        key = os.path.realpath(path), read_only
+    with _OPENING:
+        known = (shared for shared in _OPEN if key is not None and shared.sessions and shared.key == key)
+        shared = next(known, None) or Shared(Database(path, read_only, sandbox), key=key)
+        _OPEN.add(shared)
+        return Session(shared, settings, progress)

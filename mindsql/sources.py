@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sqlglot import expressions as exp
 
 from mindsql import database
-from mindsql.database import Raw, Sandbox, literal, quote
+from mindsql.database import Raw, literal, quote
 from mindsql.engine import Option
 from mindsql.errors import MindSQLError, SourceError, StatementError, UnknownNameError
 from mindsql.options import admit_files, check
+from mindsql.sandbox import Sandbox
 from mindsql.schema import Schema
 from mindsql.snapshot import SourceEntry
 

@@ -7,8 +7,8 @@ microseconds; when it says "maybe", the grammar reads the statement and the bind
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from mindsql.errors import StatementError
 
@@ -46,6 +46,8 @@ TRANSACTION_WORDS = {
 """Leading word → whether a transaction is open afterwards."""
 SESSION_WORDS = frozenset({"SET", "RESET", "PRAGMA", "USE"})
 """Leading words of statements that change the session, and must be said to its other cursors too."""
+COUNTING_WORDS = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
+"""Leading words of statements that give how many rows they changed."""
 QUERY_WORDS = frozenset({"SELECT", "FROM", "VALUES", "TABLE", "DESCRIBE", "DESC", "SHOW", "SUMMARIZE"})
 """Leading words of statements that change nothing at all."""
 READING_WORDS = frozenset(
@@ -127,3 +129,12 @@ def translate(error: object) -> StatementError:
 
     assert isinstance(error, grammar.ParseError)
     return StatementError(error.message, hint=error.hint, span=error.span, text=error.text)
+
+
+def named(parameters: Sequence[Any] | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Parameters by name; positional ones are `p1`, `p2`, …"""
+    if parameters is None:
+        return {}
+    if isinstance(parameters, Mapping):
+        return {(f"p{key}" if str(key).isdigit() else str(key)): value for key, value in parameters.items()}
+    return {f"p{number}": value for number, value in enumerate(parameters, 1)}

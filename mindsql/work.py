@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import importlib
 import queue
 import sys
 import threading
@@ -122,8 +123,8 @@ class Work:
             except KeyboardInterrupt:
                 self.stop()
                 raise
-            except Exception:
-                self.check()  # what fails in a call that is stopped is the stop
+            except Exception:  # whatever it is: what fails in a call that was stopped is the stop
+                self.check()
                 raise
 
 
@@ -155,6 +156,13 @@ def apart(call: Callable[[], T]) -> T:
             return future.result(_POLL_SECONDS)
         if future.done():
             return future.result()
+
+
+def import_apart(*modules: str) -> None:
+    """Import modules, the last of which needs the others, where no Ctrl-C arrives: half a library stays broken for as
+    long as the process lives."""
+    if modules[-1] not in sys.modules:
+        apart(lambda: [importlib.import_module(name) for name in modules])
 
 
 def _imports(thread: int) -> bool:

@@ -17,9 +17,9 @@ PACKAGES = [Path(str(module.__file__)).parent for module in (mindsql, mindsql_en
 FILES = [path for package in PACKAGES for path in sorted(package.rglob("*.py"))]
 
 
-def targets(comprehension: ast.AST) -> set[str]:
-    generators: list[ast.comprehension] = comprehension.generators  # type: ignore[attr-defined]
-    return {n.id for generator in generators for n in ast.walk(generator.target) if isinstance(n, ast.Name)}
+def targets(comprehension: ast.ListComp | ast.SetComp | ast.DictComp) -> set[str]:
+    names = (node for generator in comprehension.generators for node in ast.walk(generator.target))
+    return {node.id for node in names if isinstance(node, ast.Name)}
 
 
 def read(node: ast.AST, but: ast.AST) -> Iterator[str]:

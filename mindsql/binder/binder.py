@@ -11,7 +11,7 @@ from sqlglot import expressions as exp
 import mindsql_grammar as grammar
 from mindsql.binder.columns import resolve_scope
 from mindsql.binder.relations import MODEL, Expansion, Given, expand, give_params
-from mindsql.binder.tree import direct_tables, generate, span_of, twin
+from mindsql.binder.tree import direct_tables, generate, innermost_first, span_of, twin
 from mindsql.bound import BoundModel, BoundQuery, Scope
 from mindsql.errors import StatementError
 from mindsql.schema import Schema
@@ -84,13 +84,11 @@ class Binder:
         scopes: list[Scope] = []
         selects = [
             select
-            for select in tree.find_all(exp.Select, bfs=False)
+            for select in innermost_first(tree)
             if any(MODEL in table.meta for table in direct_tables(select))
         ]
         _refuse_misplaced(tree, selects)
         verbatim.open_up(tree, selects)
-        # Deepest first: an outer scope reads the finished inner one.
-        selects.sort(key=lambda select: -select.depth)
         for number, select in enumerate(selects):
             scopes.append(resolve_scope(select, f"s{number}", expansion.models, describe))
         # The statement with every model replaced by an empty relation of its columns: DuckDB checks the rest.

@@ -98,6 +98,17 @@ def from_items(select: exp.Select) -> Iterator[tuple[exp.Expr, exp.Join | None]]
         yield join.this, join
 
 
+def innermost_first(tree: exp.Expr) -> Iterator[exp.Select]:
+    """The SELECTs of a tree, each after those that it can read: its common table expressions, its subqueries."""
+    with_ = tree.args.get("with_")
+    children = [with_] if isinstance(with_, exp.Expr) else []
+    children += [child for child in tree.iter_expressions() if child is not with_]
+    for child in children:
+        yield from innermost_first(child)
+    if isinstance(tree, exp.Select):
+        yield tree
+
+
 def direct_tables(select: exp.Select) -> Iterator[exp.Table]:
     """The tables that stand in a SELECT's own FROM, also in parentheses, but not in its subqueries."""
     pending = [item for item, _ in from_items(select)]

@@ -192,6 +192,8 @@ class LoadedModel:
         wanted = self._types[output]
         try:
             return to_arrow(values, wanted)
+        except Cancelled:
+            raise
         except Exception as error:  # values of an engine's own types may fail in any way
             raise EngineContractError(
                 f'{label} predict returned values for "{name}" that are no {wanted}: {spoken(error)}'

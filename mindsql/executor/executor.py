@@ -29,9 +29,10 @@ from mindsql.planner.operators import (
     Predict,
     Scan,
     Values,
+    operators,
     walk,
 )
-from mindsql.work import Work
+from mindsql.work import Work, shielded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,20 +98,18 @@ class Run:
 
     def start(self) -> None:
         plan, executor = self.plan, self.executor
-        for operator in walk(plan.root):
+        for operator in operators(plan):
             if isinstance(operator, Predict) and operator.outputs:
                 # Before any scan is open: artifacts are read on the user's connection.
                 self.models[operator.model.version.id] = executor.load(operator.model)
-        own = any(kept.writes is not None for kept in plan.kept) and not executor.in_transaction
-        if own:
-            database.run(executor.raw, "BEGIN TRANSACTION")
+        if executor.in_transaction or all(kept.writes is None for kept in plan.kept):
+            self.begin(commit=False)
+            return
         try:
-            self.begin(own)
+            database.run(executor.raw, "BEGIN TRANSACTION")
+            self.begin(commit=True)
         except BaseException:
-            if own:
-                database.abandon(executor.raw)
-                with database.ignored():
-                    executor.raw.execute("ROLLBACK")
+            shielded(lambda: _rollback(executor.raw))
             raise
 
     def begin(self, commit: bool) -> None:
@@ -386,8 +385,8 @@ class Run:
         """How many operators read a frame."""
         return sum(
             1
-            for other in walk(self.plan.root)
-            if isinstance(other, (Scan, Finish)) and any(child is operator for child in other.inputs.values())
+            for other in operators(self.plan)
+            if isinstance(other, (Scan, Finish, Kept)) and any(child is operator for child in other.inputs.values())
         )
 
     def register_one(self, raw: Raw, name: str, data: Any) -> None:
@@ -403,6 +402,12 @@ class Run:
             for node in tree.find_all(exp.Placeholder, exp.Parameter)
         }
         return {name: self.parameters[name] for name in names if name in self.parameters}
+
+
+def _rollback(raw: Raw) -> None:
+    database.abandon(raw)
+    with database.ignored():
+        raw.execute("ROLLBACK")
 
 
 def _drop(raw: Raw, name: str) -> None:

@@ -110,7 +110,7 @@ class Kept:
     inputs: dict[str, Operator] = field(default_factory=dict)
 
 
-Operator: TypeAlias = "Scan | Values | Predict | Compute | Finish"
+Operator: TypeAlias = "Scan | Values | Predict | Compute | Finish | Kept"
 
 
 @dataclass
@@ -143,7 +143,7 @@ class Plan:
 
 def inputs_of(operator: Operator) -> list[Operator]:
     """The operators that feed one."""
-    if isinstance(operator, (Scan, Finish)):
+    if isinstance(operator, (Scan, Finish, Kept)):
         return list(operator.inputs.values())
     if isinstance(operator, (Predict, Compute)):
         return [operator.source]
@@ -155,3 +155,10 @@ def walk(operator: Operator) -> Iterator[Operator]:
     for child in inputs_of(operator):
         yield from walk(child)
     yield operator
+
+
+def operators(plan: Plan) -> Iterator[Operator]:
+    """All operators of a plan, in the order in which they begin."""
+    for kept in plan.kept:
+        yield from walk(kept)
+    yield from walk(plan.root)

@@ -22,8 +22,9 @@ import mindsql_grammar as grammar
 from mindsql import database
 from mindsql.binder.tree import generate
 from mindsql.catalog import SCHEMA, TABLES
-from mindsql.database import FREE_SETTINGS, Database, Sandbox, Token
+from mindsql.database import Database, Token
 from mindsql.errors import AccessError, MindSQLError
+from mindsql.sandbox import FREE_SETTINGS, Sandbox
 from mindsql.server import functions
 from mindsql.statements import is_verb, leading_word
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mindsql import database
-from mindsql.database import Sandbox, Token
+from mindsql.database import Token
 from mindsql.errors import AccessError
+from mindsql.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from mindsql.database import Raw

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from mindsql.connection import Connection, connect
-from mindsql.database import Parameters, Sandbox
+from mindsql.database import Parameters
 from mindsql.errors import (
     AccessError,
     AuthenticationError,
@@ -23,6 +23,7 @@ from mindsql.errors import (
     TimeLimitError,
 )
 from mindsql.result import Result
+from mindsql.sandbox import Sandbox
 from mindsql.server import access
 from mindsql.server.access import Principal
 from mindsql.server.audit import Audit

@@ -9,8 +9,8 @@ import pytest
 
 import mindsql
 from mindsql.connection import Connection
-from mindsql.database import Sandbox
 from mindsql.errors import AccessError, MindSQLError
+from mindsql.sandbox import Sandbox
 from mindsql.server import access
 from mindsql.server.access import Principal, Role
 from mindsql.session import Settings
