@@ -182,7 +182,8 @@ class Summary:
         rows: Rows trained on. `rows_left_out`: rows that could not be used (NULL target).
         metrics: Scores on rows not trained on. `baseline`: the same scores of the most frequent class or the mean.
         accuracy: The one score shown in `models.accuracy`.
-        notes: Sentences that DESCRIBE shows: what was inferred and why, what was left out.
+        notes: Sentences that the answer of CREATE and DESCRIBE show: what was inferred and why, what was left out.
+        left_out: Columns of the training rows that are no inputs, and why.
     """
 
     inputs: Schema
@@ -195,6 +196,7 @@ class Summary:
     baseline: Mapping[str, float] = field(default_factory=dict)
     accuracy: float | None = None
     notes: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,13 @@ class Result:
     Attributes:
         kind: `rows`; `count` for statements that tell how many rows they changed; `done` for those that tell nothing.
         message: What a `done` statement has to say.
+        notes: What is worth knowing about the answer: inputs that were not given, what a training left out.
     """
 
     # The class holds what most results have in common: one is made for every statement, however small.
     kind: Kind = "rows"
     message = ""
+    notes: tuple[str, ...] = ()
     _batches: Batches | None = None
     _schema: Schema | None = None
     _streams: Sequence[Batches] = ()
@@ -56,6 +58,7 @@ class Result:
         schema: Schema | None = None,
         kind: Kind = "rows",
         message: str = "",
+        notes: Sequence[str] = (),
         streams: Sequence[Batches] = (),
         close: Callable[[], None] | None = None,
     ) -> Result:
@@ -65,13 +68,14 @@ class Result:
             raw: The DuckDB connection whose open result it is.
             batches: The rows, when they do not come from DuckDB.
             schema: The columns, when they are known.
-            kind, message: See the class.
+            kind, message, notes: See the class.
             streams: What DuckDB reads while the rows are fetched, to ask what went wrong below it.
             close: Lets go of what the statement holds open.
         """
         result = cls(raw)
         result.kind = kind
         result.message = message
+        result.notes = tuple(notes)
         result._batches = batches
         result._schema = schema
         result._streams = streams

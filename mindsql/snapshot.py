@@ -68,6 +68,15 @@ class Version:
         """The columns it answers, the target first."""
         return Schema.of(map(tuple, self.summary.get("outputs", ())))
 
+    @property
+    def task(self) -> str:
+        """What kind of answer it gives; of an engine that does not say, by the type of its answers."""
+        task: str = self.summary.get("task") or "other"
+        if task == "other" and self.outputs:
+            kinds = {"number": "regression", "text": "classification", "boolean": "classification"}
+            task = kinds.get(self.outputs[0].family, task)
+        return task
+
 
 @dataclass(frozen=True)
 class Model:

@@ -10,8 +10,10 @@ from mindsql.result import Result
 from mindsql.schema import Schema
 
 
-def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]) -> Result:
-    """A result of a few rows. Columns are `(name, DuckDB type)`; types are those that Arrow infers to the same."""
+def table(
+    columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]], notes: Sequence[str] = ()
+) -> Result:
+    """A result of a few rows, and notes. Columns are `(name, DuckDB type)`; types are those that Arrow infers to the same."""
     import pyarrow as pa
 
     arrow = {
@@ -27,7 +29,7 @@ def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]) -> 
         pa.array([row[index] for row in rows], type=schema.field(index).type) for index in range(len(columns))
     ]
     batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
-    return Result.of(batches=Batches(schema, iter([batch])), schema=Schema.of(columns))
+    return Result.of(batches=Batches(schema, iter([batch])), schema=Schema.of(columns), notes=notes)
 
 
 def frame(data: Any) -> Result:

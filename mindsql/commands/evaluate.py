@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
@@ -70,7 +71,8 @@ def _metric(
         )
     if not len(actual):
         raise DataError("the query of EVALUATE gives no rows")
-    value = metrics.score(metric, actual.to_pylist(), prediction.to_pylist(), options)
+    left, right = actual.to_pylist(), prediction.to_pylist()
+    value = metrics.score(metric, left, right, options)
     if decimals is not None:
         value = round(value, typed(_DECIMALS, decimals))
     return table([(statement.name[-1], "DOUBLE")], [(value,)])
@@ -101,20 +103,21 @@ def _model(
             [(name, value, baseline.get(name)) for name, value in held.items()],
         )
     work.check()
-    if summary.get("task") not in ("regression", "classification"):
-        raise StatementError(
-            f'the model "{model.name}" has no task with a score: its task is {summary.get("task")}'
-        )
+    task = version.task
+    if not metrics.for_task(task):
+        raise StatementError(f'the model "{model.name}" has no task with a score: its task is {task}')
     target = grammar.quote(version.target)
     output = grammar.quote(version.outputs[0].name)
+    explain = version.outputs.find(f"{version.outputs[0].name}_explain") if task == "classification" else None
     rows = statement.rows
     source = (
         f"{grammar.quote_name(rows.native.source)} ({rows.native.text})"
         if rows.native is not None
         else f"({rows.text})"
     )
+    beside = f", m.{grammar.quote(explain.name)} AS explain" if explain is not None else ""
     text = (
-        f"SELECT t.{target} AS actual, m.{output} AS prediction FROM {source} AS t "
+        f"SELECT t.{target} AS actual, m.{output} AS prediction{beside} FROM {source} AS t "
         f"JOIN {grammar.quote_name((model.project, model.name))}.{version.number} AS m"
     )
     session.attach_sources(rows.text)
@@ -128,10 +131,20 @@ def _model(
     known = data.filter(data.column("actual").is_valid())
     if not known.num_rows:
         raise DataError(f'no row of the query has a "{version.target}" to compare with')
+    unknown = known.column("prediction").null_count
+    if unknown:
+        raise DataError(
+            f"{unknown} of {known.num_rows} predictions are NULL, and NULL is no answer to score",
+            hint="leave these rows out of the query",
+        )
     actual, prediction = known.column("actual").to_pylist(), known.column("prediction").to_pylist()
-    scores: list[tuple[str, float]] = [
-        (name, metrics.score(name, actual, prediction, {})) for name in metrics.for_task(summary["task"])
-    ]
+    scores = [(metric.name, metrics.score(metric, actual, prediction, {})) for metric in metrics.for_task(task)]
+    found = metrics.probabilities(known.column("explain").to_pylist()) if explain is not None else None
+    if found is not None:
+        classes, matrix = found
+        for name in ("log_loss", "roc_auc"):
+            with suppress(DataError):  # some values only
+                scores.append((name, metrics.score(metrics.METRICS[name], actual, matrix, {}, classes)))
     scores.append(("rows", float(known.num_rows)))
     return table(columns, scores)
 

@@ -161,7 +161,9 @@ def _new_version(
         options=options,
         sealed=sealed,
         tag=every.get("tag", base.tag),
-        activate=every.get("active", True),
+        activate=every.get("active", True) and every.get("activate") != "never",
+        if_better=every.get("activate") == "if_better",
+        before=model.version() if model.active is not None else None,
         background=every["background"],
         rows=rows if rows is not None else stored_rows(base),
         settings={
@@ -267,6 +269,7 @@ def _row(version: Version) -> Result:
                 round(version.seconds or 0.0, 3),
             )
         ],
+        summary.get("notes", ()),
     )
 
 

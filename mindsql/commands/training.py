@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import mindsql_grammar as grammar
 from mindsql import queries
 from mindsql.catalog import Catalog
+from mindsql.commands import verdicts
 from mindsql.commands.translating import spread, with_translation
 from mindsql.engine import Engine, Storage, Summary, working_for
 from mindsql.errors import (
@@ -48,7 +49,12 @@ Finish: TypeAlias = Callable[[Catalog, Version], Version]
 
 @dataclass
 class Recipe:
-    """What a version is made of, checked before anything is changed."""
+    """What a version is made of, checked before anything is changed.
+
+    Attributes:
+        activate: Whether the version is to answer once it is complete; `if_better`: only with a better score.
+        before: The version that answers until then, to compare with.
+    """
 
     project: str
     name: str
@@ -60,6 +66,8 @@ class Recipe:
     sealed: dict[str, Any]
     tag: str | None
     activate: bool
+    if_better: bool = False
+    before: Version | None = None
     query: str | None = None
     background: bool = False
     rows: grammar.Rows | None = None
@@ -244,6 +252,9 @@ def carry_out(
         summary=summary,
         seconds=time.perf_counter() - start,
     )
+    if recipe.if_better and not verdicts.is_better(version, recipe.before):
+        recipe.activate = False
+    summary["notes"] = verdicts.notes(version, recipe.before, recipe.activate)
     version = work.wait(work.submit(lambda: with_translation(session, version, files, recipe.sample)))
     while True:
         try:
@@ -378,6 +389,7 @@ def _call_engine(
         "baseline": dict(summary.baseline),
         "accuracy": summary.accuracy,
         "notes": list(summary.notes),
+        "left_out": dict(summary.left_out),
         "accepts_missing": recipe.cls.capabilities.accepts_missing,
         # Where asking is dear, equal rows of the whole statement are asked once anyway.
         "repeatable": recipe.cls.capabilities.deterministic

@@ -25,6 +25,12 @@ _EVERY_MODEL = (
     Option("join_learn_process", "boolean", description="wait for the training; a server can do without"),
     Option("cache", "boolean", description="keep its answers in the database, and ask equal rows but once"),
     Option("active", "boolean", description="RETRAIN: whether the new version answers at once"),
+    Option(
+        "activate",
+        "string",
+        choices=("always", "if_better", "never"),
+        description="RETRAIN: whether the new version answers at once, or only if its score is better",
+    ),
     Option("train", "boolean", description="false: note an untrained version, for the next RETRAIN"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -163,17 +164,23 @@ def _decimals(array: pa.Array) -> Numbers:
 
 def parsed(array: pa.Array) -> Numbers:
     """Texts that hold numbers as doubles, NaN where they do not."""
+    return of_distinct(array, parse)
+
+
+def of_distinct(array: pa.Array, read: Callable[[str | None], float]) -> Numbers:
+    """A number for each text, read once for each different one."""
     if len(array) <= SMALL:
-        return np.array([_parse(value) for value in array.to_pylist()], dtype=np.float64)
+        return np.array([read(value) for value in array.to_pylist()], dtype=np.float64)
     array = texts(array)
     if not pa.types.is_dictionary(array.type):
         array = array.dictionary_encode()
-    values = np.array([*(_parse(value) for value in array.dictionary.to_pylist()), np.nan])
+    values = np.array([*(read(value) for value in array.dictionary.to_pylist()), np.nan])
     found: Numbers = values[array.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)]
     return found
 
 
-def _parse(value: str | None) -> float:
+def parse(value: str | None) -> float:
+    """The number that a text is, NaN when it is none."""
     if not value or not value.isascii():  # Python would read digits of other scripts, too
         return np.nan
     try:

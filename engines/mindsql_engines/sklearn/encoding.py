@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mindsql.schema import family
 from mindsql_engines.sklearn import columns, wording
 from mindsql_engines.sklearn.estimators import Style
 from mindsql_engines.sklearn.features import Feature
+from mindsql_engines.sklearn.spelling import Spelling
 
 if TYPE_CHECKING:
     from mindsql_engines.sklearn.columns import Codes, Numbers
@@ -93,7 +93,7 @@ class Column:
     """How one input column becomes columns of the matrix.
 
     Attributes:
-        parse: Its numbers are written as text.
+        spelling: How its numbers or dates are written, when they are text.
         start: The first of its plain columns; -1 when it has none.
         block: The first column of its block; -1 when it has none.
         width: How many plain columns or block columns it has.
@@ -107,7 +107,7 @@ class Column:
     parts: list[str] = field(default_factory=list)
     categories: Categories | None = None
     edges: list[list[float]] | None = None
-    parse: bool = False
+    spelling: Spelling | None = None
 
 
 @dataclass
@@ -133,8 +133,7 @@ class Encoder:
         wordings: dict[str, Any] = {}
         for feature in features:
             array = arrays[feature.name]
-            column = Column(feature.name, feature.role)
-            column.parse = feature.role == "number" and family(feature.type) == "text"
+            column = Column(feature.name, feature.role, spelling=feature.spelling)
             if feature.role == "text":
                 words = wording.fit(array, seed)
                 if words is None:  # nothing to take apart: punctuation only
@@ -142,7 +141,7 @@ class Encoder:
                 else:
                     wordings[feature.name], column.width = words, wording.width(words)
             if column.role == "date":
-                column.parts = _useful_parts(array, feature.name)
+                column.parts = _useful_parts(_as_dates(column, array), feature.name)
                 column.width = len(column.parts)
             if column.role == "category":
                 column.categories = Categories.fit(array, style.most)
@@ -188,8 +187,10 @@ class Encoder:
                 if self.style.impute and missing.any() and len(present):
                     self.flags.append(at)
                     values = np.where(missing, self.fill[at], values)
-                if self.style.scaling == "standard":
-                    self.shift[at], self.scale[at] = float(np.mean(values)), float(np.std(values)) or 1.0
+                if self.style.scaling in ("standard", "scale"):
+                    centre = self.style.scaling == "standard"
+                    self.shift[at] = float(np.mean(values)) if centre else 0.0
+                    self.scale[at] = float(np.std(values)) or 1.0
                 elif self.style.scaling == "unit":
                     self.shift[at] = float(np.min(values))
                     self.scale[at] = float(np.max(values)) - self.shift[at] or 1.0
@@ -310,6 +311,15 @@ class Encoder:
             self.__dict__["_kept"] = kept
         return kept
 
+    def notes(self) -> list[str]:
+        """Which columns have values that are not told apart, a sentence each."""
+        return [
+            f"{column.name}: the {len(column.categories.values)} most frequent values are told apart, "
+            "all others count as one"
+            for column in self.columns
+            if column.categories is not None and column.categories.rare
+        ]
+
     def places(self, name: str) -> list[int]:
         """The matrix columns that an input column fills."""
         column = next(c for c in self.columns if c.name == name)
@@ -347,7 +357,7 @@ class Encoder:
                 "width": column.width,
                 "parts": column.parts,
                 "edges": column.edges,
-                "parse": column.parse,
+                "parse": column.spelling.to_json() if column.spelling is not None else False,
             }
             if column.categories is not None:
                 c = column.categories
@@ -371,6 +381,7 @@ class Encoder:
         for item in data["columns"]:
             item = dict(item)
             categories = item.pop("categories", None)
+            item["spelling"] = Spelling.of(item.pop("parse", None))
             made.append(Column(**item, categories=Categories(**categories) if categories else None))
         rest = {key: data[key] for key in ("plain", "width", "fill", "flags", "shift", "scale")}
         return cls(Style(**data["style"]), made, wordings=wordings, **rest)
@@ -378,8 +389,14 @@ class Encoder:
 
 def _numbers(column: Column, array: pa.Array) -> list[Numbers]:
     if column.role == "date":
-        return columns.parts(array, column.parts, column.name)
-    return [columns.parsed(array) if column.parse else columns.numbers(array, column.name)]
+        return columns.parts(_as_dates(column, array), column.parts, column.name)
+    if column.spelling is not None:
+        return [column.spelling.read(array)]
+    return [columns.numbers(array, column.name)]
+
+
+def _as_dates(column: Column, array: pa.Array) -> pa.Array:
+    return column.spelling.read(array) if column.spelling is not None else array
 
 
 def _binary(categories: Categories) -> bool:

@@ -60,6 +60,7 @@ _OPTIONS = (
         description="coverage of a regression's interval",
     ),
     Option("features", "array", description="the columns to predict from; all suitable ones when not given"),
+    Option("exclude", "array", description="columns of the query that the model shall not use, such as keys"),
 )
 
 

@@ -14,7 +14,7 @@ from mindsql.engine import Task
 from mindsql.errors import StatementError, UnknownNameError
 
 Categories: TypeAlias = Literal["native", "codes", "onehot", "bins"]
-Scaling: TypeAlias = Literal["none", "standard", "unit"]
+Scaling: TypeAlias = Literal["none", "standard", "scale", "unit"]
 
 
 def names_in(text: str) -> frozenset[str]:
@@ -150,7 +150,7 @@ class Style:
         categories: `native` and `codes` one column of numbers per category column, `onehot` one per value,
             `bins` everything as small whole numbers.
         impute: NULLs are replaced by the median, with a flag column beside.
-        scaling: `standard` to mean 0 and deviation 1, `unit` into 0 … 1.
+        scaling: `standard` to mean 0 and deviation 1, `scale` to deviation 1 only, `unit` into 0 … 1.
         most: The most values of one category column that are told apart.
         single: The estimator computes in 32 bits whatever it is given, so the matrix is made of them at once.
     """
@@ -158,7 +158,7 @@ class Style:
     categories: Categories = "onehot"
     impute: bool = True
     scaling: Scaling = "standard"
-    most: int = 50
+    most: int = 255
     single: bool = False
 
 
@@ -256,4 +256,8 @@ def style_of(estimator: Any) -> Style:
         return Style(
             "codes", impute=not tags.allow_nan, scaling="none", most=1000, single=name in _SINGLE
         )
-    return Style("onehot", impute=True, scaling="unit" if tags.positive_only else "standard")
+    if tags.positive_only:
+        return Style("onehot", impute=True, scaling="unit")
+    # A shift is made good by an intercept only.
+    intercept = all(value for key, value in estimator.get_params().items() if key.endswith("fit_intercept"))
+    return Style("onehot", impute=True, scaling="standard" if intercept else "scale")

@@ -1,8 +1,12 @@
-"""Owns which role each column plays: number, boolean, category, text, date, or left out and why."""
+"""Owns which role each column plays: number, boolean, category, text, date, or left out and why.
+
+A column is left out only when nothing can be learnt from it. What merely looks like a key is kept, and said.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -10,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from mindsql.schema import family, is_integer
-from mindsql_engines.sklearn import columns
+from mindsql_engines.sklearn import columns, spelling
+from mindsql_engines.sklearn.spelling import Spelling
 
 Role: TypeAlias = Literal["number", "boolean", "category", "text", "date", "left out"]
 
@@ -18,12 +23,11 @@ FEW_VALUES = 40
 """A text column with no more values is a category whatever the number of rows."""
 MANY_VALUES = 250
 """A text column with no more values is a category when each comes `REPEATED` times on average."""
-REPEATED = 20
-MOSTLY = 0.95
-"""A text column in which this share of rows are numbers, of more than a few values, is one of numbers."""
+REPEATED = 5
 IDENTIFIER_ROWS = 20
 """Fewer rows cannot show that a column identifies them."""
 
+_EVERY_ROW = "a different text in every row"
 _KEY_NAME = re.compile(r"(^|_)(id|uuid|guid|key|index|rownum|rowid)$|[a-z](Id|ID)$", re.IGNORECASE)
 
 
@@ -35,12 +39,14 @@ class Feature:
         name, type: As in the training query, the type as DuckDB spells it.
         role: What it is used as.
         reason: Why it is left out, or not used as its type says.
+        spelling: How its numbers or dates are written, when they are text.
     """
 
     name: str
     type: str
     role: Role
     reason: str = ""
+    spelling: Spelling | None = None
 
     @property
     def used(self) -> bool:
@@ -48,27 +54,37 @@ class Feature:
         return self.role != "left out"
 
 
-def choose(arrays: dict[str, pa.Array], types: dict[str, str], wanted: list[str] | None) -> list[Feature]:
+def choose(
+    arrays: dict[str, pa.Array], types: dict[str, str], wanted: list[str] | None, unwanted: Collection[str] = ()
+) -> list[Feature]:
     """The role of every column.
 
     Args:
         arrays: The training rows by column name.
         types: Their DuckDB types.
         wanted: Columns that the user listed, which are then kept if they can be; None for all.
+        unwanted: Columns that the user excluded.
     """
     features = []
     for name, array in arrays.items():
+        if name in unwanted:
+            features.append(Feature(name, types[name], "left out", "excluded"))
+            continue
         feature = _unsupported(name, types[name]) or _role(name, types[name], array)
-        if wanted is not None and feature.reason.startswith("identifier"):
-            feature = replace(feature, role=_kept_role(feature.type), reason="")
+        if wanted is not None and feature.reason == _EVERY_ROW:
+            feature = replace(feature, role="text", reason="")
         features.append(feature)
     if not any(feature.used for feature in features):
         # Rather a weak column than no model at all.
-        features = [
-            replace(f, role=_kept_role(f.type), reason="") if f.reason.startswith("identifier") else f
-            for f in features
-        ]
+        features = [replace(f, role="text", reason="") if f.reason == _EVERY_ROW else f for f in features]
     return features
+
+
+def looks_like_key(name: str, duckdb_type: str, array: pa.Array) -> bool:
+    """Whether a column of whole numbers is, by its name and its values, a key of the rows."""
+    if not (is_integer(duckdb_type) and _KEY_NAME.search(name) and len(array) >= IDENTIFIER_ROWS):
+        return False
+    return bool(array.null_count == 0 and len(array.unique()) == len(array))
 
 
 def unsupported(duckdb_type: str) -> str:
@@ -82,10 +98,6 @@ def unsupported(duckdb_type: str) -> str:
 def _unsupported(name: str, duckdb_type: str) -> Feature | None:
     reason = unsupported(duckdb_type)
     return Feature(name, duckdb_type, "left out", reason) if reason else None
-
-
-def _kept_role(duckdb_type: str) -> Role:
-    return "number" if family(duckdb_type) == "number" else "text"
 
 
 def _role(name: str, duckdb_type: str, array: pa.Array) -> Feature:
@@ -104,41 +116,44 @@ def _role(name: str, duckdb_type: str, array: pa.Array) -> Feature:
         present = values[~missing] if missing.any() else values
     if not len(present):
         return out("all values are NULL")
-    low, high = present.min(), present.max()
-    if low == high and len(present) == len(array):
+    if present.min() == present.max() and len(present) == len(array):
         return out("constant")
     if kind == "time":
         return Feature(name, duckdb_type, "date")
     if kind == "boolean":
         return Feature(name, duckdb_type, "boolean")
-    if is_integer(duckdb_type) and len(present) == len(array) >= IDENTIFIER_ROWS:
-        gapless = high - low + 1 == len(array)
-        if (gapless or _KEY_NAME.search(name)) and len(np.unique(present)) == len(array):
-            return out("identifier-like: a different whole number in every row")
-    return Feature(name, duckdb_type, "number")
+    key = f"looks like a key of the rows; exclude = ['{name}'] leaves it out"
+    return Feature(name, duckdb_type, "number", key if looks_like_key(name, duckdb_type, array) else "")
 
 
 def _text_role(name: str, duckdb_type: str, array: pa.Array) -> Feature:
-    def found(role: Role, reason: str = "") -> Feature:
-        return Feature(name, duckdb_type, role, reason)
+    def found(role: Role, reason: str = "", spelt: Spelling | None = None) -> Feature:
+        return Feature(name, duckdb_type, role, reason, spelt)
 
     encoded = columns.texts(array)
     if not pa.types.is_dictionary(encoded.type):
         encoded = encoded.dictionary_encode()
     present = encoded.drop_null()
     rows = len(present)
-    distinct = len(present.indices.unique())
+    values = present.indices.unique()
+    distinct = len(values)
     if not rows:
         return found("left out", "all values are NULL")
     if distinct == 1 and rows == len(array):
         return found("left out", "constant")
     if duckdb_type.upper().startswith("ENUM"):
         return found("category")
-    if distinct > FEW_VALUES and np.isfinite(columns.parsed(present)).mean() >= MOSTLY:
-        return found("number", "text that holds numbers; any other text counts as NULL")
+    if duckdb_type.upper() != "UUID":
+        used = present.dictionary.take(values.slice(0, spelling.LOOKED_AT)).to_pylist()
+        spelt = spelling.recognise(used)
+        if spelt is not None and spelt.kind == "date":
+            return found("date", f"text that holds dates, read as {spelt.words}; any other text counts as NULL", spelt)
+        if spelt is not None and (distinct > FEW_VALUES or not spelt.plain):
+            how = f" {spelt.words}" if spelt.words else ""
+            return found("number", f"text that holds numbers{how}; any other text counts as NULL", spelt)
     words = _words(present.dictionary)
     if distinct == rows >= IDENTIFIER_ROWS and (words < 1.5 or duckdb_type.upper() == "UUID"):
-        return found("left out", "identifier-like: a different text in every row")
+        return found("left out", _EVERY_ROW)
     if distinct <= FEW_VALUES or (distinct <= MANY_VALUES and rows >= REPEATED * distinct):
         return found("category")
     return found("text")

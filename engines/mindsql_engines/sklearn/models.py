@@ -152,6 +152,9 @@ def summary(storage: Storage) -> Summary:
         baseline=meta["baseline"],
         accuracy=meta["accuracy"],
         notes=tuple(meta["notes"]),
+        left_out={
+            row["column"]: row["note"] for row in meta["tables"].get("features", ()) if row["role"] == "left out"
+        },
     )
 
 

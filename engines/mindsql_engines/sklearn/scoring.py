@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mindsql.metrics import averaging
 from mindsql_engines.sklearn import threads
 from mindsql_engines.sklearn.encoding import Encoder
 
@@ -61,12 +63,13 @@ def dense(matrix: Any) -> Numbers:
     return made
 
 
-def classification(estimator: Any, x: Numbers, y: Codes, y_train: Codes, classes: int) -> Scores:
-    """Scores of a classifier, and of always answering the most frequent class of its training rows."""
+def classification(estimator: Any, x: Numbers, y: Codes, y_train: Codes, labels: Sequence[Any]) -> Scores:
+    """Scores of a classifier of these labels, and of always answering the most frequent class of its training rows."""
+    classes, positive = len(labels), _positive(labels)
     predicted = np.asarray(estimator.predict(x)).astype(np.int64)
     shares = np.bincount(y_train, minlength=classes) / len(y_train)
     usual = np.full(len(y), int(np.argmax(shares)))
-    scores = Scores(_labelled(y, predicted), _labelled(y, usual), rows=len(y))
+    scores = Scores(_labelled(y, predicted, positive), _labelled(y, usual, positive), rows=len(y))
     proba = probabilities(estimator, x, classes)
     if proba is not None:
         scores.metrics |= _probable(y, proba, classes)
@@ -91,14 +94,25 @@ def probabilities(estimator: Any, x: Numbers, classes: int) -> Numbers | None:
     return every
 
 
-def _labelled(y: Codes, predicted: Codes) -> dict[str, float]:
+def _positive(labels: Sequence[Any]) -> int | None:
+    """The code of the class that f1 is about; None when it is the mean over the classes."""
+    if averaging(labels)["average"] == "macro":
+        return None
+    return next((code for code, label in enumerate(labels) if label == 1), None)
+
+
+def _labelled(y: Codes, predicted: Codes, positive: int | None) -> dict[str, float]:
     from sklearn import metrics
 
-    return {
+    found = {
         "accuracy": float(metrics.accuracy_score(y, predicted)),
         "balanced_accuracy": float(metrics.balanced_accuracy_score(y, predicted)),
-        "f1": float(metrics.f1_score(y, predicted, average="macro", zero_division=0)),
     }
+    if positive is None:
+        found["f1_macro"] = float(metrics.f1_score(y, predicted, average="macro", zero_division=0))
+    else:
+        found["f1"] = float(metrics.f1_score(y, predicted, pos_label=positive, zero_division=0))
+    return found
 
 
 def _probable(y: Codes, proba: Numbers, classes: int) -> dict[str, float]:
@@ -151,8 +165,8 @@ def anomaly(estimator: Any, x: Numbers, truth: NDArray[np.bool_] | None, share: 
     if truth is not None:
         scores.baseline["anomaly_share"] = share
         y, predicted = truth.astype(np.int64), found.astype(np.int64)
-        scores.metrics |= _labelled(y, predicted)
-        scores.baseline |= _labelled(y, np.zeros_like(y))
+        scores.metrics |= _labelled(y, predicted, 1)
+        scores.baseline |= _labelled(y, np.zeros_like(y), 1)
         scores.accuracy = scores.metrics["accuracy"]
     return scores
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,11 @@ from mindsql.errors import DataError, EngineError, MindSQLError, StatementError,
 from mindsql.frames import TrainingRows, give_back
 from mindsql.schema import Schema, family
 from mindsql_engines.sklearn import (
+    choosing,
     columns,
     estimators,
     features,
+    leaks,
     parameters,
     scoring,
     stopping,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from mindsql_engines.sklearn.columns import Codes, Numbers
 
 BASE_OPTIONS = estimators.names_in(
-    "estimator task path trusted test_size random_state confidence features engine tag"
+    "estimator task path trusted test_size random_state confidence features exclude engine tag"
 )
 Progress = Callable[[float, float, str], None]
 _STEPS = 5
@@ -74,6 +76,7 @@ class Job:
     seed: int | None
     level: float
     wanted: list[str] | None
+    unwanted: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, target: str, using: Mapping[str, Any], anomaly: bool) -> Job:
@@ -90,12 +93,14 @@ class Job:
         if not 0 < level < 1:
             raise StatementError(f"confidence is {level}, but must be between 0 and 1")
         seed = using.get("random_state", 0)
-        wanted = using.get("features")
-        if wanted is not None and (
-            not isinstance(wanted, list) or not all(isinstance(w, str) for w in wanted)
-        ):
-            raise StatementError("features takes an array of column names")
-        return cls(target, task, estimator, given, size, seed, level, wanted)
+        lists = {}
+        for option in ("features", "exclude"):
+            lists[option] = using.get(option)
+            if lists[option] is not None and not (
+                isinstance(lists[option], list) and all(isinstance(name, str) for name in lists[option])
+            ):
+                raise StatementError(f"{option} takes an array of column names")
+        return cls(target, task, estimator, given, size, seed, level, lists["features"], lists["exclude"] or [])
 
 
 def train(job: Job, data: TrainingRows, schema: Schema, progress: Progress) -> Trained:
@@ -107,13 +112,12 @@ def train(job: Job, data: TrainingRows, schema: Schema, progress: Progress) -> T
     if not data.count:
         raise DataError("the training query gave no rows")
     types = dict(schema.pairs())
-    target, name = _target(job, data, types)
-    with collected([]):
-        estimator = parameters.build(name, job.given, job.seed)
-    if target.task == "classification":
-        parameters.use_labels(estimator, [columns.label_text(label) for label in target.classes])
+    target = _target(job, data, types)
+    rows = int(target.kept.sum())
+    name = estimators.lookup(job.estimator or estimators.DEFAULT_FOR[target.task])
+    estimator = _built(name, job.given, job, target)
     arrays = _columns(job, data, types, target)
-    found = features.choose(arrays, types, job.wanted)
+    found = features.choose(arrays, types, job.wanted, _named(job.unwanted, arrays, "exclude"))
     used = [feature for feature in found if feature.used]
     notes = [target.why] if target.why else []
     notes += target.notes
@@ -122,14 +126,14 @@ def train(job: Job, data: TrainingRows, schema: Schema, progress: Progress) -> T
     if not used:
         reasons = "; ".join(f"{f.name}: {f.reason}" for f in found) or "there is no other column"
         raise DataError(f"no column is left to predict from ({reasons})")
-    rows = int(target.kept.sum())
     missing = data.count - rows
     if missing:
         notes.append(f"left out: {missing} row{'s' if missing > 1 else ''} without a target")
     arrays = {feature.name: _settled(arrays.pop(feature.name), feature) for feature in used}
-    style = estimators.style_of(estimator)
+    notes += leaks.copies(used, arrays, target)
+    held = _held_out(job, target, rows, notes)
 
-    def fit(kept: Codes | None) -> tuple[Any, Encoder, Numbers]:
+    def fit(estimator: Any, kept: Codes | None) -> tuple[Any, Encoder, Numbers]:
         from sklearn.base import clone
 
         part = arrays if kept is None else _Picked(arrays, kept)
@@ -138,26 +142,61 @@ def train(job: Job, data: TrainingRows, schema: Schema, progress: Progress) -> T
         codes = values if target.task == "classification" else None
         if target.task in ("anomaly", "clustering"):
             values = None
-        encoder = Encoder.fit(used, part, style, job.seed)
+        encoder = Encoder.fit(used, part, estimators.style_of(estimator), job.seed)
         fitted = clone(estimator)
         adapt(fitted, encoder, codes, notes)
         sides = _sides(fitted, encoder, part, values, count, stopping.split(fitted, count, codes))
         if kept is None:
             arrays.clear()  # the matrix is enough from here on
-        give_back()
+            give_back()
         _fit(fitted, *sides)
         return fitted, encoder, sides[0][0]
 
+    def compare(estimator: Any, train: Codes, test: Codes) -> tuple[Any, Numbers]:
+        fitted, encoder, _ = fit(estimator, train)
+        return fitted, encoder.matrix(_Picked(arrays, test), len(test))
+
+    given = job.given
     with collected(notes), threads.few(rows, threads.FEW_TO_TRAIN):
-        scores = _hold_out(job, target, arrays, rows, fit, progress, notes)
+        if job.estimator is None and not given and rows <= choosing.FEW_ROWS and target.values is not None:
+            progress(0, _STEPS, "choosing an estimator")
+            seen = held[0] if held is not None else np.arange(rows)
+            with collected([]):
+                name, given, why = choosing.choose(
+                    target.task, target.values, len(target.classes), seen, job.seed, compare
+                )
+            notes.insert(bool(target.why), why)
+            estimator = _built(name, given, job, target)
+        scores = _hold_out(job, target, arrays, held, lambda kept: fit(estimator, kept), progress, notes)
         progress(4, _STEPS, "training on all rows")
-        fitted, encoder, matrix = fit(None)
+        fitted, encoder, matrix = fit(estimator, None)
+        notes += encoder.notes()
         made = Trained(fitted, name, encoder, target, found, scores, rows, missing, notes)
         with threads.few(_LOOKED_AT, threads.FEW_TO_PREDICT):
             _look_at(made, matrix, job.seed)
-    made.chosen = parameters.chosen(name, job.given)
+    made.chosen = parameters.chosen(name, given)
     progress(_STEPS, _STEPS, "storing")
     return made
+
+
+def _built(name: str, given: Mapping[str, Any], job: Job, target: Target) -> Any:
+    with collected([]):
+        estimator = parameters.build(name, given, job.seed)
+    if target.task == "classification":
+        parameters.use_labels(estimator, [columns.label_text(label) for label in target.classes])
+    return estimator
+
+
+def _held_out(job: Job, target: Target, rows: int, notes: list[str]) -> tuple[Codes, Codes] | None:
+    """The rows to train on for the scores and those to score on; None, and a note, when there are none."""
+    if target.task == "clustering":
+        return None
+    codes = target.values if target.task == "classification" else None
+    held = scoring.split(rows, job.test_size, job.seed, codes) if job.test_size else None
+    if held is None:
+        why = "test_size is 0" if not job.test_size else f"{rows} rows are too few to hold some out"
+        notes.append(f"no scores: {why}")
+    return held
 
 
 class _Picked(Mapping[str, pa.Array]):
@@ -184,7 +223,7 @@ def _settled(array: pa.Array, feature: Feature) -> pa.Array:
     return array.dictionary_decode() if feature.role == "text" and is_dictionary else array
 
 
-def _target(job: Job, data: TrainingRows, types: Mapping[str, str]) -> tuple[Target, str]:
+def _target(job: Job, data: TrainingRows, types: Mapping[str, str]) -> Target:
     everything = np.ones(data.count, dtype=bool)
     task = job.task
     column = next((c for c in data.names if c.casefold() == job.target.casefold()), None)
@@ -194,15 +233,14 @@ def _target(job: Job, data: TrainingRows, types: Mapping[str, str]) -> tuple[Tar
         target = Target(task, everything, answer_type=answer)
         if task == "anomaly" and column is not None:
             target.values = _known_anomalies(data.take(column), types[column])
-        return target, estimators.lookup(name or estimators.DEFAULT_FOR[task])
+        return target
     if column is None:
         raise UnknownNameError.of("target column", job.target, data.names)
     kind = types[column]
     by = f"estimator = '{name}'" if name else "task = 'regression'"
     array = data.take(column)
     task, why = targets.find_task(job.target, array, kind, task, by)
-    target = targets.prepare(job.target, array, kind, task, why)
-    return target, estimators.lookup(name or estimators.DEFAULT_FOR[task])
+    return targets.prepare(job.target, array, kind, task, why)
 
 
 def _known_anomalies(array: pa.Array, kind: str) -> Any:
@@ -217,15 +255,20 @@ def _columns(job: Job, data: TrainingRows, types: Mapping[str, str], target: Tar
     """The feature columns, of the rows with a target."""
     names = [name for name in data.names if name.casefold() != job.target.casefold()]
     if job.wanted is not None:
-        folded = {name.casefold(): name for name in names}
-        for wanted in job.wanted:
-            if wanted.casefold() not in folded:
-                raise UnknownNameError.of("column in features", wanted, names)
-        names = list(dict.fromkeys(folded[wanted.casefold()] for wanted in job.wanted))
+        names = list(_named(job.wanted, names, "features"))
     return {
         name: pa.nulls(0) if features.unsupported(types[name]) else target.rows_with(data.take(name))
         for name in names
     }
+
+
+def _named(wanted: list[str], names: Iterable[str], option: str) -> dict[str, None]:
+    """The columns that an option names, as they are spelt. Raises UnknownNameError."""
+    folded = {name.casefold(): name for name in names}
+    for name in wanted:
+        if name.casefold() not in folded:
+            raise UnknownNameError.of(f"column in {option}", name, list(folded.values()))
+    return dict.fromkeys(folded[name.casefold()] for name in wanted)
 
 
 def adapt(estimator: Any, encoder: Encoder, codes: Codes | None, notes: list[str]) -> None:
@@ -311,26 +354,23 @@ def _hold_out(
     job: Job,
     target: Target,
     arrays: dict[str, pa.Array],
-    rows: int,
+    held: tuple[Codes, Codes] | None,
     fit: Callable[[Codes | None], tuple[Any, Encoder, Numbers]],
     progress: Progress,
     notes: list[str],
 ) -> Scores:
-    codes = target.values if target.task == "classification" else None
-    if target.task == "clustering":
-        return Scores()
-    held = scoring.split(rows, job.test_size, job.seed, codes) if job.test_size else None
     if held is None:
-        why = "test_size is 0" if not job.test_size else f"{rows} rows are too few to hold some out"
-        notes.append(f"no scores: {why}")
         return Scores()
     train, test = held
     progress(1, _STEPS, f"training on {len(train)} rows")
     try:
-        fitted, encoder, _ = fit(train)
+        fitted, encoder, seen = fit(train)
         progress(2, _STEPS, f"scoring on {len(test)} rows")
         x = _matrix(fitted, encoder, _Picked(arrays, test), len(test))
         scores = score(fitted, target, x, train, test, job)
+        if target.values is not None and len(seen) == len(train):
+            told = leaks.repeated(seen, x, target.values[train], target.values[test])
+            notes += [told] if told else []
         if target.task == "regression" and scores.interval is None:
             notes.append(f"no interval: {len(test)} held-out rows are too few for {job.level:.0%} confidence")
         progress(3, _STEPS, "measuring importances")
@@ -355,7 +395,7 @@ def score(fitted: Any, target: Target, x: Numbers, train: Codes, test: Codes, jo
             return scoring.anomaly(fitted, x, truth, share)
         assert values is not None
         if target.task == "classification":
-            return scoring.classification(fitted, x, values[test], values[train], len(target.classes))
+            return scoring.classification(fitted, x, values[test], values[train], target.classes)
         return scoring.regression(fitted, x, values[test], values[train], job.level)
 
 

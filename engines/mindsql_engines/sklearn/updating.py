@@ -24,6 +24,12 @@ LEARN_ON = estimators.names_in(
 )
 """Estimators whose `partial_fit` takes more rows."""
 
+_NETWORKS = estimators.names_in("MLPClassifier MLPRegressor")
+_IN_PASSES = _NETWORKS | estimators.names_in(
+    "PassiveAggressiveClassifier PassiveAggressiveRegressor Perceptron SGDClassifier SGDRegressor SGDOneClassSVM"
+)
+"""Those that learn by steps, a pass over the rows being only a few of them."""
+
 ADD_TREES = estimators.names_in(
     "BaggingClassifier BaggingRegressor ExtraTreesClassifier ExtraTreesRegressor GradientBoostingClassifier "
     "GradientBoostingRegressor IsolationForest RandomForestClassifier RandomForestRegressor"
@@ -136,8 +142,8 @@ def _continue(estimator: Any, matrix: Numbers, values: Any, meta: dict[str, Any]
     values = None if meta["task"] in ("anomaly", "clustering") else values
     try:
         if name in LEARN_ON:
-            estimator.partial_fit(matrix) if values is None else estimator.partial_fit(matrix, values)
-            return "learnt on"
+            passes = _learn_on(estimator, matrix, values)
+            return "learnt on" if passes == 1 else f"learnt on in {passes} passes"
         before = int(estimator.n_estimators)
         # New trees in the share that the new rows have of all rows, so that each row counts about alike.
         added = max(1, round(before * min(1.0, len(matrix) / max(1, meta["rows"]))))
@@ -148,3 +154,19 @@ def _continue(estimator: Any, matrix: Numbers, values: Any, meta: dict[str, Any]
         return f"grew {added} further tree{'s' if added > 1 else ''}"
     except (ValueError, TypeError, ArithmeticError, AttributeError, IndexError) as error:
         raise EngineError(f"{name} could not be trained on: {str(error).splitlines()[0]}") from error
+
+
+def _learn_on(estimator: Any, matrix: Numbers, values: Any) -> int:
+    """Go over the rows as often as the first training did, or until a network's loss falls no more. Says how often."""
+    most = int(getattr(estimator, "n_iter_", 1)) if type(estimator).__name__ in _IN_PASSES else 1
+    best, since = np.inf, 0
+    for number in range(1, max(1, most) + 1):
+        estimator.partial_fit(matrix) if values is None else estimator.partial_fit(matrix, values)
+        loss = getattr(estimator, "loss_", None) if type(estimator).__name__ in _NETWORKS else None
+        if loss is None:
+            continue
+        since = 0 if loss < best - estimator.tol else since + 1
+        best = min(best, loss)
+        if since > estimator.n_iter_no_change:
+            return number
+    return max(1, most)

@@ -15,6 +15,7 @@ import mindsql_grammar as grammar
 from mindsql import metrics
 from mindsql.errors import StatementError
 from mindsql.jobs import Job
+from mindsql.metrics import Metric
 from mindsql.secrets import masked
 from mindsql.server.http import inputs, stored, training
 from mindsql.server.http.faults import UnprocessableError
@@ -178,7 +179,7 @@ def artifact(session: Session, version: Version) -> tuple[str, bytes]:
 # Scores -------------------------------------------------------------------------------------------------------
 
 
-def score(version: Version, metric: str | None) -> float | None:
+def score(version: Version, metric: Metric | None) -> float | None:
     """A score that training kept, on rows that it held out; None when it held out none.
 
     Raises:
@@ -187,21 +188,24 @@ def score(version: Version, metric: str | None) -> float | None:
     if metric is None:
         return version.summary.get("accuracy")
     kept: Mapping[str, float] = version.summary.get("metrics", {})
-    found = next((value for name, value in kept.items() if metrics.find(name) == metric), None)
+    # Of several classes, f1 is f1_macro.
+    found = kept.get(metric.name, kept.get(f"{metric.name}_macro"))
+    if found is None and metric.negated and (error := kept.get(metric.name.removeprefix("neg_"))) is not None:
+        found = -error
     if found is None:
         raise UnprocessableError(
-            f"the training kept no {metric}",
+            f"the training kept no {metric.name}",
             hint=f"it kept: {', '.join(kept)}; others: POST ?_action=score&_metric=… with rows",
         )
     return found
 
 
-def score_on(session: Session, version: Version, rows: pa.Table, truth: str, metric: str | None) -> float:
+def score_on(session: Session, version: Version, rows: pa.Table, truth: str, metric: Metric | None) -> float:
     """A score on posted rows whose column `truth` has what should be answered. Rows without it are left out."""
     import pyarrow.compute as pc
 
-    task = version.summary.get("task")
-    if metric is None and task not in ("regression", "classification"):
+    task = version.task
+    if metric is None and not metrics.for_task(task):
         raise UnprocessableError(f"a model for {task} has no score by itself", hint="name one: _metric=…")
     name = next((name for name in rows.column_names if name.casefold() == truth.casefold()), None)
     if name is None:
@@ -213,9 +217,18 @@ def score_on(session: Session, version: Version, rows: pa.Table, truth: str, met
         raise UnprocessableError(f'no row has a value in "{name}"')
     beside = known.drop_columns([name])
     fitted = inputs.fit(beside, version, stored.left_out(session, version))
-    answers = predict(session, version, fitted).to_pylist()
-    chosen = metric or metrics.for_task(task or "")[0]
-    return metrics.score(chosen, known.column(name).to_pylist(), answers, {})
+    chosen = metric or metrics.for_task(task)[0]
+    actual = known.column(name).to_pylist()
+    if chosen.wants == "probabilities":
+        explain = version.outputs.find(f"{version.outputs[0].name}_explain")
+        found = metrics.probabilities(predict(session, version, fitted, explain.name).to_pylist()) if explain else None
+        if found is None:
+            raise UnprocessableError(f"{chosen.name} needs probabilities, and this model gives none")
+        return metrics.score(chosen, actual, found[1], {}, found[0])
+    answers = predict(session, version, fitted)
+    if answers.null_count:
+        raise UnprocessableError(f"{answers.null_count} predictions are NULL, and NULL is no answer to score")
+    return metrics.score(chosen, actual, answers.to_pylist(), {})
 
 
 # Jobs ---------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from mindsql import metrics
 from mindsql.errors import AccessError, CatalogError, StatementError, suggest
+from mindsql.metrics import Metric
 from mindsql.server.access import Principal, Role
 from mindsql.server.http import bodies, columns, describing, forms, inputs, stored, training
 from mindsql.server.http.answers import Json, attended
@@ -169,8 +170,8 @@ def shown(model: Model) -> str:
     return model.name if model.project == DEFAULT_PROJECT else f"{model.project}.{model.name}"
 
 
-def known_metric(name: str | None) -> str | None:
-    """The full name of a metric. Raises UnprocessableError with the nearest name."""
+def known_metric(name: str | None) -> Metric | None:
+    """A metric. Raises UnprocessableError with the nearest name."""
     if name is None:
         return None
     found = metrics.find(name)

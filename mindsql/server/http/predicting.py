@@ -15,29 +15,30 @@ if TYPE_CHECKING:
 _PLAIN = frozenset({"number", "boolean", "text", "time"})
 
 
-def predict(session: Session, version: Version, rows: pa.Table) -> pa.ChunkedArray:
+def predict(session: Session, version: Version, rows: pa.Table, output: str | None = None) -> pa.ChunkedArray:
     """A model's answers, one for each row, in order. Blocks.
 
     Args:
         session: Whose right to ask is checked.
         version: The model's version that answers.
         rows: Its inputs, as `inputs.fit` gives them.
+        output: Which of its outputs; the target when not said.
 
     Raises:
         MindSQLError: What SELECT raises.
     """
     import pyarrow as pa
 
-    target = version.outputs[0]
+    wanted = grammar.quote(output or version.outputs[0].name)
     model = f"{grammar.quote_name((version.project, version.model))}.{version.number}"
     try:
         if rows.num_rows == 0:
             return pa.chunked_array([pa.array([], pa.null())])
         if rows.num_rows == 1 and all(column.family in _PLAIN for column in version.inputs):
-            return _one(session, version, f"SELECT {grammar.quote(target.name)} FROM {model}", rows)
+            return _one(session, version, f"SELECT {wanted} FROM {model}", rows)
         session.connection.register(POSTED, rows)
         try:
-            text = f"SELECT m.{grammar.quote(target.name)} FROM {POSTED} AS t JOIN {model} AS m"
+            text = f"SELECT m.{wanted} FROM {POSTED} AS t JOIN {model} AS m"
             return session.execute(text).arrow().column(0)
         finally:
             session.connection.unregister(POSTED)

@@ -61,6 +61,8 @@ class Inputs:
     def __init__(self, encoder: Encoder, steps: Steps) -> None:
         if any(column.role == "text" for column in encoder.columns):
             raise NotTranslatable("a text column is taken apart into n-grams")
+        if any(column.spelling is not None and not column.spelling.plain for column in encoder.columns):
+            raise NotTranslatable("a text column holds dates, or numbers with marks and units")
         if encoder.style.categories == "bins":
             raise NotTranslatable("values are binned")
         self.encoder = encoder
@@ -81,7 +83,7 @@ class Inputs:
         at = self._at[column.name]
         source = text.name(column.name)
         if column.role == "number":
-            if column.parse:
+            if column.spelling is not None:
                 raw = self.steps.put(RAW, f"__r{at}", f"TRY_CAST(CAST({source} AS VARCHAR) AS DOUBLE)")
                 return self.steps.put(VALUES, f"__x{place}", _finite(raw))
             return self.steps.put(RAW, f"__x{place}", _finite(f"CAST({source} AS DOUBLE)"))

@@ -1,0 +1,79 @@
+"""Owns what makes scores look better than they are: a copy of the target among the inputs, rows trained on held out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from mindsql.schema import family
+from mindsql_engines.sklearn import columns
+from mindsql_engines.sklearn.features import Feature
+from mindsql_engines.sklearn.targets import Target
+
+if TYPE_CHECKING:
+    from mindsql_engines.sklearn.columns import Numbers
+
+_FIRST_LOOK = 10_000
+"""A column that is no copy in so many rows is not looked at further."""
+_WORTH_SAYING = 0.05
+"""The share of held-out rows that were trained on, from which scores mislead."""
+
+
+def copies(features: list[Feature], arrays: Mapping[str, pa.Array], target: Target) -> Iterator[str]:
+    """A sentence for each column that says what the target is."""
+    if target.values is None or target.task not in ("classification", "regression"):
+        return
+    for feature in features:
+        array = arrays[feature.name]
+        if _same(array.slice(0, _FIRST_LOOK), feature, target, _FIRST_LOOK) and _same(
+            array, feature, target, len(array)
+        ):
+            yield (
+                f"{feature.name} tells the target in every row; if it is not known when you predict, "
+                f"exclude = ['{feature.name}']"
+            )
+
+
+def _same(array: pa.Array, feature: Feature, target: Target, rows: int) -> bool:
+    assert target.values is not None
+    wanted = target.values[:rows]
+    number = family(feature.type) in ("number", "boolean")
+    if target.task == "regression":
+        return number and np.array_equal(columns.numbers(array, feature.name), wanted)
+    if array.null_count or feature.role not in ("number", "boolean", "category"):
+        return False
+    if number:
+        _, codes = np.unique(columns.numbers(array, feature.name), return_inverse=True)
+    else:
+        encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+        codes = encoded.indices.to_numpy(zero_copy_only=False)
+    classes = len(np.unique(wanted))
+    pairs = np.unique(codes.astype(np.int64) * (int(wanted.max(initial=0)) + 1) + wanted)
+    return len(np.unique(codes)) == classes == len(pairs)
+
+
+def repeated(train: Any, test: Any, train_values: Any, test_values: Any) -> str:
+    """A sentence when many rows held out were trained on, too; empty when not.
+
+    Args:
+        train, test: Their matrices; sparse ones are not compared.
+        train_values, test_values: Their targets.
+    """
+    if not (isinstance(train, np.ndarray) and isinstance(test, np.ndarray)) or not len(test):
+        return ""
+    known = np.isin(_digests(test, test_values), _digests(train, train_values)).sum()
+    if known < _WORTH_SAYING * len(test):
+        return ""
+    return f"{known} of {len(test)} rows held out for the scores are also among the rows trained on, so new rows may score lower"
+
+
+def _digests(matrix: Numbers, values: Any) -> Numbers:
+    """A number for each row, the same for equal rows: a weighted sum, added up in one order."""
+    weights = np.random.default_rng(0).random(matrix.shape[1] + 1)
+    total: Numbers = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=-1.5) * weights[-1]
+    for at in range(matrix.shape[1]):
+        total = total + np.nan_to_num(matrix[:, at].astype(np.float64), nan=-1.5) * weights[at]
+    return total
