@@ -92,6 +92,7 @@ class BoundQuery:
         natives: Native queries by the name of the table that stands for them.
         schema: The columns the whole statement gives; empty when it gives no rows.
         passing: Whether it holds what a system table says at this moment.
+        describe: Asks DuckDB for the columns of a query, with models as empty relations.
     """
 
     tree: exp.Expr
@@ -99,3 +100,4 @@ class BoundQuery:
     natives: dict[str, tuple[str, str]] = field(default_factory=dict)
     schema: Schema = field(default_factory=Schema)
     passing: bool = False
+    describe: Callable[[exp.Expr], Schema] = lambda query: Schema()

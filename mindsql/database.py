@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 Raw: TypeAlias = duckdb.DuckDBPyConnection
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any] | None
 
+_UNFIT = "TRY_CAST(… AS …) gives NULL where a value does not fit"
 _TYPE_FAILED = (duckdb.ConversionException, duckdb.OutOfRangeException)
 
 
@@ -319,9 +320,11 @@ _ARROW = {
 
 
 def arrow_type(raw: Raw, type_name: str) -> pa.DataType:
-    """The Arrow type in which DuckDB hands out a type; JSON as text."""
+    """The Arrow type in which DuckDB hands out a type; JSON and ENUM as text."""
     import pyarrow as pa
 
+    if type_name.startswith("ENUM("):
+        return pa.string()
     if type_name in _ARROW:
         return pa.type_for_alias(_ARROW[type_name])
     with translated():
@@ -429,7 +432,7 @@ def translate(error: duckdb.Error, text: str | None = None) -> MindSQLError:
             return CatalogError(message, **kwargs)
         return UnknownNameError(message, **kwargs)
     if isinstance(error, _TYPE_FAILED):
-        return DataError(message, **kwargs)
+        return DataError(message, **{**kwargs, "hint": hint or _UNFIT})
     if isinstance(error, duckdb.PermissionException):
         return AccessError(message, **kwargs)
     if isinstance(error, duckdb.OutOfMemoryException):
@@ -476,8 +479,8 @@ def translate_text(text: str) -> MindSQLError:
     message = re.sub(r"^.*?(?=[A-Z][A-Za-z]*(?: (?:of|[A-Z][a-z]+))* Error: )", "", text, flags=re.S) or text
     if "INTERRUPT" in text or "Interrupted" in text:
         return Cancelled("the statement was stopped")
-    kind = DataError if message.startswith(("Conversion", "Out of Range")) else StatementError
-    return kind(_KIND.sub("", message).strip())
+    told = _KIND.sub("", message).strip()
+    return DataError(told, hint=_UNFIT) if message.startswith(("Conversion", "Out of Range")) else StatementError(told)
 
 
 @contextmanager

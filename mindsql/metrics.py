@@ -100,8 +100,13 @@ def require(name: str) -> Metric:
     """A metric by its name. Raises UnknownNameError."""
     found = find(name)
     if found is None:
-        raise UnknownNameError.of("metric or model", name, names())
+        raise unknown(name)
     return found
+
+
+def unknown(name: str, models: Collection[str] = ()) -> UnknownNameError:
+    """The error for a name that is no metric, and no model either."""
+    return UnknownNameError.of("metric or model", name, [*names(), *sorted(_ALIASES), *models])
 
 
 def averaging(classes: Collection[Any]) -> dict[str, Any]:

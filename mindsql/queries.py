@@ -25,6 +25,7 @@ from mindsql.literals import lift
 from mindsql.options import check
 from mindsql.planner import RULES, Plan, Values, plan
 from mindsql.planner.operators import Predict, walk
+from mindsql.planner.typing import carried
 from mindsql.result import Kind, Result
 from mindsql.schema import Schema
 from mindsql.secrets import open_sealed
@@ -275,7 +276,7 @@ def loaded_from(
     storage.files.update(files)
     with border(version.engine, version.model):
         engine = cls(model_storage=storage, engine_storage=engine_storage(session, version.engine))
-    types = {c.name: database.arrow_type(session.raw, c.type) for c in version.outputs}
+    types = {c.name: database.arrow_type(session.raw, carried(c.type)) for c in version.outputs}
     args = engine_args(version.target, open_sealed(version.options), version.settings)
     if trusted:
         args["trusted"] = True

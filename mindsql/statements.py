@@ -136,5 +136,18 @@ def named(parameters: Sequence[Any] | Mapping[str, Any] | None) -> Mapping[str, 
     if parameters is None:
         return {}
     if isinstance(parameters, Mapping):
-        return {(f"p{key}" if str(key).isdigit() else str(key)): value for key, value in parameters.items()}
-    return {f"p{number}": value for number, value in enumerate(parameters, 1)}
+        return {
+            (f"p{key}" if str(key).isdigit() else str(key)): plain(value) for key, value in parameters.items()
+        }
+    return {f"p{number}": plain(value) for number, value in enumerate(parameters, 1)}
+
+
+def plain(value: Any) -> Any:
+    """A parameter as a value of Python's own: numpy's numbers are numbers, pandas' NaT and NA are NULL."""
+    module = type(value).__module__
+    if module == "numpy" and getattr(value, "ndim", None) == 0:
+        # A datetime64 of nanoseconds would become a whole number.
+        return value.astype("datetime64[us]").item() if value.dtype.kind == "M" else value.item()
+    if module.startswith("pandas.") and type(value).__name__ in ("NaTType", "NAType"):
+        return None
+    return value

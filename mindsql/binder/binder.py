@@ -97,7 +97,7 @@ class Binder:
             inner = tree.args.get("expression") or tree.this
             if isinstance(inner, exp.Query):
                 describe(inner.unnest() if isinstance(inner, exp.Subquery) else inner)
-        return BoundQuery(tree, scopes, expansion.natives, schema, expansion.passing)
+        return BoundQuery(tree, scopes, expansion.natives, schema, expansion.passing, describe)
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, grammar.Parameter):

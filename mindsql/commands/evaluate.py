@@ -11,7 +11,7 @@ from mindsql import metrics, queries
 from mindsql.commands import names
 from mindsql.commands.answers import table
 from mindsql.engine import Option
-from mindsql.errors import DataError, StatementError, UnknownNameError
+from mindsql.errors import DataError, StatementError
 from mindsql.options import typed
 from mindsql.result import Result
 from mindsql.snapshot import DEFAULT_PROJECT
@@ -37,8 +37,7 @@ def evaluate(
             snapshot.model(project, name) is not None for project in (session.project, DEFAULT_PROJECT)
         )
         if not is_model and metrics.find(name) is None:
-            known = [*metrics.names(), *(m.name for m in snapshot.models)]
-            raise UnknownNameError.of("metric or model", name, known)
+            raise metrics.unknown(name, [m.name for m in snapshot.models])
     if is_model:
         return _model(session, statement, parameters, work)
     return _metric(session, statement, parameters, work)

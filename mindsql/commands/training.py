@@ -380,7 +380,7 @@ def _call_engine(
         )
     return files, {
         "inputs": list(summary.inputs.pairs()),
-        "outputs": [(name, "VARCHAR" if kind.startswith("ENUM") else kind) for name, kind in outputs.pairs()],
+        "outputs": list(outputs.pairs()),
         "task": summary.task,
         "classes": list(summary.classes),
         "rows": summary.rows,
@@ -390,6 +390,8 @@ def _call_engine(
         "accuracy": summary.accuracy,
         "notes": list(summary.notes),
         "left_out": dict(summary.left_out),
+        "casts": recipe.cls.capabilities.casts,
+        "row_wise": recipe.cls.capabilities.row_wise,
         "accepts_missing": recipe.cls.capabilities.accepts_missing,
         # Where asking is dear, equal rows of the whole statement are asked once anyway.
         "repeatable": recipe.cls.capabilities.deterministic

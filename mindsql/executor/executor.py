@@ -14,7 +14,8 @@ from mindsql.batches import Batches
 from mindsql.binder.tree import RELATION, column, generate, printed, returned, table
 from mindsql.bound import BoundModel
 from mindsql.database import Raw
-from mindsql.errors import MindSQLError, StatementError
+from mindsql.errors import MindSQLError
+from mindsql.executor.cells import cell
 from mindsql.executor.engines import LoadedModel
 from mindsql.executor.kept import Store
 from mindsql.executor.pipeline import BATCH_ROWS, Figures, counted, predict
@@ -22,9 +23,7 @@ from mindsql.planner.operators import (
     Compute,
     Finish,
     Kept,
-    NullCell,
     Operator,
-    ParameterCell,
     Plan,
     Predict,
     Scan,
@@ -283,32 +282,14 @@ class Run:
     def values(self, operator: Values) -> Batches:
         import pyarrow as pa
 
-        cells: list[Any] = []
-        rows = 1
-        for cell in operator.cells:
-            if isinstance(cell, NullCell):
-                cells.append(pa.scalar(None, database.arrow_type(self.executor.raw, cell.type)))
-                continue
-            value = self.parameters[cell.name] if isinstance(cell, ParameterCell) else cell
-            if value is None and isinstance(cell, ParameterCell) and cell.name in operator.required:
-                rows = 0
-            cells.append(value)
-        try:
-            # Beyond 64 bits, DuckDB hands out whole numbers as floats, too.
-            cells = [
-                float(cell) if type(cell) is int and not -(2**63) <= cell < 2**64 else cell for cell in cells
-            ]
-            # A whole number that is small is an INTEGER in DuckDB, too.
-            small = [type(cell) is int and -(2**31) <= cell < 2**31 for cell in cells]
-            kinds = [
-                pa.int32() if is_small else cell.type if isinstance(cell, pa.Scalar) else None
-                for cell, is_small in zip(cells, small, strict=True)
-            ]
-            arrays = [pa.array([cell] * rows, kind) for cell, kind in zip(cells, kinds, strict=True)]
-        except (pa.ArrowException, OverflowError) as error:
-            raise StatementError(f"a parameter has a type that no column can hold: {error}") from error
+        none = any(self.parameters[name] is None for name in operator.required)
+        arrays = []
+        for item in operator.cells:
+            value = self.parameters[item.parameter] if item.parameter is not None else item.value
+            scalar = cell(value, item.type, self.other, item.parameter is not None)
+            arrays.append(pa.array([scalar], scalar.type))
         batch = pa.RecordBatch.from_arrays(arrays, names=operator.names)
-        return Batches(batch.schema, iter([batch] if rows else []))
+        return Batches(batch.schema, iter([] if none else [batch]))
 
     def compute(self, operator: Compute) -> Batches:
         raw = self.other()

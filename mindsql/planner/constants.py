@@ -12,6 +12,7 @@ from mindsql.bound import SCOPE, Relation, Scope
 from mindsql.errors import StatementError
 from mindsql.planner.frame import frame_column
 from mindsql.planner.inputs import input_of, once, scope_columns, typed_null
+from mindsql.planner.typing import Describe, fitted
 
 _MOST_BRANCHES = 1000
 
@@ -26,7 +27,7 @@ class Branch:
 
 
 def input_rows(
-    scope: Scope, terms: list[exp.Expr], given: set[tuple[str, str]]
+    scope: Scope, terms: list[exp.Expr], given: set[tuple[str, str]], describe: Describe
 ) -> tuple[exp.Select, list[exp.Expr], list[exp.Expr]]:
     """The rows that WHERE asks for.
 
@@ -34,6 +35,7 @@ def input_rows(
         scope: A scope whose relations are all models.
         terms: The terms of its WHERE.
         given: Inputs that another model's answer sets.
+        describe: Tells the columns of a query.
 
     Returns:
         The SELECT that gives the input rows, the terms of WHERE that it makes true, and WHERE itself. Several
@@ -44,6 +46,8 @@ def input_rows(
     """
     ways = _disjuncts(scope, terms)
     branches = [_branch(scope, way, given, len(ways) > 1) for way in ways]
+    for branch in branches:
+        branch.bound = {key: _typed(scope, key, value, describe) for key, value in branch.bound.items()}
     names = list(dict.fromkeys(key for branch in branches for key in branch.bound))
     selects = [_select(branch, names) for branch in branches]
     if len(selects) == 1:
@@ -62,6 +66,33 @@ def input_rows(
     ]
     rows = exp.Subquery(this=union, alias=exp.TableAlias(this=exp.to_identifier("rows", quoted=True)))
     return exp.Select(expressions=columns, from_=exp.From(this=rows)), [], [_any_of(scope, branches, names)]
+
+
+def _typed(
+    scope: Scope, key: tuple[str, str], value: exp.Expr | list[exp.Expr] | exp.Query, describe: Describe
+) -> exp.Expr | list[exp.Expr] | exp.Query:
+    """The value, values or query of an input, in the input's type."""
+    relation = next(relation for relation in scope.models if relation.alias == key[0])
+    assert relation.model is not None
+    version = relation.model.version
+    item = version.inputs.find(key[1])
+    if item is None or version.summary.get("casts"):
+        return value
+    if isinstance(value, list):
+        made = [fitted(each, item, scope, describe) for each in value]
+        # All of one type, or none: a list of 1 and 2.5 is one of 1.0 and 2.5.
+        return made if all(isinstance(each, exp.Cast) for each in made) else value
+    if isinstance(value, exp.Query):
+        inner = exp.Subquery(
+            this=value, alias=exp.TableAlias(this=exp.to_identifier("q"), columns=[exp.to_identifier("v")])
+        )
+        probe = exp.Subquery(this=value.copy())
+        cast = fitted(probe, item, scope, describe)
+        if not isinstance(cast, exp.Cast):
+            return value
+        projection = exp.Cast(this=exp.column("v", "q"), to=cast.args["to"])
+        return exp.Select(expressions=[projection], from_=exp.From(this=inner))
+    return fitted(value, item, scope, describe)
 
 
 def _any_of(scope: Scope, branches: list[Branch], names: list[tuple[str, str]]) -> exp.Expr:
@@ -228,8 +259,14 @@ def _different(values: list[exp.Expr]) -> list[exp.Expr] | None:
 
     Rows then come in the order of the list, which DISTINCT would lose.
     """
-    if all(isinstance(value, exp.Literal) and value.is_string for value in values):
-        return list({value.this: value for value in values}.values())
-    if all(isinstance(value, exp.Literal) and value.this.isdigit() for value in values):
-        return list({int(value.this): value for value in values}.values())
+    bare = [value.this if isinstance(value, exp.Cast) else value for value in values]
+    kinds = {value.args["to"] if isinstance(value, exp.Cast) else None for value in values}
+    if len(kinds) > 1:
+        return None
+    kind = next(iter(kinds))
+    texts = kind is None or kind.this == exp.DType.VARCHAR
+    if texts and all(isinstance(value, exp.Literal) and value.is_string for value in bare):
+        return list({each.this: value for each, value in zip(bare, values, strict=True)}.values())
+    if all(isinstance(value, exp.Literal) and not value.is_string and value.this.isdigit() for value in bare):
+        return list({int(each.this): value for each, value in zip(bare, values, strict=True)}.values())
     return None

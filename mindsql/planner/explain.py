@@ -8,9 +8,7 @@ from mindsql.binder.tree import generate
 from mindsql.planner.operators import (
     Compute,
     Finish,
-    NullCell,
     Operator,
-    ParameterCell,
     Plan,
     Predict,
     Scan,
@@ -88,11 +86,8 @@ def _details(operator: Operator, plan: Plan) -> list[str]:
         return lines
     if isinstance(operator, Values):
         cells = (
-            f"${cell.name}"
-            if isinstance(cell, ParameterCell)
-            else f"NULL::{cell.type}"
-            if isinstance(cell, NullCell)
-            else repr(cell)
+            (f"${cell.parameter}" if cell.parameter is not None else "NULL" if cell.value is None else repr(cell.value))
+            + (f"::{cell.type}" if cell.type is not None and cell.value is None and cell.parameter is None else "")
             for cell in operator.cells
         )
         return [", ".join(f"{name} = {cell}" for name, cell in zip(operator.names, cells, strict=True))]

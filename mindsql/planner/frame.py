@@ -7,7 +7,6 @@ must give the same rows.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,7 +59,7 @@ class Draft:
     shared: dict[tuple[str, str], str] = field(default_factory=dict)
     """A model's `(alias, input)` → the frame column that it has in common with the data."""
     types: dict[str, str] = field(default_factory=dict)
-    """Frame column → its type in DuckDB, where Arrow has none for it."""
+    """Frame column → its type in DuckDB, where it comes back from Arrow as another."""
     consumed: list[exp.Expr] = field(default_factory=list)
     applied: list[str] = field(default_factory=list)
     frames: frozenset[str] = frozenset()
@@ -78,14 +77,6 @@ class Draft:
         # A frame without columns has no rows to count: one column of any kind keeps them.
         self.scan.set("expressions", kept or [exp.alias_(exp.Boolean(this=True), "row", quoted=True)])
         return True
-
-
-_NOT_ARROW = re.compile(r"\b(?:ENUM\(|UUID|U?HUGEINT|JSON|BIT|BIGNUM|UNION\(|TIME WITH TIME ZONE)")
-
-
-def survives(type_name: str) -> bool:
-    """Whether a type comes back from Arrow as it went in: an ENUM would come back as text, and sort as text."""
-    return _NOT_ARROW.search(type_name) is None
 
 
 def frame_column(alias: str, name: str) -> str:

@@ -33,27 +33,28 @@ class Values:
 
     Attributes:
         names: The frame's column names.
-        cells: A Python value, a `ParameterCell` or a `NullCell` for each of them.
+        cells: What they hold.
         required: Parameters that give no row when they are NULL, as `= NULL` is never true.
     """
 
     names: list[str]
-    cells: list[Any]
+    cells: list[Cell]
     required: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
-class ParameterCell:
-    """A cell whose value is a parameter's."""
+class Cell:
+    """A constant.
 
-    name: str
+    Attributes:
+        value: As Python has it.
+        parameter: The parameter whose value it is instead.
+        type: The DuckDB type it is to have; None leaves it to the value.
+    """
 
-
-@dataclass(frozen=True)
-class NullCell:
-    """NULL of a type as DuckDB spells it."""
-
-    type: str
+    value: Any = None
+    parameter: str | None = None
+    type: str | None = None
 
 
 @dataclass

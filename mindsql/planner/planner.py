@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from sqlglot import expressions as exp
 
 from mindsql.binder.ctes import with_visible_ctes
-from mindsql.binder.tree import and_terms, column, cross_if_bare, names_in, set_where, table, unused_name
-from mindsql.bound import BoundQuery, Relation, Scope
+from mindsql.binder.tree import and_terms, column, cross_if_bare, data_type, names_in, set_where, table, unused_name
+from mindsql.bound import SCOPE, BoundQuery, Relation, Scope
 from mindsql.errors import StatementError
 from mindsql.planner.constants import describe_inputs, input_rows
-from mindsql.planner.frame import Draft, PredictStep, frame_column, survives, to_frame
+from mindsql.planner.frame import Draft, PredictStep, frame_column, to_frame
 from mindsql.planner.inputs import (
     Mappings,
     ambiguous_input,
@@ -25,6 +25,8 @@ from mindsql.planner.once import Once
 from mindsql.planner.operators import Compute, Finish, Operator, Plan, Predict, Scan
 from mindsql.planner.rules import RULES, Rule, constant_values, direct_projection, inline_scans
 from mindsql.planner.translation import inline, with_step
+from mindsql.planner.typing import Describe, carried, fitted, survives, type_of
+from mindsql.schema import Column
 from mindsql_grammar import verbatim
 
 
@@ -50,7 +52,7 @@ def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
     once_only = Once(bound.tree, [scope.select for scope in bound.scopes])
     taken = names_in(bound.tree)
     for scope in bound.scopes:
-        draft = draft_scope(scope, unused_name("__p", taken))
+        draft = draft_scope(scope, unused_name("__p", taken), bound.describe)
         draft.frames = frozenset(frames)
         for rule in rules:
             if rule.draft(draft):
@@ -84,7 +86,7 @@ def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
     )
 
 
-def draft_scope(scope: Scope, name: str) -> Draft:
+def draft_scope(scope: Scope, name: str, describe: Describe) -> Draft:
     """The plain plan of one scope: everything is scanned, everything is predicted."""
     select = scope.select
     terms = and_terms(select.args["where"].this if select.args.get("where") else None)
@@ -98,15 +100,15 @@ def draft_scope(scope: Scope, name: str) -> Draft:
             select, [once(term, *made[id(term)], scope) if id(term) in made else term for term in terms]
         )
         later = _scan_relations(draft, mappings)
-        _add_steps(draft, mappings, [r for r in scope.data if r not in later])
+        _add_steps(draft, mappings, [r for r in scope.data if r not in later], describe)
     else:
         later = []
         chained = [term for term in terms if _reads_model(term, scope)]
         map_where(scope, chained, mappings)
         rest = [term for term in terms if not any(term is used for used in mappings.terms.values())]
-        draft.scan, draft.consumed, where = input_rows(scope, rest, set(mappings.values))
+        draft.scan, draft.consumed, where = input_rows(scope, rest, set(mappings.values), describe)
         set_where(select, [term for term in terms if not any(term is kept for kept in rest)] + where)
-        _add_steps(draft, mappings, [])
+        _add_steps(draft, mappings, [], describe)
     _finish(draft, later)
     return draft
 
@@ -141,17 +143,13 @@ def _scan_relations(draft: Draft, mappings: Mappings) -> list[Relation]:
         raise StatementError(
             f'the model "{scope.models[0].alias}" has no rows to answer: the join of "{first.alias}" needs its answer'
         )
-    for relation, _ in items:
-        for item in (*relation.columns, *relation.hidden):
-            if not survives(item.type):
-                draft.types[frame_column(relation.alias, item.name)] = item.type
     joins = []
     for relation, join in items[1:]:
         copy = join.copy() if join is not None else exp.Join(this=relation.item.copy())
         cross_if_bare(copy)
         joins.append(copy)
     projections = [
-        exp.alias_(column(item.name, relation.alias), frame_column(relation.alias, item.name), quoted=True)
+        _carried(draft, frame_column(relation.alias, item.name), column(item.name, relation.alias), item.type)
         for relation, _ in items
         for item in (*relation.columns, *relation.hidden)
     ]
@@ -161,7 +159,16 @@ def _scan_relations(draft: Draft, mappings: Mappings) -> list[Relation]:
     return later
 
 
-def _add_steps(draft: Draft, mappings: Mappings, data: list[Relation]) -> None:
+def _carried(draft: Draft, name: str, value: exp.Expr, type_name: str | None) -> exp.Expr:
+    """A projection of the scan, of a type that comes back from Arrow whole."""
+    if type_name is not None and not survives(type_name):
+        draft.types[name] = type_name
+        if carried(type_name) != type_name:
+            value = exp.Cast(this=value, to=data_type(carried(type_name)))
+    return exp.alias_(value, name, quoted=True)
+
+
+def _add_steps(draft: Draft, mappings: Mappings, data: list[Relation], describe: Describe) -> None:
     """One step for each model, each input taken from what is set, or from the column of its name."""
     scope = draft.scope
     earlier: list[Relation] = []
@@ -170,16 +177,23 @@ def _add_steps(draft: Draft, mappings: Mappings, data: list[Relation]) -> None:
         version = relation.model.version
         outputs = {item.name: frame_column(relation.alias, item.name) for item in version.outputs}
         step = PredictStep(relation.alias, relation.model, {}, outputs)
+        casts = bool(version.summary.get("casts"))
+        draft.types.update({outputs[item.name]: item.type for item in version.outputs if not survives(item.type)})
         for item in version.inputs:
             own = frame_column(relation.alias, item.name)
             value = mappings.values.get((relation.alias, item.name))
             if value is not None:
-                step.inputs[item.name] = _explicit(draft, step, own, value, earlier)
+                value = value if casts else fitted(value, item, scope, describe)
+                step.inputs[item.name] = _explicit(draft, step, own, value, earlier, describe)
                 continue
             if own in draft.scan_columns:  # bound by the WHERE of a query from models alone
                 step.inputs[item.name] = own
                 continue
-            owner = _by_name(draft, relation, item.name, data, earlier)
+            found = _by_name(draft, relation, item.name, data, earlier)
+            owner = found[0] if found is not None else None
+            if found is not None and not casts and (value := _recast(found[1], item, scope)) is not None:
+                step.inputs[item.name] = _explicit(draft, step, own, value, earlier, describe)
+                continue
             step.inputs[item.name] = owner
             if owner is not None:
                 draft.shared[relation.alias, item.name] = owner
@@ -201,31 +215,48 @@ def _null(type_name: str) -> exp.Expr:
     return exp.Cast(this=exp.Null(), to=exp.Var(this=type_name))
 
 
-def _explicit(draft: Draft, step: PredictStep, own: str, value: exp.Expr, earlier: list[Relation]) -> str:
+def _explicit(
+    draft: Draft, step: PredictStep, own: str, value: exp.Expr, earlier: list[Relation], describe: Describe
+) -> str:
     """An input that ON or WHERE sets: computed in the scan, or between the models when it reads an answer."""
     read = {part.table for part in scope_columns(value, draft.scope)}
     if read & {relation.alias for relation in earlier}:
         step.computed[own] = to_frame(value.copy(), draft)
     else:
-        draft.scan.append("expressions", exp.alias_(value.copy(), own, quoted=True))
+        kind = type_of(value, draft.scope, describe)
+        draft.scan.append("expressions", _carried(draft, own, value.copy(), kind))
     return own
+
+
+def _recast(owner: tuple[Relation, str], item: Column, scope: Scope) -> exp.Expr | None:
+    """A column of an input's name as a value of the input's type; None when it is of that family already."""
+    relation, name = owner
+    found = relation.find(name) or (relation.model.version.outputs.find(name) if relation.model else None)
+    if found is None or found.family in (item.family, "other", "nested", "binary"):
+        return None
+    if item.family in ("other", "nested", "binary") or found.type == '"NULL"':
+        return None
+    value = column(name, relation.alias)
+    value.meta[SCOPE] = scope.key
+    target = "VARCHAR" if item.type.upper().startswith("ENUM") else item.type
+    return exp.Cast(this=value, to=data_type(target))
 
 
 def _by_name(
     draft: Draft, relation: Relation, name: str, data: list[Relation], earlier: list[Relation]
-) -> str | None:
-    """The frame column of an input's own name. None when there is none and the query is from models alone."""
-    owners: list[tuple[str, str]] = []
+) -> tuple[str, tuple[Relation, str]] | None:
+    """The frame column of an input's own name, and whose it is. None when there is none and the query is from models alone."""
+    owners: list[tuple[Relation, str]] = []
     for other in data:
         found = other.find(name)
         if found is not None:
-            owners.append((other.alias, found.name))
+            owners.append((other, found.name))
     for other in earlier:
         assert other.model is not None
         columns = other.model.version.outputs if data else other.columns
         found = columns.find(name)
         if found is not None:
-            owners.append((other.alias, found.name))
+            owners.append((other, found.name))
     if len(owners) > 1:
         merged = {
             node.name.casefold()
@@ -233,9 +264,10 @@ def _by_name(
             for node in (other.join.args.get("using") if other.join is not None else None) or []
         }
         if name.casefold() not in merged:
-            raise ambiguous_input(relation, name, [alias for alias, _ in owners])
+            raise ambiguous_input(relation, name, [other.alias for other, _ in owners])
     if owners:
-        return draft.shared.get(owners[0]) or frame_column(*owners[0])
+        key = (owners[0][0].alias, owners[0][1])
+        return draft.shared.get(key) or frame_column(*key), owners[0]
     if data:
         raise missing_input(relation, name, [item.name for other in data for item in other.columns])
     return None

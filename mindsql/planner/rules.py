@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ from sqlglot import expressions as exp
 
 from mindsql.binder.tree import and_terms, from_items, generate, set_where
 from mindsql.planner.frame import Draft, frame_columns
-from mindsql.planner.operators import Finish, NullCell, ParameterCell, Values
+from mindsql.planner.operators import Cell, Finish, Values
 from mindsql.planner.translation import models_as_sql
 from mindsql.schema import Schema
 
@@ -65,8 +65,10 @@ class _PushFilters:
     name: str = "push_filters"
 
     def draft(self, draft: Draft) -> bool:
-        if not draft.scope.data or not _keeps_left(draft.finish):
+        if not draft.scope.data or not _keeps_left(draft.finish) or not _row_wise(draft):
             return False
+        if draft.finish.args.get("sample"):
+            return False  # the sample is one of all rows
         columns = draft.scan_columns
         pushed: list[exp.Expr] = []
         rest: list[exp.Expr] = []
@@ -115,6 +117,9 @@ class _PruneColumns:
                 read |= frame_columns(value, draft.name)
         if draft.scan.args.get("distinct"):
             return False  # DISTINCT counts rows by all its columns
+        if not draft.scope.data:
+            # A constant that does not fit its input is an error, whether it is read or not.
+            read |= {name for name, value in draft.scan_columns.items() if not value.find(exp.Null)}
         return draft.keep_columns(read)
 
 
@@ -128,6 +133,8 @@ class _PushLimit:
         finish = draft.finish
         limit = finish.args.get("limit")
         if not isinstance(limit, exp.Limit) or not draft.scope.data or finish.args.get("joins"):
+            return False
+        if finish.args.get("sample") or not _row_wise(draft):
             return False
         if limit.args.get("percent") or limit.find(exp.Query):
             return False
@@ -167,17 +174,23 @@ class _ConstantValues:
             return None
         required: set[str] = set()
         for term in _where(scan):
-            cell = (
-                _cell(term.this.this) if isinstance(term, exp.Not) and isinstance(term.this, exp.Is) else None
-            )
-            if not isinstance(cell, ParameterCell):
+            cell = _cell(term.this.this) if isinstance(term, exp.Not) and isinstance(term.this, exp.Is) else None
+            if not isinstance(cell, Cell) or cell.parameter is None:
                 return None
-            required.add(cell.name)
-        cells: list[Any] = []
+            required.add(cell.parameter)
+        declared = {
+            column: item.type
+            for step in draft.steps
+            for name, column in step.inputs.items()
+            if not step.model.version.summary.get("casts") and (item := step.model.version.inputs.find(name))
+        }
+        cells: list[Cell] = []
         for projection in scan.expressions:
             cell = _cell(projection.this)
-            if cell is _NO_CELL:
+            if not isinstance(cell, Cell):
                 return None
+            if cell.parameter is not None and cell.type is None and declared.get(projection.alias) in _CELL_TYPES:
+                cell = replace(cell, type=declared[projection.alias])
             cells.append(cell)
         names = [projection.alias for projection in scan.expressions]
         return Values(names, cells, frozenset(required)) if names else None
@@ -277,32 +290,36 @@ _PLAIN_TYPES = frozenset(
             "UINTEGER",
             "UBIGINT",
         ),
-        *("FLOAT", "DOUBLE", "VARCHAR", "JSON", "DATE"),
+        *("FLOAT", "DOUBLE", "VARCHAR", "JSON"),
     )
 )
 """Types whose Arrow values become the same Python values as DuckDB's."""
 
+_CELL_TYPES = _PLAIN_TYPES - {"JSON"} | {"TEXT", "INT", "DATE", "TIMESTAMP"}
+"""Types that constants are given without asking DuckDB."""
+
 
 def _cell(value: exp.Expr) -> Any:
-    """A constant as a Python value, a parameter as a cell, anything else as `_NO_CELL`."""
+    """A constant as a `Cell`, or `_NO_CELL`."""
+    if isinstance(value, exp.Cast) and not isinstance(value, exp.TryCast):
+        kind, inner = generate(value.args["to"]), _cell(value.this)
+        plain = kind in _CELL_TYPES and isinstance(inner, Cell) and inner.type is None
+        return Cell(inner.value, inner.parameter, kind) if plain else _NO_CELL
     if isinstance(value, exp.Placeholder):
-        return ParameterCell(str(value.this.name if isinstance(value.this, exp.Expr) else value.this))
-    if isinstance(value, exp.Cast) and isinstance(value.this, exp.Null):
-        kind = generate(value.args["to"])
-        return NullCell(kind) if kind in _PLAIN_TYPES else _NO_CELL
+        return Cell(parameter=str(value.this.name if isinstance(value.this, exp.Expr) else value.this))
     if isinstance(value, exp.Null):
-        return None
+        return Cell()
     if isinstance(value, exp.Boolean):
-        return bool(value.this)
+        return Cell(bool(value.this))
     if isinstance(value, exp.Neg) and isinstance(value.this, exp.Literal) and not value.this.is_string:
         inner = _cell(value.this)
-        return inner if inner is _NO_CELL else -inner
+        return inner if inner is _NO_CELL else Cell(-inner.value)
     if isinstance(value, exp.Literal):
         if value.is_string:
-            return value.this
+            return Cell(value.this)
         if value.this.isdigit():
-            return int(value.this) if len(value.this) < 19 else _NO_CELL
-        return float(value.this) if "e" in value.this.lower() else Decimal(value.this)
+            return Cell(int(value.this)) if len(value.this) < 19 else _NO_CELL
+        return Cell(float(value.this) if "e" in value.this.lower() else Decimal(value.this))
     return _NO_CELL
 
 
@@ -321,6 +338,11 @@ def _is_certain(term: exp.Expr) -> bool:
             continue
         return isinstance(value, (exp.Literal, exp.Boolean, exp.Placeholder, exp.Neg))
     return False
+
+
+def _row_wise(draft: Draft) -> bool:
+    """Whether every model answers a row without regard to the others."""
+    return all(step.model.version.summary.get("row_wise", True) for step in draft.steps)
 
 
 def _keeps_left(select: exp.Select) -> bool:

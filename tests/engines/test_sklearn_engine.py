@@ -106,17 +106,16 @@ def test_every_column_gets_its_role() -> None:
     model = train(table, types, "survived")
     features = model.engine().describe("features").set_index("column")
     assert features["role"].to_dict() == {
-        "passenger": "left out", "grade": "number", "sex": "category", "age": "number", "fare": "number",
+        "passenger": "number", "grade": "number", "sex": "category", "age": "number", "fare": "number",
         "name": "text", "port": "category", "alone": "boolean", "boarded": "date", "born": "date",
         "ship": "left out", "cabins": "left out", "empty": "left out",
     }  # fmt: skip
-    assert "identifier-like" in features.loc["passenger", "note"]
     assert features.loc["ship", "note"] == "constant"
     assert features.loc["empty", "note"] == "all values are NULL"
     assert features.loc["cabins", "note"] == "type VARCHAR[] is not supported"
     assert features["importance"].idxmax() == "sex"
     assert model.summary.inputs.names == [
-        "grade", "sex", "age", "fare", "name", "port", "alone", "boarded", "born",
+        "passenger", "grade", "sex", "age", "fare", "name", "port", "alone", "boarded", "born",
     ]  # fmt: skip
     assert "left out: ship (constant)" in model.notes()
 
@@ -295,13 +294,19 @@ def test_time_series_clauses_are_refused() -> None:
         )
 
 
-def test_an_only_column_is_kept_even_if_it_looks_like_an_identifier() -> None:
+def test_a_column_that_looks_like_a_key_is_kept_and_said() -> None:
     table = pa.table({"id": list(range(60)), "y": [i * 2.0 for i in range(60)]})
     assert train(table, {"id": "BIGINT", "y": "DOUBLE"}, "y").summary.inputs.names == ["id"]
     table = table.append_column("z", pa.array(np.sin(np.arange(60.0))))
     types = {"id": "BIGINT", "y": "DOUBLE", "z": "DOUBLE"}
-    assert train(table, types, "y").summary.inputs.names == ["z"]
+    kept = train(table, types, "y")
+    assert kept.summary.inputs.names == ["id", "z"]
+    assert "id: looks like a key of the rows; exclude = ['id'] leaves it out" in kept.summary.notes
     assert train(table, types, "y", features=["ID"]).summary.inputs.names == ["id"]
+    without = train(table, types, "y", exclude=["ID"])
+    assert without.summary.inputs.names == ["z"] and without.summary.left_out == {"id": "excluded"}
+    with pytest.raises(UnknownNameError, match='column in exclude "no"'):
+        train(table, types, "y", exclude=["no"])
 
 
 def test_numbers_written_as_text_are_numbers() -> None:

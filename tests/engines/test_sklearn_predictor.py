@@ -27,7 +27,7 @@ from mindsql.errors import DataError, EngineError
 
 @cache
 def model(estimator: str | None = None) -> Model:
-    return train(*passengers(), "survived", estimator=estimator)
+    return train(*passengers(), "survived", estimator=estimator, exclude=["passenger"])
 
 
 def test_a_linear_classifier_equals_the_pipeline_written_by_hand() -> None:

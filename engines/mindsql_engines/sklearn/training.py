@@ -158,7 +158,8 @@ def train(job: Job, data: TrainingRows, schema: Schema, progress: Progress) -> T
 
     given = job.given
     with collected(notes), threads.few(rows, threads.FEW_TO_TRAIN):
-        if job.estimator is None and not given and rows <= choosing.FEW_ROWS and target.values is not None:
+        compares = target.task in ("classification", "regression") and rows <= choosing.FEW_ROWS
+        if compares and job.estimator is None and not given and target.values is not None:
             progress(0, _STEPS, "choosing an estimator")
             seen = held[0] if held is not None else np.arange(rows)
             with collected([]):
