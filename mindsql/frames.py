@@ -143,7 +143,8 @@ def moments(texts: Any, type_name: str) -> Any:
 
     clock = type_name.startswith("TIME") and not type_name.startswith("TIMESTAMP")
     if clock:
-        texts = pc.binary_join_element_wise("1970-01-01", texts.cast(pa.string()), " ")
+        local = pc.replace_substring_regex(texts.cast(pa.string()), r"[+-]\d\d(?::\d\d){0,2}$", "")
+        texts = pc.binary_join_element_wise("1970-01-01", local, " ")
     elif "ZONE" in type_name:
         try:
             return texts.cast(pa.timestamp("us", "UTC"))

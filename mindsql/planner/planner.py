@@ -107,6 +107,7 @@ def draft_scope(scope: Scope, name: str, describe: Describe) -> Draft:
         map_where(scope, chained, mappings)
         rest = [term for term in terms if not any(term is used for used in mappings.terms.values())]
         draft.scan, draft.consumed, where = input_rows(scope, rest, set(mappings.values), describe)
+        _carry_constants(draft, describe)
         set_where(select, [term for term in terms if not any(term is kept for kept in rest)] + where)
         _add_steps(draft, mappings, [], describe)
     _finish(draft, later)
@@ -166,6 +167,27 @@ def _carried(draft: Draft, name: str, value: exp.Expr, type_name: str | None) ->
         if carried(type_name) != type_name:
             value = exp.Cast(this=value, to=data_type(carried(type_name)))
     return exp.alias_(value, name, quoted=True)
+
+
+def _carry_constants(draft: Draft, describe: Describe) -> None:
+    """Give the constants of a query from models alone types that come back from Arrow whole."""
+    declared = {
+        frame_column(relation.alias, item.name): item
+        for relation in draft.scope.models
+        if relation.model is not None
+        for item in relation.model.version.inputs
+    }
+    projections = []
+    for projection in draft.scan.expressions:
+        item = declared.get(projection.alias)
+        if item is None or survives(item.type):
+            projections.append(projection)
+            continue
+        kind = item.type
+        if projection.this.find(exp.Column) is None:
+            kind = type_of(projection.this, draft.scope, describe) or item.type
+        projections.append(_carried(draft, projection.alias, projection.this, kind))
+    draft.scan.set("expressions", projections)
 
 
 def _add_steps(draft: Draft, mappings: Mappings, data: list[Relation], describe: Describe) -> None:

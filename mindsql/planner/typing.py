@@ -65,7 +65,6 @@ def fitted(value: exp.Expr, item: Column, scope: Scope, describe: Describe) -> e
 
 def _becomes(kind: str, target: str) -> bool:
     """Whether a value of a type is to be cast to an input's: always to another family, else where nothing is lost."""
-    kind, target = kind.upper(), target.upper()
     if kind == target or kind == '"NULL"':
         return False
     if family(kind) != family(target):
@@ -120,7 +119,8 @@ def type_of(value: exp.Expr, scope: Scope, describe: Describe) -> str | None:
 
 
 def _named(kind: exp.Expr) -> str | None:
-    name = generate(kind).upper()
+    name = generate(kind)
+    name = name if "'" in name or '"' in name else name.upper()
     name = {"TEXT": "VARCHAR", "INT": "INTEGER", "TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE"}.get(name, name)
     return name if family(name) != "other" else None
 

@@ -239,8 +239,8 @@ def test_extras_are_not_computed_unless_asked_for(monkeypatch: pytest.MonkeyPatc
             method,
             lambda *a, m=method, o=original: (calls.append(m), o(*a))[1],
         )
-    predictor = model().engine().predictor({})
-    batch = passengers()[0].select(model().summary.inputs.names).combine_chunks().to_batches()[0]
+    predictor = model("HistGradientBoostingClassifier").engine().predictor({})
+    batch = passengers()[0].select(model("HistGradientBoostingClassifier").summary.inputs.names).combine_chunks().to_batches()[0]
     assert list(predictor.predict(batch, ["survived"])) == ["survived"] and calls == ["predict"]
     calls.clear()
     predictor.predict(batch, ["survived_explain", "survived", "survived_confidence"])
