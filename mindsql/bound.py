@@ -21,6 +21,8 @@ class BoundModel:
 
     version: Version
     params: Mapping[str, Any] = field(default_factory=dict)
+    strict: bool = False
+    """Whether each input must be given; else what is not given counts as missing."""
 
     @property
     def columns(self) -> Schema:

@@ -331,6 +331,19 @@ def arrow_type(raw: Raw, type_name: str) -> pa.DataType:
         return raw.sql(f"SELECT NULL::{type_name} AS v").to_arrow_table().schema.field(0).type
 
 
+def moments(texts: pa.Array, type_name: str) -> pa.Array:
+    """Texts as DuckDB casts them to a type of dates or times. Raises pyarrow.ArrowInvalid."""
+    import pyarrow as pa
+
+    with duckdb.connect() as raw:
+        raw.register("texts", pa.table({"v": texts}))
+        try:
+            found = raw.sql(f"SELECT CAST(v AS {type_name}) AS v FROM texts").to_arrow_table().column(0)
+        except duckdb.Error as error:
+            raise pa.ArrowInvalid(str(error).strip().splitlines()[0]) from error
+    return found if isinstance(texts, pa.ChunkedArray) else found.combine_chunks()
+
+
 def attached(raw: Raw) -> list[str]:
     """The names of the databases that DuckDB has open."""
     found = raw.execute(

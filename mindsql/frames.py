@@ -150,7 +150,12 @@ def moments(texts: Any, type_name: str) -> Any:
             return texts.cast(pa.timestamp("us", "UTC"))
         except pa.ArrowInvalid:
             return pc.assume_timezone(texts.cast(pa.timestamp("us")), "UTC")
-    found = texts.cast(pa.timestamp("us"))
+    try:
+        found = texts.cast(pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        from mindsql.database import moments as cast
+
+        return cast(texts, type_name)  # as 2024-1-5, or with a time zone
     if clock:
         return found.cast(pa.time64("us"))
     return found.cast(pa.date32(), safe=False) if type_name == "DATE" else found

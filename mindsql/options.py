@@ -22,6 +22,10 @@ _TYPES: dict[str, tuple[type, ...]] = {
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
+STRICT = Option("strict", "boolean", description="refuse a row that lacks an input; else it counts as missing")
+"""What every model takes, in USING of SELECT, too."""
+
+
 def check(
     given: Sequence[tuple[str, Any, tuple[int, int] | None]] | Mapping[str, Any],
     options: Sequence[Option],
@@ -93,6 +97,8 @@ def typed(option: Option, value: Any, span: tuple[int, int] | None = None) -> An
         return value
     if option.type == "boolean" and isinstance(value, str) and value.casefold() in _WORDS:
         value = _WORDS[value.casefold()]
+    if option.type == "boolean" and type(value) is int and value in (0, 1):
+        value = bool(value)
     wanted = _TYPES[option.type]
     fits = isinstance(value, wanted) and not (isinstance(value, bool) and bool not in wanted)
     if option.type == "integer" and isinstance(value, float) and value.is_integer():

@@ -168,14 +168,14 @@ def answer(session: Session, plan: Plan, parameters: Mapping[str, Any], work: Wo
     run = start(session, plan, parameters, work)
     given = run.answer
     if given.raw is None:
-        return Result.of(batches=given.batches, schema=plan.schema, close=work.close)
+        return Result.of(batches=given.batches, schema=plan.schema, notes=plan.missing, close=work.close)
     kind: Kind = "rows"
     if not plan.schema:
         names = [item[0] for item in given.raw.description or []]
         counts = names == ["Count"]
         kind = "rows" if names and not counts else "count" if counts and not plan.creates else "done"
         session.database.shape += plan.creates
-    return Result.of(raw=given.raw, kind=kind, streams=given.streams, close=work.close)
+    return Result.of(raw=given.raw, kind=kind, notes=plan.missing, streams=given.streams, close=work.close)
 
 
 def ask(session: Session, version: Version, rows: pa.RecordBatch, work: Work) -> pa.Array:

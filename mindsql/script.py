@@ -240,6 +240,8 @@ class Runner:
         result = self.connection.execute(sql)
         try:
             self._show(result, stop, bar)
+            for note in result.notes:
+                self.log(f"note: {note}")
         finally:
             result.close()
 

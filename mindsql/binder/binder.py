@@ -14,6 +14,7 @@ from mindsql.binder.relations import MODEL, Expansion, Given, expand, give_param
 from mindsql.binder.tree import direct_tables, generate, innermost_first, span_of, twin
 from mindsql.bound import BoundModel, BoundQuery, Scope
 from mindsql.errors import StatementError
+from mindsql.options import STRICT, typed
 from mindsql.schema import Schema
 from mindsql.snapshot import Snapshot
 from mindsql_grammar import verbatim
@@ -78,8 +79,10 @@ class Binder:
             self._value(grammar.Parameter(_name(node)))
         give_params(expansion, query.options, self._value, expansion.models)
         for key, params in expansion.params.items():
-            model = expansion.models[key]
-            expansion.models[key] = BoundModel(model.version, self.check_params(model, params))
+            version, given = expansion.models[key].version, dict(params)
+            strict, span = given.pop(STRICT.name, (version.settings.get(STRICT.name), None))
+            checked = self.check_params(BoundModel(version), given)
+            expansion.models[key] = BoundModel(version, checked, strict is not None and typed(STRICT, strict, span))
         describe = _Twins(self, expansion)
         scopes: list[Scope] = []
         selects = [

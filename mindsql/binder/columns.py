@@ -429,8 +429,11 @@ def unknown_model_column(model: BoundModel, name: str, span: tuple[int, int] | N
     error = UnknownNameError.of("column", name, model.columns.names)
     near = error.hint.split("?")[0] + "? " if error.hint and error.hint.startswith("did") else ""
     inputs, outputs = (", ".join(schema.names) for schema in (model.version.inputs, model.version.outputs))
+    left_out = model.version.summary.get("left_out") or {}
+    reason = next((why for key, why in left_out.items() if key.casefold() == name.casefold()), None)
     return UnknownNameError(
-        f'the model "{model.name}" has no column "{name}"',
+        f'the model "{model.name}" has no column "{name}"'
+        + (f": it was left out of the training ({reason})" if reason else ""),
         hint=f"{near}inputs: {inputs}; outputs: {outputs}",
         span=span,
     )

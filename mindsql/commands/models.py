@@ -90,6 +90,7 @@ def create(
                 "window": statement.window,
                 "horizon": statement.horizon,
                 "cache": every.get("cache") or None,
+                "strict": every.get("strict"),
             }.items()
             if value is not None
         },
@@ -168,7 +169,7 @@ def _new_version(
         rows=rows if rows is not None else stored_rows(base),
         settings={
             **{key: value for key, value in base.settings.items() if key not in dropped},
-            **({"cache": every["cache"]} if "cache" in every else {}),
+            **{key: every[key] for key in ("cache", "strict") if key in every},
         },
     )
     stored = recipe.rows.query if rows is None and recipe.rows is not None else None

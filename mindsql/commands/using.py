@@ -10,7 +10,7 @@ import mindsql_grammar as grammar
 from mindsql.engine import Engine, Option
 from mindsql.errors import AccessError, StatementError, UnknownNameError
 from mindsql.executor.engines import border
-from mindsql.options import admit_files, check, secrecy
+from mindsql.options import STRICT, admit_files, check, secrecy
 from mindsql.secrets import open_sealed, seal
 from mindsql.snapshot import Version
 from mindsql.work import apart
@@ -24,6 +24,7 @@ _EVERY_MODEL = (
     Option("tag", "string", description="a word of your own, shown in models"),
     Option("join_learn_process", "boolean", description="wait for the training; a server can do without"),
     Option("cache", "boolean", description="keep its answers in the database, and ask equal rows but once"),
+    STRICT,
     Option("active", "boolean", description="RETRAIN: whether the new version answers at once"),
     Option(
         "activate",

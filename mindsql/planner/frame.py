@@ -63,6 +63,8 @@ class Draft:
     consumed: list[exp.Expr] = field(default_factory=list)
     applied: list[str] = field(default_factory=list)
     frames: frozenset[str] = frozenset()
+    missing: list[str] = field(default_factory=list)
+    """Sentences about inputs that are not given."""
 
     @property
     def scan_columns(self) -> dict[str, exp.Expr]:

@@ -55,7 +55,10 @@ def typed_null(value: exp.Expr, item: Column) -> exp.Expr:
 
 
 def assignment(term: exp.Expr, scope: Scope) -> tuple[Relation, Column, exp.Expr] | None:
-    """`m.input = value` (either way round), the value not reading `m` itself."""
+    """`m.input = value` (either way round), the value not reading `m` itself; or `m.input IS NULL`."""
+    if isinstance(term, exp.Is) and isinstance(term.expression, exp.Null):
+        owner = input_of(term.this, scope)
+        return (*owner, typed_null(exp.Null(), owner[1])) if owner is not None else None
     if not isinstance(term, (exp.EQ, exp.NullSafeEQ)):
         return None
     for side, value in ((term.this, term.expression), (term.expression, term.this)):

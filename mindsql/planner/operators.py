@@ -127,6 +127,7 @@ class Plan:
         rules: The names of the optional rules that changed it.
         parameters: The names of the parameters that must have a value.
         notes: Which models DuckDB computes itself.
+        missing: Sentences about inputs that are not given.
         creates: Whether it makes a table, so that kept plans may be wrong afterwards.
         kept: Common table expressions that are evaluated once, before anything else.
     """
@@ -138,6 +139,7 @@ class Plan:
     rules: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     creates: bool = False
     kept: tuple[Kept, ...] = ()
 

@@ -43,6 +43,7 @@ def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
     frames: dict[str, Operator] = {}
     applied: list[str] = []
     notes: list[str] = []
+    missing: list[str] = []
     parameters = tuple(
         dict.fromkeys(
             str(node.this.name if isinstance(node.this, exp.Expr) else node.this)
@@ -58,6 +59,7 @@ def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
             if rule.draft(draft):
                 draft.applied.append(rule.name)
         applied.extend(name for name in draft.applied if name not in applied)
+        missing.extend(sentence for sentence in draft.missing if sentence not in missing)
         frames[draft.name] = _operators(draft, frames, rules, once_only)
         notes.extend(
             f"{step.alias}: computed by DuckDB ({step.translation['kind']})"
@@ -81,6 +83,7 @@ def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
         tuple(applied),
         parameters,
         tuple(notes),
+        tuple(missing),
         creates=isinstance(bound.tree, exp.Create),
         kept=tuple(once_only.kept),
     )
@@ -199,6 +202,7 @@ def _add_steps(draft: Draft, mappings: Mappings, data: list[Relation], describe:
         version = relation.model.version
         outputs = {item.name: frame_column(relation.alias, item.name) for item in version.outputs}
         step = PredictStep(relation.alias, relation.model, {}, outputs)
+        absent: list[str] = []
         casts = bool(version.summary.get("casts"))
         draft.types.update({outputs[item.name]: item.type for item in version.outputs if not survives(item.type)})
         for item in version.inputs:
@@ -220,15 +224,16 @@ def _add_steps(draft: Draft, mappings: Mappings, data: list[Relation], describe:
             if owner is not None:
                 draft.shared[relation.alias, item.name] = owner
             elif item.name not in version.outputs.names:
+                absent.append(item.name)
                 # Not given: the frame still has the column, for SELECT * and for the engine.
                 draft.scan.append("expressions", exp.alias_(_null(item.type), own, quoted=True))
-        if not version.summary.get("accepts_missing", True):
-            absent = [name for name, source in step.inputs.items() if source is None]
-            if absent:
-                raise StatementError(
-                    f'the model "{relation.alias}" needs a value for every input, and "{absent[0]}" is not given',
-                    hint=describe_inputs(relation),
-                )
+        if absent:
+            _check_missing(relation, absent, data)
+            names = ", ".join(f'"{name}"' for name in absent)
+            draft.missing.append(
+                f'{relation.alias}: {names} {"are" if len(absent) > 1 else "is"} not given, and counts as missing'
+                f"; USING strict = true refuses that"
+            )
         draft.steps.append(step)
         earlier.append(relation)
 
@@ -290,9 +295,22 @@ def _by_name(
     if owners:
         key = (owners[0][0].alias, owners[0][1])
         return draft.shared.get(key) or frame_column(*key), owners[0]
-    if data:
-        raise missing_input(relation, name, [item.name for other in data for item in other.columns])
     return None
+
+
+def _check_missing(relation: Relation, absent: list[str], data: list[Relation]) -> None:
+    """Refuse inputs that are not given where they must be: all of them never are. Raises StatementError."""
+    assert relation.model is not None
+    version = relation.model.version
+    none = data and len(absent) == len(version.inputs)
+    if not (none or relation.model.strict or not version.summary.get("accepts_missing", True)):
+        return
+    if data:
+        raise missing_input(relation, absent[0], [item.name for other in data for item in other.columns])
+    raise StatementError(
+        f'the model "{relation.alias}" needs a value for every input, and "{absent[0]}" is not given',
+        hint=describe_inputs(relation),
+    )
 
 
 def _finish(draft: Draft, later: list[Relation]) -> None:

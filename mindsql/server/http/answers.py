@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
@@ -29,6 +29,7 @@ ARROW = "application/vnd.apache.arrow.stream"
 CSV = "text/csv"
 NDJSON = "application/x-ndjson"
 _BATCH_ROWS = 16384
+_MOST_NOTES = 4000
 _FIRST_BYTES = 256 * 1024
 _ALIASES = {"application/ndjson": NDJSON, "application/jsonl": NDJSON, "application/jsonlines": NDJSON}
 
@@ -44,6 +45,18 @@ class Json(Response):
     def render(self, content: Any) -> bytes:
         """The content as JSON; what JSON has no form for, as text."""
         return orjson.dumps(content, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
+
+
+NOTES = "MindSQL-Notes"
+"""The header of what is worth knowing about an answer, beside `notes` in JSON."""
+
+
+def noted(response: Response, notes: Sequence[str]) -> Response:
+    """A response with notes in its header."""
+    if notes:
+        text = "; ".join(notes).encode("ascii", "backslashreplace").decode()
+        response.headers[NOTES] = " ".join(text.split())[:_MOST_NOTES]
+    return response
 
 
 def form(accept: str | None) -> str | None:

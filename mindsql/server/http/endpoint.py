@@ -17,7 +17,7 @@ from mindsql.errors import AccessError, CatalogError, StatementError, suggest
 from mindsql.metrics import Metric
 from mindsql.server.access import Principal, Role
 from mindsql.server.http import bodies, columns, describing, forms, inputs, stored, training
-from mindsql.server.http.answers import Json, attended
+from mindsql.server.http.answers import Json, attended, noted
 from mindsql.server.http.faults import MediaTypeError, NotFoundError, RequestError, UnprocessableError
 from mindsql.server.http.parameters import TARGET, Query, choice, number
 from mindsql.server.http.predicting import predict
@@ -122,7 +122,8 @@ class Endpoint:
             fitted = inputs.fit(rows, version, stored.left_out(session, version))
             answers = predict(session, version, fitted)
             self.service.metrics.rows(session.door, len(answers))
-            return forms.predictions(rows, fitted, target, answers, form)
+            response = forms.predictions(rows, fitted, target, answers, form)
+            return noted(response, [f'"{name}" is not given, and counts as missing' for name in inputs.absent(fitted, version)])
 
         return await self.run(work)
 

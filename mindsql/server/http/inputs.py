@@ -20,7 +20,7 @@ _WANTED: dict[Family, str] = {"number": "a number", "boolean": "true or false", 
 def fit(rows: pa.Table, version: Version, beside: Sequence[str] = ()) -> pa.Table:
     """The model's inputs, named and ordered as in `version.inputs`, of types that stand for theirs.
 
-    Left out are the target, what the model was shown in training and chose not to use, and the columns `beside`.
+    What is not given counts as missing, as in SQL, unless the model or its engine wants every input. Left out are the target, what the model was shown in training and chose not to use, and the columns `beside`.
 
     Raises:
         UnprocessableError: A column is missing or unknown, or a value is of another kind. (422)
@@ -28,7 +28,10 @@ def fit(rows: pa.Table, version: Version, beside: Sequence[str] = ()) -> pa.Tabl
     import pyarrow as pa
 
     given = {name.casefold(): name for name in rows.column_names}
-    missing = [column.name for column in version.inputs if column.name.casefold() not in given]
+    missing = absent(rows, version)
+    optional = version.summary.get("accepts_missing", True) and not version.settings.get("strict")
+    if optional and len(missing) < len(version.inputs):
+        missing = []
     shown = (
         *version.inputs.names,
         *version.outputs.names,
@@ -40,8 +43,15 @@ def fit(rows: pa.Table, version: Version, beside: Sequence[str] = ()) -> pa.Tabl
     unknown = [name for folded, name in given.items() if folded not in known]
     if missing or unknown:
         raise _misfit(version, missing, unknown)
-    arrays = [_column(rows.column(given[column.name.casefold()]), column) for column in version.inputs]
-    return pa.Table.from_arrays(arrays, names=version.inputs.names)
+    there = [column for column in version.inputs if column.name.casefold() in given]
+    arrays = [_column(rows.column(given[column.name.casefold()]), column) for column in there]
+    return pa.Table.from_arrays(arrays, names=[column.name for column in there])
+
+
+def absent(rows: pa.Table, version: Version) -> list[str]:
+    """The inputs that rows do not have."""
+    given = {name.casefold() for name in rows.column_names}
+    return [column.name for column in version.inputs if column.name.casefold() not in given]
 
 
 def _misfit(version: Version, missing: list[str], unknown: list[str]) -> UnprocessableError:

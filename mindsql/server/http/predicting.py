@@ -50,8 +50,8 @@ def _one(session: Session, version: Version, select: str, rows: pa.Table) -> pa.
     """One row by WHERE: its text is the same for each row with the same NULLs, so its plan is made once."""
     values = [column[0].as_py() for column in rows.columns]
     terms, parameters = [], {}
-    for number, (column, value) in enumerate(zip(version.inputs, values, strict=True)):
-        name = grammar.quote(column.name)
+    for number, (column, value) in enumerate(zip(rows.column_names, values, strict=True)):
+        name = grammar.quote(column)
         if value is None:
             terms.append(f"{name} IS NULL")
         else:

@@ -30,6 +30,7 @@ from mindsql.server.http.answers import (
     begin,
     form,
     list_of_objects,
+    noted,
     parts,
 )
 from mindsql.server.service import Service, Session
@@ -150,9 +151,14 @@ async def answer(
     """
     sent = JSON if as_list else media
 
+    notes: list[str] = []
+
     def work() -> Response | tuple[Iterator[bytes], bytes]:
         result = run()
-        context = {"context": {"db": session.connection.project}}
+        notes.extend(result.notes)
+        context: dict[str, Any] = {"context": {"db": session.connection.project}}
+        if notes:
+            context["notes"] = notes
         if result.kind == "done" or (result.kind == "count" and media == JSON):
             if result.schema:
                 result.fetchall()
@@ -172,9 +178,9 @@ async def answer(
     try:
         begun = await attended(service, session, request.receive, work)
         if isinstance(begun, Response):
-            return begun
+            return noted(begun, notes)
         streamed = True
-        return Streamed(service, session, begun[0], begun[1], sent, done)
+        return noted(Streamed(service, session, begun[0], begun[1], sent, done), notes)
     finally:
         if not streamed:
             await service.run(done)

@@ -41,6 +41,8 @@ _ASSIGNMENT = re.compile(
     re.I | re.S,
 )
 
+_NOTE = 1105  # ER_UNKNOWN_ERROR, the number for what has none
+
 
 class Host(Protocol):
     """The listener, as one of its conversations sees it. Its methods may be called from any thread."""
@@ -122,6 +124,7 @@ class Conversation:
             self.warnings = [("Error", number(error)[0], error.message)]
             raise
         self.affected = max(result.rowcount, 0)
+        self.warnings += [("Note", _NOTE, note) for note in result.notes]
         return result
 
     def _answer(self, word: str, text: str, parameters: list[Any] | None) -> Result:
