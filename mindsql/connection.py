@@ -90,7 +90,6 @@ class Connection:
         self._result: Result | None = None
         self._plain_work = Work(session.progress, [session.raw])
         self._work = self._plain_work
-        self._adopted: list[str] = []
         self._closed = False
         _OPEN.add(self)
 
@@ -107,7 +106,7 @@ class Connection:
         Raises:
             MindSQLError: What is wrong, where, and what to do.
         """
-        if not arrow and self._session.is_plain(sql) and not self._adopted and not self._closed:
+        if not arrow and self._session.is_plain(sql) and not self._session.adopted and not self._closed:
             return self._plain(sql, parameters)
         self._begin()
         self._work.arrow = arrow
@@ -178,11 +177,11 @@ class Connection:
         if self._result is not None:
             self._result.close()
             self._result = None
-        if self._adopted:
-            for name in self._adopted:
+        if self._session.adopted:
+            for name in self._session.adopted:
                 with database.ignored():
                     self._session.raw.unregister(name)
-            self._adopted.clear()
+            self._session.adopted.clear()
         # An old stop must not end the new statement.
         self._work = Work(self._session.progress, [self._session.raw], network=self._session.settings.network)
 
@@ -220,7 +219,7 @@ class Connection:
                     if adopted is None:
                         unknown.suggest_relation(self._session, error)
                         raise
-                    self._adopted.append(adopted)
+                    self._session.adopted.append(adopted)
         except MindSQLError as error:
             self._work.close()
             relocated(error, text).locate(text)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from sqlglot import expressions as exp
+
 import mindsql_grammar as grammar
 from mindsql import database
 from mindsql.batches import Batches
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from mindsql.session import Session
 
 _PLANS = 256
+_STEADY = frozenset({"range", "generate_series", "unnest", "explode", "generateseries", "values"})
+"""Table functions whose columns are those of their arguments."""
 
 
 def prepare(
@@ -63,14 +67,30 @@ def prepare(
     if session.database.shadowed():
         without |= {"models_as_sql"}  # its functions and operators would not be DuckDB's own
     rules = [rule for rule in RULES if rule.name not in without]
+    lasting = text is not None and not session.in_transaction and not bound.passing and _lasts(session, query.tree)
     made = plan(bound, rules)
     # What USING says is part of the plan; what a parameter in it says is known for this run only.
     varies = any(isinstance(option.value, grammar.Parameter) for option in query.options)
-    if text is not None and not session.in_transaction and not varies and not bound.passing:
+    if lasting and not varies:
         session.plans[_key(session, text, parameters)] = made
         while len(session.plans) > _PLANS:
             session.plans.popitem(last=False)
     return made
+
+
+def _lasts(session: Session, tree: exp.Expr) -> bool:
+    """Whether the columns that a statement reads can only change by a statement: those of a data frame, a file or
+    another database change by themselves."""
+    elsewhere = {source.name.casefold() for source in session.snapshot().sources}
+    for table in tree.find_all(exp.Table):
+        if isinstance(table.this, exp.Func):
+            if (table.this.sql_name() if not isinstance(table.this, exp.Anonymous) else table.name).casefold() not in _STEADY:
+                return False
+        elif not isinstance(table.this, exp.Identifier) or "." in table.name or table.name in session.adopted:
+            return False
+        elif {table.db.casefold(), table.catalog.casefold()} & elsewhere:
+            return False
+    return True
 
 
 def kept_plan(session: Session, text: str, parameters: Mapping[str, Any]) -> Plan | None:

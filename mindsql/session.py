@@ -140,6 +140,7 @@ class Session:
         self.project = "mindsql"
         self.in_transaction = False
         self.said: list[str] = []
+        self.adopted: list[str] = []  # local variables that stand for tables in the running statement
         self.plans: OrderedDict[Any, Any] = OrderedDict()
         self._sources: dict[str, tuple[Any, Source]] = {}
         self._own_snapshot: Snapshot | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from types import FrameType
+from typing import Any
 from typing import TYPE_CHECKING
 
 from mindsql import database
@@ -26,14 +27,30 @@ def adopt(session: Session, error: UnknownNameError, frame: FrameType | None) ->
     while frame is not None:
         for variables in (frame.f_locals, frame.f_globals):
             value = variables.get(name)
-            if value is not None and (
-                hasattr(value, "__arrow_c_stream__") or type(value).__module__.startswith("pandas")
-            ):
+            if _is_frame(value):
                 with database.translated():
                     session.raw.register(name, value)
                 return name
         frame = frame.f_back
     return None
+
+
+def _is_frame(value: Any) -> bool:
+    """Whether DuckDB reads a value as a table: frames of any library, numpy arrays, and collections of those."""
+    if value is None or isinstance(value, type):
+        return False
+    if isinstance(value, dict):
+        return bool(value) and all(type(each).__module__ == "numpy" for each in value.values())
+    if isinstance(value, list):
+        return bool(value) and all(type(each).__module__ == "numpy" for each in value)
+    module = type(value).__module__.split(".")[0]
+    if module == "numpy":
+        return getattr(value, "ndim", 0) > 0
+    if module == "polars":
+        return type(value).__name__ in ("DataFrame", "LazyFrame")
+    if module == "pyarrow" and type(value).__name__ in ("Scanner", "InMemoryDataset", "FileSystemDataset", "UnionDataset"):
+        return True
+    return hasattr(value, "__arrow_c_stream__") or module == "pandas"
 
 
 def suggest_relation(session: Session, error: UnknownNameError) -> None:
