@@ -56,6 +56,12 @@ class Relation:
     model: BoundModel | None = None
     hidden: Schema = field(default_factory=Schema)
 
+    @property
+    def only_filters(self) -> bool:
+        """Whether it is joined by SEMI or ANTI: it keeps or drops rows, and gives no columns."""
+        kind = str(self.join.args.get("kind") or "") if self.join is not None else ""
+        return kind.upper() in ("SEMI", "ANTI")
+
     def find(self, name: str) -> Column | None:
         """The column of that name, or None."""
         return self.columns.find(name) or self.hidden.find(name)

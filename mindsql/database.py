@@ -156,6 +156,19 @@ def has_relation(raw: Raw, name: str) -> bool:
     return True
 
 
+def located(raw: Raw, name: str) -> tuple[str, str] | None:
+    """The database and the schema of the table or view that an unqualified name means; None when there is none."""
+    found = raw.execute(
+        "SELECT database_name, schema_name FROM ("
+        "SELECT database_name, schema_name, table_name AS name FROM system.main.duckdb_tables() UNION ALL "
+        "SELECT database_name, schema_name, view_name FROM system.main.duckdb_views()"
+        ") WHERE lower(name) = lower($name) ORDER BY database_name = 'temp' DESC, "
+        "database_name = current_database() AND schema_name = current_schema() DESC, schema_name = 'main' DESC",
+        {"name": name},
+    ).fetchone()
+    return (str(found[0]), str(found[1])) if found is not None else None
+
+
 _DESCRIBE = "DESCRIBE "
 _PIVOT = re.compile(r"\b(?:UN)?PIVOT(?:_WIDER|_LONGER)?\b", re.I)
 

@@ -148,6 +148,7 @@ def binder(session: Session, parameters: Mapping[str, Any]) -> Binder:
         snapshot=snapshot,
         project=session.project,
         is_table=session.is_table,
+        located=session.located,
         describe=session.describe(parameters),
         native_schema=lambda source, text: session.source(source).describe(text),
         source_relation=lambda source, parts: session.source(source).relation(parts),

@@ -307,6 +307,10 @@ class Session:
         """Whether DuckDB has a table or view of that name on the search path."""
         return database.has_relation(self.raw, name)
 
+    def located(self, name: str) -> tuple[str, str] | None:
+        """Where DuckDB has what an unqualified name means: database and schema."""
+        return database.located(self.raw, name)
+
     def tables(self) -> list[str]:
         """The names of the user's tables and views in DuckDB."""
         with database.ignored():

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from types import FrameType
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mindsql import database
 from mindsql.errors import CatalogError, StatementError, UnknownNameError, suggest

@@ -31,6 +31,7 @@ class Binder:
         snapshot: The catalog.
         project: The current project, where unqualified model names are looked up.
         is_table: Whether DuckDB itself has a relation of that (unqualified) name.
+        located: Where it has it: database and schema.
         describe: Asks DuckDB for the columns of a query.
         native_schema: Asks a source for the columns of a native query.
         source_relation: The SQL with which DuckDB reads a source's table, given the name's parts after the source.
@@ -40,6 +41,7 @@ class Binder:
     snapshot: Snapshot
     project: str
     is_table: Callable[[str], bool]
+    located: Callable[[str], tuple[str, str] | None]
     describe: Describe
     native_schema: Callable[[str, str], Schema]
     source_relation: Callable[[str, tuple[str, ...]], exp.Expr | None]

@@ -30,6 +30,8 @@ _CLAUSES = (
     "offset",
 )
 
+_HAS_FIELDS = ("STRUCT", "UNION", "MAP", "JSON", "VARIANT")
+
 
 def resolve_scope(
     select: exp.Select,
@@ -47,6 +49,7 @@ def resolve_scope(
     relations = list(_relations(select, models))
     check_joins(relations)
     _describe(select, relations, describe)
+    _name_natural(relations)
     scope = Scope(key, select, relations)
     resolver = _Resolver(scope, describe)
     resolver.expand_stars()
@@ -54,11 +57,36 @@ def resolve_scope(
     for clause in _CLAUSES:
         for node in _nodes(select.args.get(clause)):
             resolver.visit(node, clause)
-    for _, join in from_items(select):
+    for item, join in from_items(select):
         if join is not None and join.args.get("on") is not None:
             resolver.visit(join.args["on"], "on")
+        if _is_lateral(item, relations):
+            resolver.visit(item, "from")
     _name_projections(select, names or _names(select, describe, must=select.parent is None))
     return scope
+
+
+def _name_natural(relations: list[Relation]) -> None:
+    """Write NATURAL JOIN as the USING that it means."""
+    for number, relation in enumerate(relations):
+        join = relation.join
+        if join is None or str(join.args.get("method") or "").upper() != "NATURAL" or relation.model is not None:
+            continue
+        before = [other for other in relations[:number] if other.model is None and not other.only_filters]
+        common = [item.name for item in relation.columns if any(other.find(item.name) for other in before)]
+        join.set("using", [exp.to_identifier(name, quoted=True) for name in common])
+        join.set("method", None)
+
+
+def _is_lateral(item: exp.Expr, relations: list[Relation]) -> bool:
+    """Whether an item of FROM reads a model that stands before it, by its name."""
+    before = []
+    for relation in relations:
+        if relation.item is item:
+            break
+        before.append(relation)
+    models = {relation.alias.casefold() for relation in before if relation.model is not None}
+    return any(part.table.casefold() in models for part in item.find_all(exp.Column) if part.table)
 
 
 def _nodes(value: object) -> list[exp.Expr]:
@@ -77,8 +105,10 @@ def _relations(select: exp.Select, models: Mapping[str, BoundModel]) -> Iterator
             )
         if not alias:
             alias = f"_{number}"
-        if ("." in alias or "/" in alias) and MODEL not in item.meta:
+        if ("." in alias or "/" in alias) and MODEL not in item.meta and not item.alias:  # a file's path
             alias = alias.rsplit("/", 1)[-1].split(".", 1)[0] or f"_{number}"
+        if alias.casefold() in taken and not item.alias and isinstance(item, exp.Table) and item.db:
+            alias = f"{item.db}.{alias}"  # of two tables of one name, in two schemas
         if not item.alias:
             item.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
         if alias.casefold() in taken:
@@ -214,18 +244,18 @@ class _Resolver:
         seen: set[str] = set()
         merged = self.merged() if only is None else {}
         for relation in self.scope.relations:
-            if only is not None and relation is not only:
+            if (only is not None and relation is not only) or (only is None and relation.only_filters):
                 continue
             for item in relation.columns:
                 folded = item.name.casefold()
-                if folded in merged and relation is not merged[folded]:
+                if folded in merged and relation is not merged[folded][0]:
                     continue
                 seen.add(folded)
                 if folded in dropped:
                     continue
-                value: exp.Expr = (
-                    replaced[folded].copy() if folded in replaced else column(item.name, relation.alias)
-                )
+                value: exp.Expr = column(item.name, relation.alias if only is not None or folded not in merged else None)
+                if folded in replaced:
+                    value = replaced[folded].copy()
                 yield exp.alias_(value, renamed.get(folded, item.name), quoted=True)
         unknown = (dropped | set(replaced) | set(renamed)) - seen
         if unknown:
@@ -233,18 +263,21 @@ class _Resolver:
             known = [item.name for r in self.scope.relations if only in (None, r) for item in r.columns]
             raise UnknownNameError.of("column", name, known)
 
-    def merged(self) -> dict[str, Relation]:
-        """Columns that JOIN … USING makes one, each with the relation it is taken from."""
-        found: dict[str, Relation] = {}
+    def merged(self) -> dict[str, list[Relation]]:
+        """Columns that JOIN … USING makes one, each with the relation it is taken from; a FULL JOIN takes it from the
+        first of several that has it."""
+        found: dict[str, list[Relation]] = {}
         for index, relation in enumerate(self.scope.relations):
             for node in (relation.join.args.get("using") if relation.join is not None else None) or []:
                 folded = node.name.casefold()
                 side = (relation.join.side if relation.join is not None else "").upper()
                 earlier = [r for r in self.scope.relations[:index] if r.find(node.name) is not None]
                 if side == "RIGHT" or not earlier:
-                    found[folded] = relation
+                    found[folded] = [relation]
+                elif side == "FULL":
+                    found[folded] = [*found.get(folded, earlier[:1]), relation]
                 else:
-                    found.setdefault(folded, earlier[0])
+                    found.setdefault(folded, earlier[:1])
         return found
 
     # Columns ----------------------------------------------------------------------------------------------------
@@ -297,8 +330,14 @@ class _Resolver:
             # It cannot stand alone: a lateral join. Its names are then taken for its own.
             return frozenset(c.name.casefold() for c in select.find_all(exp.Column) if not c.table)
 
-    def owners(self, name: str) -> list[Relation]:
-        return [relation for relation in self.scope.relations if relation.find(name) is not None]
+    def owners(self, name: str, node: exp.Expr | None = None, clause: str = "") -> list[Relation]:
+        """The relations that have a column of that name; those that only filter have one in their own ON alone."""
+        return [
+            relation
+            for relation in self.scope.relations
+            if relation.find(name) is not None
+            and (not relation.only_filters or clause == "on" and node is not None and _is_in(node, relation.join))
+        ]
 
     def column(
         self, node: exp.Column, clause: str, hidden: frozenset[str], shadowed: frozenset[str], top: bool
@@ -323,16 +362,21 @@ class _Resolver:
             return None
         if len(parts) > 1 and name.casefold() in hidden:
             return None
-        if top and clause == "order" and len(parts) == 1 and name.casefold() in self.aliases:
+        if top and len(parts) == 1 and name.casefold() in self.aliases and _alias_first(node, clause):
             return None
-        owners = self.owners(name)
+        owners = self.owners(name, node, clause)
         if not owners:
             if top:
                 self.other(node, parts)
             return None
+        several = self.merged().get(name.casefold(), ()) if len(owners) > 1 else ()
+        if len(several) > 1:
+            return self.replace_merged(node, list(several), name, parts[1:])
         relation = self.owner(node, name, owners)
         found = relation.find(name)
         assert found is not None
+        if len(parts) > 1 and self.nested and not found.type.startswith(_HAS_FIELDS):
+            return None  # the relation of an outer query has the column's name
         return self.replace(node, relation, found.name, parts[1:])
 
     def owner(self, node: exp.Column, name: str, owners: list[Relation]) -> Relation:
@@ -341,7 +385,7 @@ class _Resolver:
             return owners[0]
         merged = self.merged().get(name.casefold())
         if merged is not None:
-            return merged
+            return merged[0]
         data = [relation for relation in owners if relation.model is None]
         outputs = [
             r for r in owners if r.model is not None and r.model.version.outputs.find(name) is not None
@@ -356,6 +400,22 @@ class _Resolver:
             hint="write " + " or ".join(f"{relation.alias}.{name}" for relation in owners),
             span=span_of(node),
         )
+
+    def replace_merged(self, node: exp.Column, relations: list[Relation], name: str, fields: list[str]) -> None:
+        """A column that a FULL JOIN … USING makes of several."""
+        values = []
+        for relation in relations:
+            found = relation.find(name)
+            assert found is not None
+            value = column(found.name, relation.alias)
+            value.meta[SCOPE] = self.scope.key
+            values.append(value)
+        resolved: exp.Expr = exp.Coalesce(this=values[0], expressions=values[1:])
+        for part in fields:
+            resolved = exp.Dot(this=resolved, expression=exp.to_identifier(part, quoted=True))
+        if isinstance(node.parent, exp.Select) and node.arg_key == "expressions":
+            resolved = exp.alias_(resolved, fields[-1] if fields else name, quoted=True, copy=False)
+        node.replace(verbatim.take_place(resolved, node))
 
     def replace(self, node: exp.Column, relation: Relation, name: str, fields: list[str]) -> None:
         resolved: exp.Expr = column(name, relation.alias)
@@ -413,12 +473,33 @@ class _Resolver:
         raise UnknownNameError.of("column", name, known, span=span_of(node))
 
 
+def _alias_first(node: exp.Column, clause: str) -> bool:
+    """Whether a bare name is an alias of SELECT before it is a column: alone in ORDER BY or DISTINCT ON, and in HAVING
+    outside of aggregates."""
+    if clause == "having":
+        return not isinstance(node.find_ancestor(exp.AggFunc, exp.Select), exp.AggFunc)
+    if clause == "order":
+        above = node.parent
+        while isinstance(above, exp.Paren):
+            above = above.parent
+        return isinstance(above, exp.Ordered)
+    return False
+
+
+def _is_in(node: exp.Expr, join: exp.Join | None) -> bool:
+    above: exp.Expr | None = node
+    while above is not None and above is not join:
+        above = above.parent
+    return above is join and join is not None
+
+
 def _sees_outer(select: exp.Select) -> bool:
     """Whether the columns of an outer query may be named in a SELECT: it is a subquery in an expression, or a
     later item of a FROM."""
     node: exp.Expr = select
     while node.parent is not None:
-        if isinstance(node.parent, exp.Select) and node.arg_key not in ("from_", "with_"):
+        outer = isinstance(node.parent, (exp.Select, exp.Update, exp.Delete, exp.Merge))
+        if outer and node.arg_key not in ("from_", "with_"):
             return True
         node = node.parent
     return False
@@ -466,7 +547,9 @@ def _name_projections(select: exp.Select, names: list[str] | None) -> None:
     select.set(
         "expressions",
         [
-            projection if isinstance(projection, exp.Alias) else exp.alias_(projection, name, quoted=True)
+            projection
+            if isinstance(projection, exp.Alias)
+            else exp.alias_(projection, name, quoted=True, copy=False)
             for projection, name in zip(select.expressions, names, strict=True)
         ],
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlglot import expressions as exp
 
 import mindsql_grammar as grammar
+from mindsql.binder.ctes import visible_ctes
 from mindsql.binder.tree import RELATION, names_in, span_of, unused_name
 from mindsql.bound import BoundModel
 from mindsql.errors import MindSQLError, StatementError, UnknownNameError
@@ -250,6 +251,7 @@ class _Expander:
             name.meta.pop("start", None)
         before = set(self.expansion.models)
         outer = self.expansion
+        self.shield(query.tree, table)
         outer.names.update(names_in(query.tree))
         expansion = Expansion(query.tree, outer.models, outer.params, {}, outer.natives, names=outer.names)
         inner = _Expander(replace(self.binder, project=project) if project else self.binder, expansion)
@@ -262,6 +264,19 @@ class _Expander:
         outer.passing |= expansion.passing
         self.expansion.touched = True
         self.replace(table, exp.Subquery(this=inner.expansion.tree))
+
+    def shield(self, tree: exp.Expr, place: exp.Expr) -> None:
+        """Keep the statement's common table expressions from standing for tables that a view means."""
+        visible = {cte.alias.casefold() for cte in visible_ctes(place)}
+        for table in tree.find_all(exp.Table) if visible else ():
+            if table.db or not isinstance(table.this, exp.Identifier) or table.name.casefold() not in visible:
+                continue
+            where = None if _is_cte(table) else self.binder.located(table.name)
+            if where is not None:
+                if not table.alias:
+                    table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
+                table.set("catalog", exp.to_identifier(where[0], quoted=True))
+                table.set("db", exp.to_identifier(where[1], quoted=True))
 
     def replace(self, table: exp.Table, relation: exp.Expr) -> None:
         """Put a relation in a table's place, keeping its alias and joins."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from sqlglot import expressions as exp
@@ -137,7 +138,8 @@ def _scan_relations(draft: Draft, mappings: Mappings) -> list[Relation]:
     items: list[tuple[Relation, exp.Join | None]] = []
     for relation in scope.data:
         condition = relation.join.args.get("on") if relation.join is not None else None
-        read = {part.table for part in scope_columns(condition, scope)} if condition is not None else set()
+        parts = [part for part in (condition, relation.item) if part is not None]
+        read = {column.table for part in parts for column in scope_columns(part, scope)}
         if read & (models | {other.alias for other in later}):
             later.append(relation)
         else:
@@ -155,6 +157,7 @@ def _scan_relations(draft: Draft, mappings: Mappings) -> list[Relation]:
     projections = [
         _carried(draft, frame_column(relation.alias, item.name), column(item.name, relation.alias), item.type)
         for relation, _ in items
+        if not relation.only_filters
         for item in (*relation.columns, *relation.hidden)
     ]
     draft.scan = exp.Select(
@@ -215,6 +218,11 @@ def _add_steps(draft: Draft, mappings: Mappings, data: list[Relation], describe:
             if own in draft.scan_columns:  # bound by the WHERE of a query from models alone
                 step.inputs[item.name] = own
                 continue
+            several = _full(draft, item.name, data)
+            if several is not None:
+                value = several if casts else fitted(several, item, scope, describe)
+                step.inputs[item.name] = _explicit(draft, step, own, value, earlier, describe)
+                continue
             found = _by_name(draft, relation, item.name, data, earlier)
             owner = found[0] if found is not None else None
             if found is not None and not casts and (value := _recast(found[1], item, scope)) is not None:
@@ -269,15 +277,36 @@ def _recast(owner: tuple[Relation, str], item: Column, scope: Scope) -> exp.Expr
     return exp.Cast(this=value, to=data_type(target))
 
 
+def _full(draft: Draft, name: str, data: list[Relation]) -> exp.Expr | None:
+    """An input of a name that FULL JOIN … USING makes one column of several: the first of them that has a value."""
+    merged = False
+    for other in data:
+        using = (other.join.args.get("using") if other.join is not None else None) or []
+        if any(node.name.casefold() == name.casefold() for node in using) and other.join is not None:
+            merged = other.join.side.upper() == "FULL" or (merged and other.join.side.upper() != "RIGHT")
+    if not merged:
+        return None
+    values: list[exp.Expr] = []
+    for other in data:
+        found = other.find(name)
+        if found is not None and not other.only_filters:
+            values.append(column(found.name, other.alias))
+            values[-1].meta[SCOPE] = draft.scope.key
+    return exp.Coalesce(this=values[0], expressions=values[1:])
+
+
 def _by_name(
     draft: Draft, relation: Relation, name: str, data: list[Relation], earlier: list[Relation]
 ) -> tuple[str, tuple[Relation, str]] | None:
     """The frame column of an input's own name, and whose it is. None when there is none and the query is from models alone."""
     owners: list[tuple[Relation, str]] = []
-    for other in data:
+    before = list(itertools.takewhile(lambda other: other is not relation, draft.scope.relations))
+    # What stands before the model gives its inputs; what is joined after it does only where nothing else can.
+    has = [other for other in data if other.find(name) is not None and not other.only_filters]
+    for other in [other for other in has if any(other is one for one in before)] or has:
         found = other.find(name)
-        if found is not None:
-            owners.append((other, found.name))
+        assert found is not None
+        owners.append((other, found.name))
     for other in earlier:
         assert other.model is not None
         columns = other.model.version.outputs if data else other.columns
@@ -285,13 +314,17 @@ def _by_name(
         if found is not None:
             owners.append((other, found.name))
     if len(owners) > 1:
-        merged = {
-            node.name.casefold()
+        merged = [
+            other
             for other in data
             for node in (other.join.args.get("using") if other.join is not None else None) or []
-        }
-        if name.casefold() not in merged:
+            if node.name.casefold() == name.casefold()
+        ]
+        if not merged:
             raise ambiguous_input(relation, name, [other.alias for other, _ in owners])
+        right = [other for other in merged if other.join is not None and other.join.side.upper() == "RIGHT"]
+        if right:
+            owners = [owner for owner in owners if owner[0] is right[-1]]
     if owners:
         key = (owners[0][0].alias, owners[0][1])
         return draft.shared.get(key) or frame_column(*key), owners[0]
@@ -323,6 +356,7 @@ def _finish(draft: Draft, later: list[Relation]) -> None:
     for relation, join in zip(later, kept, strict=True):
         if join.args.get("on") is not None:
             join.set("on", to_frame(join.args["on"], draft))
+        to_frame(join.this, draft)
         # Columns of a relation joined after the models are its own still, not the frame's.
         own = {frame_column(relation.alias, item.name): item.name for item in (*relation.columns, *relation.hidden)}
         for part in list(select.find_all(exp.Column)) + list(join.find_all(exp.Column)):

@@ -13,6 +13,7 @@ from mindsql.planner.frame import Draft, frame_columns
 from mindsql.planner.operators import Cell, Finish, Values
 from mindsql.planner.translation import models_as_sql
 from mindsql.schema import Schema
+from mindsql_grammar import verbatim
 
 
 class Rule(Protocol):
@@ -376,6 +377,7 @@ def _to_scan(node: exp.Expr, draft: Draft, columns: dict[str, exp.Expr]) -> exp.
             value = columns[part.name].copy()
             if not isinstance(value, (exp.Column, exp.Literal, exp.Null, exp.Cast)):
                 value = exp.Paren(this=value)
+            verbatim.take_place(value, part)
             if part is copy:
                 return value
             part.replace(value)
