@@ -4,6 +4,7 @@ version parts (`m.3`) and `?` parameters in the form that the stock parser reads
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -27,6 +28,7 @@ _DUCKDB = DuckDB()
 _NAMES = _DUCKDB.parser().ID_VAR_TOKENS | {TokenType.IDENTIFIER}
 _VERSION = re.compile(r"\.\d")
 _SPECIAL_STRING = re.compile(r"(?<![\w$])(?:[eE]'|\$(?:[^\W\d]\w*)?\$)")
+_UNREAD = re.compile(r"\?::|[bB]'|\[\s*:|\b(?:apply|reduce)\b|\bUSING\s+SAMPLE\b", re.IGNORECASE)
 _COMMENT = re.compile(r"--|/\*|\{#")
 _UNTERMINATED = {"'": "string", '"': "quoted name", "`": "quoted name", "$": "dollar-quoted string"}
 
@@ -62,6 +64,8 @@ def tokenize(whole: str, text: str, base: int) -> tuple[Source, list[Token]]:
     if _COMMENT.search(visible):
         for token in tokens:
             token.comments.clear()
+    if _UNREAD.search(visible):
+        tokens = list(_readable(visible, tokens))
     if _SPECIAL_STRING.search(visible):
         tokens = [_plain_string(visible, token) for token in tokens]
     if "?" in visible:
@@ -95,6 +99,45 @@ _QUOTED = frozenset(
         TokenType.BIT_STRING,
     )
 )
+
+
+def _readable(text: str, tokens: list[Token]) -> Iterator[Token]:
+    """Tokens that the stock parser can read, in place of those that only DuckDB reads. The text stays as it is: what
+    stands for its words in the tree is written in its words."""
+    joined = False  # whether a JOIN waits for its condition
+    index = 0
+    while index < len(tokens):
+        token = tokens[index]
+        after = tokens[index + 1] if index + 1 < len(tokens) else None
+        kind, word = token.token_type, token.text.upper()
+        if kind is TokenType.QDCOLON:  # ?::
+            yield _as(token, TokenType.PLACEHOLDER, "?", token.start, token.start)
+            yield _as(token, TokenType.DCOLON, "::", token.start + 1, token.end)
+        elif word == "B" and after is not None and after.token_type is TokenType.STRING and after.start == token.end + 1:
+            yield _as(token, TokenType.STRING, after.text, token.start, after.end)  # a BIT
+            index += 1
+        elif kind is TokenType.COLON and tokens[index - 1].token_type is TokenType.L_BRACKET:
+            # [:x] begins with the first; so does [0:x], which is no parameter :x
+            yield _as(token, TokenType.NUMBER, "0", token.start, token.start)
+            yield token
+        elif word in ("APPLY", "REDUCE") and after is not None and after.token_type is TokenType.L_PAREN:
+            yield _as(token, TokenType.VAR, f"list_{word.lower()}", token.start, token.end)
+        else:
+            sample = kind is TokenType.USING and after is not None and after.text.upper() == "SAMPLE"
+            if sample and joined:
+                # Else the JOIN would take it for its USING.
+                yield _as(token, TokenType.ON, "ON", token.start, token.start)
+                yield _as(token, TokenType.TRUE, "TRUE", token.start, token.start)
+            yield token
+        if kind is TokenType.JOIN:
+            joined = True
+        elif kind in (TokenType.ON, TokenType.USING, TokenType.WHERE, TokenType.SELECT, TokenType.COMMA):
+            joined = False
+        index += 1
+
+
+def _as(token: Token, kind: TokenType, text: str, start: int, end: int) -> Token:
+    return Token(kind, text, token.line, token.col, start, end)
 
 
 def _plain_string(text: str, token: Token) -> Token:

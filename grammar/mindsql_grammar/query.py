@@ -117,6 +117,10 @@ def _lift_joins(select: exp.Select) -> None:
     if source is not None and source.this.args.get("joins") and not select.args.get("joins"):
         select.set("joins", source.this.args["joins"])
         source.this.set("joins", None)
+    for join in (select.args.get("joins") or []) if select.args.get("sample") else ():
+        condition = join.args.get("on")
+        if isinstance(condition, exp.Boolean) and condition.this:
+            join.set("on", None)  # the lexer's, before USING SAMPLE
 
 
 def read_condition(cursor: Cursor, end: int) -> exp.Expr:
