@@ -11,7 +11,7 @@ import mindsql_grammar as grammar
 from mindsql import queries
 from mindsql.bound import BoundModel
 from mindsql.commands.answers import frame, table
-from mindsql.errors import UnknownNameError
+from mindsql.errors import MindSQLError, UnknownNameError
 from mindsql.executor.engines import border
 from mindsql.result import Result
 from mindsql.secrets import masked
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _PROPERTIES = [("property", "VARCHAR"), ("value", "VARCHAR")]
 _DESCRIBE = re.compile(r"\s*DESC(?:RIBE)?\s+(?=SELECT|WITH|FROM|\()", re.I)
+_SUMMARIZE = re.compile(r"\s*SUMMARIZE\s+(?=SELECT|WITH|FROM|\()", re.I)
 _OWN = ("inputs", "outputs", "versions")
 
 
@@ -77,7 +78,10 @@ def describe(
 def describe_query(
     session: Session, statement: grammar.DuckDB, parameters: Mapping[str, Any], work: Work
 ) -> Result | None:
-    """`DESCRIBE SELECT …` of a query with models, as DuckDB answers it. None for everything else."""
+    """`DESCRIBE SELECT …` and `SUMMARIZE SELECT …` with models, as DuckDB answers them. None for everything else."""
+    summary = _SUMMARIZE.match(statement.text)
+    if summary is not None:
+        return _summarize(session, statement.text[summary.end() :], parameters, work)
     found = _DESCRIBE.match(statement.text)
     if found is None:
         return None
@@ -92,6 +96,18 @@ def describe_query(
         (name, "VARCHAR") for name in ("column_name", "column_type", "null", "key", "default", "extra")
     ]
     return table(columns, [(c.name, c.type, "YES", None, None, None) for c in plan.schema])
+
+
+def _summarize(session: Session, text: str, parameters: Mapping[str, Any], work: Work) -> Result | None:
+    try:
+        query = grammar.parse_query(f"SELECT * FROM (SUMMARIZE {text.rstrip().removesuffix(';')})")
+        plan = queries.prepare(session, query, None, parameters)
+    except grammar.ParseError:
+        return None
+    except MindSQLError as error:
+        error.span = None  # places are those of another text
+        raise
+    return queries.answer(session, plan, parameters, work) if plan is not None else None
 
 
 def _find_model(session: Session, name: tuple[str, ...]) -> tuple[Model, int | None, str | None] | None:
