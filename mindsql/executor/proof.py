@@ -6,6 +6,7 @@ Only a translation that passes is stored with its version; a wrong fast answer i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from sqlglot import expressions as exp
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-9
 _SAMPLE_ROWS = 2000
 _EDGE_ROWS = 2
+_MANY_INPUTS = 50
+"""With more inputs, each edge value is tried in one row only."""
 _VIEW = "__mindsql_sample"
 _EDGES = {
     "number": (
@@ -107,29 +110,36 @@ def query(
 
 def _sample(raw: Raw, inputs: Schema, rows: pa.Table) -> pa.Table:
     """Rows spread over the table, then each edge value in a few of them, then a row of NULLs."""
+    import pyarrow as pa
+
     step = max(1, rows.num_rows // _SAMPLE_ROWS)
     picked = rows.select(inputs.names).take(list(range(0, rows.num_rows, step))[:_SAMPLE_ROWS])
     raw.register(_VIEW, picked)
     plain = ", ".join(f"CAST({quote(c.name)} AS {c.type}) AS {quote(c.name)}" for c in inputs)
-    few = f"(FROM {quote(_VIEW)} LIMIT {_EDGE_ROWS})"
-    parts = [f"SELECT {plain} FROM {quote(_VIEW)}"]
-    for item in inputs:
-        for value in _EDGES.get(item.family, ("NULL",)):
-            edge = _edge(item, value)
-            others = ", ".join(
-                edge if c is item else f"CAST({quote(c.name)} AS {c.type}) AS {quote(c.name)}" for c in inputs
-            )
-            parts.append(f"SELECT {others} FROM {few}")
-    parts.append("SELECT " + ", ".join(f"CAST(NULL AS {c.type}) AS {quote(c.name)}" for c in inputs))
     try:
-        return database.table(raw, " UNION ALL ".join(parts))
+        base = database.table(raw, f"SELECT {plain} FROM {quote(_VIEW)}").combine_chunks()
     finally:
         raw.unregister(_VIEW)
+    edges = {item.type: _edges(raw, item) for item in inputs}
+    few = min(base.num_rows, _EDGE_ROWS if len(inputs) <= _MANY_INPUTS else 1)
+    ends = list(accumulate((few * len(edges[item.type]) for item in inputs), initial=0))
+    tile = pa.array([row % few for row in range(ends[-1])], pa.int32())
+    columns = []
+    for number, item in enumerate(inputs):
+        column = base.column(number).combine_chunks()
+        own = edges[item.type]
+        repeated = own.take(pa.array([at for at in range(len(own)) for _ in range(few)], pa.int32()))
+        others = column.take(tile)
+        start, end = ends[number], ends[number + 1]
+        parts = [column, others.slice(0, start), repeated, others.slice(end), pa.nulls(1, column.type)]
+        columns.append(pa.chunked_array(parts, column.type))
+    return pa.Table.from_arrays(columns, names=inputs.names)
 
 
-def _edge(item: Column, value: str) -> str:
-    """A value that does not fit the type (infinity in an INTEGER) becomes NULL."""
-    return f"TRY_CAST({value} AS {item.type}) AS {quote(item.name)}"
+def _edges(raw: Raw, item: Column) -> pa.Array:
+    """The edge values of a type; a value that does not fit it (infinity in an INTEGER) becomes NULL."""
+    values = ", ".join(f"(TRY_CAST({value} AS {item.type}))" for value in _EDGES.get(item.family, ("NULL",)))
+    return database.table(raw, f"SELECT v FROM (VALUES {values}) AS e(v)").column(0).combine_chunks()
 
 
 def _first_difference(left: pa.ChunkedArray, right: pa.Array) -> int | None:
