@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
@@ -97,9 +97,7 @@ class Catalog:
             return Snapshot()
         versions: dict[tuple[str, str], list[Version]] = {}
         for row in self._read("_versions", "ORDER BY number"):
-            for key in ("options", "settings", "summary", "libraries"):
-                row[key] = json.loads(row[key] or "{}")
-            version = Version(**row)
+            version = _version(row)
             versions.setdefault((version.project, version.model), []).append(version)
         return Snapshot(
             projects=tuple(row["name"] for row in self._read("_projects", "ORDER BY name")),
@@ -127,9 +125,9 @@ class Catalog:
             installed=True,
         )
 
-    def _read(self, name: str, order: str) -> list[dict[str, Any]]:
+    def _read(self, name: str, rest: str, values: list[Any] | None = None) -> list[dict[str, Any]]:
         columns = [part.strip().split(" ")[0] for part in _TABLES[name].split(", ")]
-        found = rows(self.raw, f"SELECT {', '.join(columns)} FROM {self.table(name)} {order}")
+        found = rows(self.raw, f"SELECT {', '.join(columns)} FROM {self.table(name)} {rest}", values)
         return [dict(zip(columns, row, strict=True)) for row in found]
 
     def _insert(self, name: str, values: Mapping[str, Any]) -> None:
@@ -220,7 +218,15 @@ class Catalog:
             f"UPDATE {self.table('_models')} SET active = active WHERE project = $1 AND name = $2",
             [project, name],
         )
-        return self.snapshot().model(project, name)
+        where = "WHERE lower(project) = lower($1) AND lower(name) = lower($2)"
+        found = self._read("_models", where, [project, name])
+        if not found:
+            return None
+        versions = self._read(
+            "_versions", "WHERE lower(project) = lower($1) AND lower(model) = lower($2) ORDER BY number", [project, name]
+        )
+        row = found[0]
+        return Model(row["project"], row["name"], row["active"], tuple(map(_version, versions)))
 
     def add_version(self, version: Version) -> None:
         """Add a version, and the model if it is its first."""
@@ -323,8 +329,41 @@ class Catalog:
         return len(found)
 
 
+class _Stored(Mapping[str, Any]):
+    """A JSON object that is read when somebody looks into it: most of a large catalog is never asked for."""
+
+    def __init__(self, text: str | None) -> None:
+        self._text = text or "{}"
+        self._read: dict[str, Any] | None = None
+
+    def _value(self) -> dict[str, Any]:
+        if self._read is None:
+            self._read = json.loads(self._text)
+        return self._read
+
+    def __getitem__(self, key: str) -> Any:
+        return self._value()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._value())
+
+    def __len__(self) -> int:
+        return len(self._value())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mapping) and self._value() == dict(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _version(row: dict[str, Any]) -> Version:
+    for key in ("options", "settings", "summary", "libraries"):
+        row[key] = _Stored(row[key])
+    return Version(**row)
+
+
 def _version_row(version: Version) -> dict[str, Any]:
     row = {field.name: getattr(version, field.name) for field in fields(version)}
     for key in ("options", "settings", "summary", "libraries"):
-        row[key] = json.dumps(row[key])
+        row[key] = json.dumps(dict(row[key]))
     return row

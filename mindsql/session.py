@@ -175,11 +175,12 @@ class Session:
 
     # Catalog ----------------------------------------------------------------------------------------------
 
-    def system_table(self, schema: str, name: str) -> str | None:
-        """The query that a system table stands for, as things are now; None when the name means something else."""
+    def system_table(self, schema: str, name: str, given: dict[str, Any]) -> str | None:
+        """The query that a system table stands for, as things are now; None when the name means something else. Its
+        rows are parameters, which `given` takes."""
         from mindsql.system import system_table
 
-        return system_table(schema, name, self.snapshot(), self.shared.jobs, self.registry)
+        return system_table(schema, name, self.snapshot(), self.shared.jobs, self.registry, given)
 
     def snapshot(self) -> Snapshot:
         """The catalog as this session's transaction sees it."""

@@ -17,7 +17,7 @@ TABLES = ("models", "models_versions", "predictors", "ml_engines", "handlers", "
 """Tables of `information_schema` that are ours; those that DuckDB has too (`tables`, `columns`) stay DuckDB's."""
 
 
-def system_table(schema: str, name: str, snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str | None:
+def system_table(schema: str, name: str, snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str | None:
     """The query that a system table stands for, or None when the name means something else.
 
     Args:
@@ -26,16 +26,17 @@ def system_table(schema: str, name: str, snapshot: Snapshot, jobs: Jobs, registr
         snapshot: The catalog.
         jobs: The trainings in the background.
         registry: The handlers.
+        given: Takes the parameters of the query.
     """
     folded = name.casefold()
     if schema.casefold() == "information_schema":
         if folded not in TABLES:
             return None
-        return _QUERIES[folded](snapshot, jobs, registry)
+        return _QUERIES[folded](snapshot, jobs, registry, given)
     if folded in ("models", "models_versions", "predictors") and snapshot.project(schema) is not None:
         project = snapshot.project(schema)
         assert project is not None
-        return f"SELECT * FROM ({_models(snapshot, jobs, registry)}) WHERE project = {literal(project)}"
+        return f"SELECT * FROM ({_models(snapshot, jobs, registry, given)}) WHERE project = {literal(project)}"
     return None
 
 
@@ -58,6 +59,24 @@ def _cell(value: Any) -> str:
     if isinstance(value, (int, float)):
         return repr(value)
     return literal(str(value))
+
+
+def listed(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]], given: dict[str, Any]) -> str:
+    """A query that gives these rows. They are a parameter of it, so that its text is short whatever their number.
+
+    Args:
+        given: Takes the parameter.
+    """
+    name = f"mindsql_rows_{len(given)}"
+    names = [f"c{number}" for number in range(len(columns))]
+    given[name] = json.dumps([dict(zip(names, row, strict=True)) for row in rows], default=str)
+    shape = json.dumps([dict.fromkeys(names, "VARCHAR")])
+    picked = ", ".join(
+        f"CAST(r.{short} AS {type_name}) AS {quote(column)}"
+        for short, (column, type_name) in zip(names, columns, strict=True)
+    )
+    unpacked = f"system.main.unnest(system.main.from_json(${name}, {literal(shape)}))"
+    return f"SELECT {picked} FROM (SELECT {unpacked} AS r) AS v"
 
 
 def _json(value: Any) -> str:
@@ -87,7 +106,7 @@ _MODEL_COLUMNS = [
 ]
 
 
-def _models(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
+def _models(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str:
     rows = []
     at_work = jobs.unfinished()
     for model in snapshot.models:
@@ -116,7 +135,7 @@ def _models(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
                     version.seconds,
                 )
             )
-    return values(_MODEL_COLUMNS, rows)
+    return listed(_MODEL_COLUMNS, rows, given)
 
 
 def _phase(job: Job | None) -> tuple[int | None, int | None, str | None]:
@@ -127,14 +146,14 @@ def _phase(job: Job | None) -> tuple[int | None, int | None, str | None]:
     return done, total, job.phase or ("waiting" if job.started is None else None)
 
 
-def _engines(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
+def _engines(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str:
     columns = [("name", "VARCHAR"), ("handler", "VARCHAR"), ("connection_data", "VARCHAR")]
     rows = [(name, name, "{}") for name in registry.names() if snapshot.engine(name) is None]
     rows += [(entry.name, entry.handler, _json(dict(entry.options))) for entry in snapshot.engines]
-    return values(columns, sorted(rows))
+    return listed(columns, sorted(rows), given)
 
 
-def _handlers(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
+def _handlers(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str:
     columns = [
         ("name", "VARCHAR"),
         ("type", "VARCHAR"),
@@ -160,10 +179,10 @@ def _handlers(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
                 error,
             )
         )
-    return values(columns, rows)
+    return listed(columns, rows, given)
 
 
-def _handler_options(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
+def _handler_options(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str:
     columns = [
         ("handler", "VARCHAR"),
         ("statement", "VARCHAR"),
@@ -197,14 +216,14 @@ def _handler_options(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
                 )
                 for o in options
             ]
-    return values(columns, rows)
+    return listed(columns, rows, given)
 
 
-def _projects(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
-    return values([("name", "VARCHAR")], [(name,) for name in snapshot.projects])
+def _projects(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str:
+    return listed([("name", "VARCHAR")], [(name,) for name in snapshot.projects], given)
 
 
-def _databases(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
+def _databases(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str:
     columns = [
         ("name", "VARCHAR"),
         ("type", "VARCHAR"),
@@ -215,20 +234,20 @@ def _databases(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
     rows += [(s.name, "data", s.engine, _json(dict(s.parameters))) for s in snapshot.sources]
     known = ", ".join(literal(s.name) for s in snapshot.sources) or "''"
     return (
-        f"{values(columns, rows)} UNION ALL SELECT database_name, 'data', 'duckdb', "
+        f"{listed(columns, rows, given)} UNION ALL SELECT database_name, 'data', 'duckdb', "
         "system.main.json_object('file', system.main.parse_filename(path))::VARCHAR "
         f"FROM system.main.duckdb_databases() WHERE NOT internal AND database_name NOT IN ({known})"
     )
 
 
-def _views(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
+def _views(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str:
     columns = [("name", "VARCHAR"), ("project", "VARCHAR"), ("query", "VARCHAR")]
-    ours = values(columns, [(v.name, v.project, v.query) for v in snapshot.views])
+    ours = listed(columns, [(v.name, v.project, v.query) for v in snapshot.views], given)
     theirs = f"SELECT view_name, {literal(DEFAULT_PROJECT)}, sql FROM system.main.duckdb_views() WHERE NOT internal"
     return f"{ours} UNION ALL {theirs}"
 
 
-def _model_columns(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
+def _model_columns(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str:
     columns = [
         ("project", "VARCHAR"),
         ("model", "VARCHAR"),
@@ -242,10 +261,10 @@ def _model_columns(snapshot: Snapshot, jobs: Jobs, registry: Registry) -> str:
         for version in model.versions:
             for role, schema in (("output", version.outputs), ("input", version.inputs)):
                 rows += [(model.project, model.name, version.number, c.name, c.type, role) for c in schema]
-    return values(columns, rows)
+    return listed(columns, rows, given)
 
 
-_QUERIES: dict[str, Callable[[Snapshot, Jobs, Registry], str]] = {
+_QUERIES: dict[str, Callable[[Snapshot, Jobs, Registry, dict[str, Any]], str]] = {
     "models": _models,
     "models_versions": _models,
     "predictors": _models,

@@ -35,7 +35,8 @@ class Binder:
         describe: Asks DuckDB for the columns of a query.
         native_schema: Asks a source for the columns of a native query.
         source_relation: The SQL with which DuckDB reads a source's table, given the name's parts after the source.
-        system: SQL of a system table (`information_schema.models`), or None.
+        system: SQL of a system table (`information_schema.models`), or None; its rows are parameters.
+        parameters, given: The statement's parameters, and those of system tables among them.
     """
 
     snapshot: Snapshot
@@ -50,6 +51,7 @@ class Binder:
         name: value for name, (value, _) in given.items()
     }
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    given: dict[str, Any] = field(default_factory=dict)
 
     def bind(self, query: grammar.Query) -> BoundQuery | None:
         """Bind a query; None when nothing in it is ours, so that DuckDB may have it as it was written.
@@ -102,7 +104,7 @@ class Binder:
             inner = tree.args.get("expression") or tree.this
             if isinstance(inner, exp.Query):
                 describe(inner.unnest() if isinstance(inner, exp.Subquery) else inner)
-        return BoundQuery(tree, scopes, expansion.natives, schema, expansion.passing, describe)
+        return BoundQuery(tree, scopes, expansion.natives, schema, expansion.passing, describe, self.given)
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, grammar.Parameter):

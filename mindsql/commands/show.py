@@ -27,9 +27,10 @@ def show(
 ) -> Result | None:
     """SHOW MODELS, ML_ENGINES, HANDLERS, DATABASES, PROJECTS, TABLES, VIEWS."""
     snapshot = session.snapshot()
+    given: dict[str, Any] = {}
     terms: list[str] = []
     if statement.what in _SYSTEM:
-        query = session.system_table("information_schema", statement.what)
+        query = session.system_table("information_schema", statement.what, given)
         assert query is not None
         if statement.source is not None:
             terms.append(f"project = {literal(_project(snapshot, '.'.join(statement.source)))}")
@@ -44,7 +45,7 @@ def show(
     if statement.where is not None:
         terms.append(f"({generate(statement.where)})")
     where = f" WHERE {' AND '.join(terms)}" if terms else ""
-    database.open_result(session.raw, f"SELECT * FROM ({query}) AS t{where} ORDER BY ALL")
+    database.open_result(session.raw, f"SELECT * FROM ({query}) AS t{where} ORDER BY ALL", given or None)
     return Result.of(raw=session.raw, close=work.close)
 
 
