@@ -52,6 +52,8 @@ class Catalog:
         self._database = database
         self.raw = raw
         self._prefix = f"{quote(database.name)}.{quote(SCHEMA)}."
+        self._models: set[tuple[str, str]] = set()
+        self._others = False
 
     def table(self, name: str) -> str:
         """The qualified name of one of our tables."""
@@ -76,6 +78,7 @@ class Catalog:
 
     def install(self) -> None:
         """Make the schema and its tables, unless they are there."""
+        self._others = True
         run(self.raw, f"CREATE SCHEMA IF NOT EXISTS {self._prefix[:-1]}")
         for name in _TABLES:
             self.make(name)
@@ -125,6 +128,16 @@ class Catalog:
             installed=True,
         )
 
+    def after(self, before: Snapshot) -> Snapshot | None:
+        """The snapshot after what this object wrote, if that was models only: those alone are read anew.
+
+        Args:
+            before: The snapshot that was true when it began to write.
+        """
+        if self._others or not before.installed:
+            return None
+        return before.with_models({key: self._model(*key) for key in self._models})
+
     def _read(self, name: str, rest: str, values: list[Any] | None = None) -> list[dict[str, Any]]:
         columns = [part.strip().split(" ")[0] for part in _TABLES[name].split(", ")]
         found = rows(self.raw, f"SELECT {', '.join(columns)} FROM {self.table(name)} {rest}", values)
@@ -148,14 +161,17 @@ class Catalog:
 
     def add_project(self, name: str) -> None:
         """Add a project."""
+        self._others = True
         self._insert("_projects", {"name": name})
 
     def drop_project(self, name: str) -> None:
         """Drop an empty project."""
+        self._others = True
         self._delete("_projects", name=name)
 
     def add_engine(self, entry: EngineEntry, files: Mapping[str, bytes]) -> None:
         """Add an engine and what its `create_engine` kept."""
+        self._others = True
         self._insert(
             "_engines",
             {
@@ -170,6 +186,7 @@ class Catalog:
 
     def drop_engine(self, name: str) -> None:
         """Drop an engine."""
+        self._others = True
         self._delete("_engines", name=name)
         self._delete("_engine_files", engine=name)
 
@@ -184,6 +201,7 @@ class Catalog:
 
     def add_view(self, view: View) -> None:
         """Add a view."""
+        self._others = True
         self._insert(
             "_views",
             {"project": view.project, "name": view.name, "query": view.query, "created_at": datetime.now()},
@@ -191,10 +209,12 @@ class Catalog:
 
     def drop_view(self, view: View) -> None:
         """Drop a view."""
+        self._others = True
         self._delete("_views", project=view.project, name=view.name)
 
     def add_source(self, entry: SourceEntry) -> None:
         """Add a source."""
+        self._others = True
         self._insert(
             "_sources",
             {
@@ -207,6 +227,7 @@ class Catalog:
 
     def drop_source(self, name: str) -> None:
         """Drop a source."""
+        self._others = True
         self._delete("_sources", name=name)
 
     # Models -----------------------------------------------------------------------------------------------
@@ -218,6 +239,9 @@ class Catalog:
             f"UPDATE {self.table('_models')} SET active = active WHERE project = $1 AND name = $2",
             [project, name],
         )
+        return self._model(project, name)
+
+    def _model(self, project: str, name: str) -> Model | None:
         where = "WHERE lower(project) = lower($1) AND lower(name) = lower($2)"
         found = self._read("_models", where, [project, name])
         if not found:
@@ -230,6 +254,7 @@ class Catalog:
 
     def add_version(self, version: Version) -> None:
         """Add a version, and the model if it is its first."""
+        self._models.add((version.project, version.model))
         known = rows(
             self.raw,
             f"SELECT 1 FROM {self.table('_models')} WHERE project = $1 AND name = $2",
@@ -249,6 +274,7 @@ class Catalog:
 
     def save_version(self, version: Version) -> None:
         """Write a version's row anew."""
+        self._models.add((version.project, version.model))
         row = _version_row(version)
         terms = ", ".join(f"{key} = ${index}" for index, key in enumerate(row, 1))
         run(
@@ -295,6 +321,7 @@ class Catalog:
 
     def set_active(self, project: str, name: str, number: int) -> None:
         """Make a version the one that answers."""
+        self._models.add((project, name))
         run(
             self.raw,
             f"UPDATE {self.table('_models')} SET active = $1 WHERE project = $2 AND name = $3",
@@ -305,6 +332,7 @@ class Catalog:
         """Drop versions, their artifacts and the answers kept of them."""
         keeps = self.has("_answers")  # files of an older release have no such table until they need it
         for version in versions:
+            self._models.add((version.project, version.model))
             if keeps:
                 self._delete("_answers", version=version.id)
             self._delete("_artifacts", version=version.id)
@@ -314,11 +342,13 @@ class Catalog:
         """Drop a model with all its versions, unless another transaction is adding one."""
         # DuckDB sees when two transactions update a row, but not when one updates and the other deletes it.
         self.hold(model.project, model.name)
+        self._models.add((model.project, model.name))
         self.drop_versions(model.versions)
         self._delete("_models", project=model.project, name=model.name)
 
     def mark_interrupted(self, owner: str) -> int:
         """Mark trainings that another process left unfinished. Returns how many there were."""
+        self._others = True
         found = rows(
             self.raw,
             f"UPDATE {self.table('_versions')} SET status = 'error', "

@@ -220,19 +220,25 @@ class Session:
         own: a stop interrupts the statement's connections, and must not reach what tidies up after it."""
         if self.database.read_only:
             raise database.read_only_error()
-        if self.in_transaction:
-            yield self._installed(self.catalog)
-            self._changed = True
-            self._own_snapshot = None
-            return
         from mindsql.catalog import Catalog
 
+        if self.in_transaction:
+            before = self.snapshot()
+            self._own_snapshot = None
+            catalog = self._installed(Catalog(self.database, self.raw))
+            yield catalog
+            self._changed = True
+            self._own_snapshot = catalog.after(before)
+            return
         # Closing the connection undoes what was not committed, whatever ends the block.
         with self.database.writer, closing(self.database.cursor()) as raw:
+            known = self._known()
             database.run(raw, "BEGIN TRANSACTION")
-            yield self._installed(Catalog(self.database, raw))
+            catalog = self._installed(Catalog(self.database, raw))
+            yield catalog
+            after = catalog.after(known[0]) if known is not None else None
             database.run(raw, "COMMIT")
-        self._committed()
+            self._committed((after, known[1]) if known is not None and after is not None else None)
 
     def _installed(self, catalog: Catalog) -> Catalog:
         if not catalog.installed():
@@ -257,8 +263,18 @@ class Session:
         else:
             self._committed()
 
-    def _committed(self) -> None:
+    def _known(self) -> tuple[Snapshot, int] | None:
+        """The snapshot that is true now, if somebody has read it, and its generation."""
         with self.database.lock:
+            kept, generation = self.shared.snapshot, self.database.generation
+            return (kept, generation) if kept is not None and self.shared.generation == generation else None
+
+    def _committed(self, after: tuple[Snapshot, int] | None = None) -> None:
+        """Note that the catalog has changed; `after` is what it is now, if it was changed since that generation by
+        nobody else."""
+        with self.database.lock:
+            if after is not None and after[1] == self.database.generation:
+                self.shared.snapshot, self.shared.generation = after[0], self.database.generation + 1
             self.database.generation += 1
             self.database.shape += 1
 

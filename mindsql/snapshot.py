@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -186,6 +186,13 @@ class Snapshot:
     def source(self, name: str) -> SourceEntry | None:
         """The source, or None."""
         return next((s for s in self.sources if s.name.casefold() == name.casefold()), None)
+
+    def with_models(self, changes: Mapping[tuple[str, str], Model | None]) -> Snapshot:
+        """This snapshot with some models as they are now; None for those that are no more."""
+        folded = {(project.casefold(), name.casefold()): model for (project, name), model in changes.items()}
+        kept = [model for model in self.models if (model.project.casefold(), model.name.casefold()) not in folded]
+        there = [*kept, *(model for model in folded.values() if model is not None)]
+        return replace(self, models=tuple(sorted(there, key=lambda model: (model.project, model.name))))
 
     def own_query(self, of: Sequence[str]) -> str | None:
         """The project in which `name (text)` is a query of ours; None when the text is for a source to read."""
