@@ -42,6 +42,20 @@ from mindsql.errors import (
 
 if TYPE_CHECKING:
     from mindsql.connection import Connection, connect
+    from mindsql.dbapi import (
+        BINARY,
+        DATETIME,
+        NUMBER,
+        ROWID,
+        STRING,
+        Binary,
+        Date,
+        DateFromTicks,
+        Time,
+        TimeFromTicks,
+        Timestamp,
+        TimestampFromTicks,
+    )
     from mindsql.engine import BaseMLEngine, Capabilities, Engine, Option, Predictor, Summary, Translation
     from mindsql.result import Result
     from mindsql.schema import Column, Schema
@@ -54,6 +68,23 @@ threadsafety = 1
 paramstyle = "qmark"
 
 _LAZY = {
+    **dict.fromkeys(
+        (
+            "STRING",
+            "BINARY",
+            "NUMBER",
+            "DATETIME",
+            "ROWID",
+            "Date",
+            "Time",
+            "Timestamp",
+            "Binary",
+            "DateFromTicks",
+            "TimeFromTicks",
+            "TimestampFromTicks",
+        ),
+        "mindsql.dbapi",
+    ),
     "connect": "mindsql.connection",
     "Connection": "mindsql.connection",
     "Result": "mindsql.result",
@@ -69,9 +100,15 @@ _LAZY = {
 }
 
 __all__ = [
+    "BINARY",
+    "DATETIME",
+    "NUMBER",
+    "ROWID",
+    "STRING",
     "AccessError",
     "AuthenticationError",
     "BaseMLEngine",
+    "Binary",
     "Cancelled",
     "Capabilities",
     "CatalogError",
@@ -79,6 +116,8 @@ __all__ = [
     "Connection",
     "DataError",
     "DatabaseError",
+    "Date",
+    "DateFromTicks",
     "Engine",
     "EngineContractError",
     "EngineError",
@@ -100,7 +139,11 @@ __all__ = [
     "SourceError",
     "StatementError",
     "Summary",
+    "Time",
+    "TimeFromTicks",
     "TimeLimitError",
+    "Timestamp",
+    "TimestampFromTicks",
     "TooLargeError",
     "Translation",
     "UnknownNameError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import re
 import sys
 import weakref
@@ -15,6 +16,7 @@ from mindsql.batches import Batches
 from mindsql.database import Parameters
 from mindsql.errors import (
     Cancelled,
+    EngineError,
     InterfaceError,
     MindSQLError,
     StatementError,
@@ -91,6 +93,8 @@ class Connection:
         self._plain_work = Work(session.progress, [session.raw])
         self._work = self._plain_work
         self._closed = False
+        self._many: int | None = None
+        self.arraysize = 1  # PEP 249: how many rows fetchmany gives when it is not told
         _OPEN.add(self)
 
     # Running ----------------------------------------------------------------------------------------------
@@ -118,6 +122,7 @@ class Connection:
 
     def _plain(self, text: str, parameters: Parameters) -> Result:
         """A query that names nothing of ours, on the shortest way: its time should be DuckDB's."""
+        self._many = None
         if self._result is not None:
             self._result.close()
             self._result = None
@@ -141,11 +146,13 @@ class Connection:
         self._result = Result(raw)
         return self._result
 
-    def executemany(self, sql: str, parameters: Sequence[Parameters]) -> Result:
-        """Run a statement once for each set of parameters; the result of the last."""
-        result = self.execute(sql, parameters[0]) if parameters else Result.of(kind="done")
-        for row in parameters[1:]:
+    def executemany(self, sql: str, parameters: Iterable[Parameters]) -> Result:
+        """Run a statement once for each set of parameters; the result of the last. `rowcount` is that of all."""
+        result, total = Result.of(kind="done"), 0
+        for row in parameters:
             result = self.execute(sql, row)
+            total = total + result.rowcount if total >= 0 and result.rowcount >= 0 else -1
+        self._many = total if result.kind == "count" else None
         return result
 
     def explain(self, sql: str, parameters: Parameters = None, *, analyze: bool = False) -> str:
@@ -171,9 +178,13 @@ class Connection:
         """Let go of the last result, and of what its statement holds open."""
         self._begin()
 
-    def _begin(self) -> None:
+    def _check_open(self) -> None:
         if self._closed:
             raise InterfaceError("the connection is closed")
+
+    def _begin(self) -> None:
+        self._check_open()
+        self._many = None
         if self._result is not None:
             self._result.close()
             self._result = None
@@ -217,13 +228,13 @@ class Connection:
                     self._work.close()
                     adopted = unknown.adopt(self._session, error, sys._getframe(2))
                     if adopted is None:
-                        unknown.suggest_relation(self._session, error)
+                        unknown.suggest_relation(self._session, error, sys._getframe(2))
                         raise
                     self._session.adopted.append(adopted)
         except MindSQLError as error:
             self._work.close()
             relocated(error, text).locate(text)
-            raise
+            raise _alone(error) from error.__cause__
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 self._work.stop()
@@ -290,7 +301,7 @@ class Connection:
             if word in TRANSACTION_WORDS:
                 session.transaction(TRANSACTION_WORDS[word], committed=word in ("COMMIT", "END"))
             elif word in SESSION_WORDS:
-                session.said.append(text)
+                session.said.append(database.variable_as_set(session.raw, text) or text)
                 session.plans.clear()
                 kind = "rows" if word == "PRAGMA" else "done"
             else:
@@ -425,37 +436,57 @@ class Connection:
 
     def commit(self) -> Connection:
         """COMMIT, if a transaction is open."""
+        self._check_open()
         if self._session.in_transaction:
             self.execute("COMMIT")
         return self
 
     def rollback(self) -> Connection:
         """ROLLBACK, if a transaction is open."""
+        self._check_open()
         if self._session.in_transaction:
             self.execute("ROLLBACK")
         return self
 
     @property
     def description(self) -> list[tuple[Any, ...]] | None:
-        """PEP 249: the columns of the last result."""
-        return self._result.description if self._result is not None else None
+        """PEP 249: the columns of the last result; None when it has no rows, as of an INSERT."""
+        result = self._result
+        return result.description if result is not None and result.kind == "rows" else None
 
     @property
     def rowcount(self) -> int:
         """PEP 249: the rows that the last statement changed, -1 when that is not known."""
+        if self._many is not None:
+            return self._many
         return self._result.rowcount if self._result is not None else -1
+
+    def setinputsizes(self, sizes: Any) -> None:
+        """PEP 249: does nothing, which it may."""
+
+    def setoutputsize(self, size: int, column: int | None = None) -> None:
+        """PEP 249: does nothing, which it may."""
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return self
+
+    def __next__(self) -> tuple[Any, ...]:
+        row = self.fetchone()
+        if row is None:
+            raise StopIteration
+        return row
 
     def fetchone(self) -> tuple[Any, ...] | None:
         """The next row of the last result."""
-        return self._last().fetchone()
+        return self._rows().fetchone()
 
-    def fetchmany(self, size: int = 1) -> list[tuple[Any, ...]]:
-        """Up to `size` rows of the last result."""
-        return self._last().fetchmany(size)
+    def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
+        """Up to `size` rows of the last result; `arraysize` when no size is given."""
+        return self._rows().fetchmany(self.arraysize if size is None else size)
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """All rows left of the last result."""
-        return self._last().fetchall()
+        return self._rows().fetchall()
 
     def df(self) -> pd.DataFrame:
         """The last result as a pandas DataFrame."""
@@ -468,6 +499,13 @@ class Connection:
     def pl(self) -> pl.DataFrame:
         """The last result as a polars DataFrame."""
         return self._last().pl()
+
+    def _rows(self) -> Result:
+        """The last result, which must have rows. Raises InterfaceError."""
+        result = self._last()
+        if result.kind != "rows":
+            raise InterfaceError("the last statement gave no rows; rowcount says how many it changed")
+        return result
 
     def _last(self) -> Result:
         if self._result is None:
@@ -490,6 +528,15 @@ class Connection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _alone(error: MindSQLError) -> MindSQLError:
+    """An error without the long way that it came: what is wrong is in its words. An engine's own stays with it."""
+    if not isinstance(error, EngineError) and not os.environ.get("MINDSQL_TRACEBACK"):
+        error.__cause__ = error.__context__ = None
+        error.__suppress_context__ = True
+        return error.with_traceback(None)
+    return error
 
 
 @atexit.register

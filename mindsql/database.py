@@ -344,6 +344,25 @@ def arrow_type(raw: Raw, type_name: str) -> pa.DataType:
         return raw.sql(f"SELECT NULL::{type_name} AS v").to_arrow_table().schema.field(0).type
 
 
+_VARIABLE = re.compile(r"\s*SET\s+VARIABLE\s+(\"(?:[^\"]|\"\")+\"|\w+)\s*(?:=|TO\b)", re.I)
+
+
+def variable_as_set(raw: Raw, text: str) -> str | None:
+    """A SET VARIABLE that gives another connection the value that this one has, without computing it again."""
+    found = _VARIABLE.match(text)
+    if found is None:
+        return None
+    name = found[1][1:-1].replace('""', '"') if found[1].startswith('"') else found[1]
+    value = f"getvariable({literal(name)})"
+    try:
+        row = raw.execute(f"SELECT {value}::VARCHAR, typeof({value})").fetchone()
+    except duckdb.Error:
+        return None
+    if row is None or row[0] is None:
+        return None
+    return f"SET VARIABLE {quote(name)} = CAST({literal(row[0])} AS {row[1]})"
+
+
 def moments(texts: pa.Array, type_name: str) -> pa.Array:
     """Texts as DuckDB casts them to a type of dates or times. Raises pyarrow.ArrowInvalid."""
     import pyarrow as pa

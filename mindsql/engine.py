@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, r
 from mindsql.errors import EngineError
 from mindsql.quiet import heard as heard
 from mindsql.quiet import quiet as quiet
-from mindsql.schema import Schema
+from mindsql.schema import Column, Schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -238,6 +239,17 @@ class Predictor(Protocol):
         ...
 
 
+def _as_json(value: Any) -> Any:
+    """What JSON has no form for: a column of a schema is a pair, a numpy number a number, anything else text."""
+    if isinstance(value, Column):
+        return [value.name, value.type]
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=str)
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)
+
+
 class Storage:
     """Named bytes, JSON values and folders of one model version or one engine.
 
@@ -294,7 +306,7 @@ class Storage:
 
     def json_set(self, name: str, data: Any) -> None:
         """Keep a JSON value under a name."""
-        self.file_set(f"{name}.json", json.dumps(data).encode())
+        self.file_set(f"{name}.json", json.dumps(data, default=_as_json).encode())
 
     def json_get(self, name: str) -> Any:
         """The JSON value kept under a name, None when there is none."""
@@ -302,15 +314,20 @@ class Storage:
             return None
         return json.loads(self.file_get(f"{name}.json"))
 
-    def folder_get(self, name: str) -> str:
-        """A local folder with the content kept under a name, empty at first. Call `folder_sync` to keep it."""
+    def folder_get(self, name: str, update: bool = True) -> str:
+        """A local folder with the content kept under a name, empty at first. Call `folder_sync` to keep it.
+
+        It is removed with this storage. `update` is for handlers that name it: the folder is always up to date.
+        """
         import io
+        import shutil
         import tarfile
         import tempfile
 
         if name not in self._folders:
             path = tempfile.mkdtemp(prefix="mindsql-")
             self._folders[name] = path
+            weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
             if self._has(f"{name}.tar"):
                 with tarfile.open(fileobj=io.BytesIO(self.file_get(f"{name}.tar"))) as tar:
                     tar.extractall(path, filter="data")
@@ -479,6 +496,10 @@ class Engine:
     def predictor(self, args: Args | None = None) -> Predictor | None:
         """A loaded model for many calls; `args` as for `predict`. None means: call `predict`."""
         return None
+
+
+ROW_ID = "__mindsdb_row_id"
+"""The column of row numbers that a `BaseMLEngine` finds beside its inputs."""
 
 
 class BaseMLEngine(Engine):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["rows", "count", "done"]
 
 _BATCH_ROWS = 65536
+_SHOWN = 40
+_READ = "the rows of this result were read already: run the statement again, or keep what it gave"
 
 
 class Result:
@@ -44,6 +47,8 @@ class Result:
     _close: Callable[[], None] | None = None
     _closed = False
     _drained = False
+    _taken = False
+    _table: pa.Table | None = None
     _rows: Iterator[tuple[Any, ...]] | None = None
 
     def __init__(self, raw: Raw | None = None) -> None:
@@ -119,7 +124,7 @@ class Result:
     def fetchone(self) -> tuple[Any, ...] | None:
         """The next row, None after the last."""
         if self._raw is not None:
-            self._check()
+            self._check_rows()
             try:
                 row: tuple[Any, ...] | None = self._raw.fetchone()
                 return row
@@ -130,7 +135,7 @@ class Result:
     def fetchmany(self, size: int = 1) -> list[tuple[Any, ...]]:
         """Up to `size` rows."""
         if self._raw is not None:
-            self._check()
+            self._check_rows()
             try:
                 found: list[tuple[Any, ...]] = self._raw.fetchmany(size)
                 return found
@@ -141,7 +146,7 @@ class Result:
     def fetchall(self) -> list[tuple[Any, ...]]:
         """All rows that are left."""
         if self._raw is not None:
-            self._check()
+            self._check_rows()
             try:
                 found: list[tuple[Any, ...]] = self._raw.fetchall()
                 self._drained = True
@@ -155,7 +160,7 @@ class Result:
             yield from rows
 
     def _iterate(self) -> Iterator[tuple[Any, ...]]:
-        self._check()
+        self._check_rows()
         if self._rows is None:
             batches = self._batches
             self._rows = _tuples(batches) if batches is not None else iter(())
@@ -167,7 +172,7 @@ class Result:
         """The rows as a stream of Arrow batches."""
         import pyarrow as pa
 
-        self._check()
+        self._take()
         if self._raw is not None and (self.kind != "done" or self.schema):
             try:
                 return database.result_reader(self._raw, batch_rows)
@@ -193,7 +198,7 @@ class Result:
     def df(self) -> pd.DataFrame:
         """All rows as a pandas DataFrame."""
         if self._raw is not None:
-            self._check()
+            self._take()
             try:
                 return self._raw.df()
             except database.FAILED as error:
@@ -234,6 +239,41 @@ class Result:
             if self._close is not None:
                 self._close()
 
+    def _repr_html_(self) -> str:
+        """A table for notebooks. The rows can be read afterwards still."""
+        if self.kind != "rows":
+            return f"<p>{html.escape(self.message or 'done')}</p>"
+        if not self._taken and not self._drained:
+            _ = self.schema
+            # All rows are taken into memory, so that those that are shown are not lost.
+            table = self.arrow()
+            self._raw, self._taken = None, False
+            self._batches = Batches(table.schema, iter(table.to_batches()))
+            self._table = table
+        if self._table is None:
+            return "<p>its rows were read</p>"
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
+        rows = "".join(
+            f"<tr>{''.join(f'<td>{_html_cell(value)}</td>' for value in row)}</tr>"
+            for batch in self._table.slice(0, _SHOWN).to_batches()
+            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        )
+        more = self._table.num_rows - _SHOWN
+        rest = f"<p>and {more:,} more rows</p>" if more > 0 else ""
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{rest}"
+
+    def _take(self) -> None:
+        """Note that all rows are handed out at once, which happens once. Raises InterfaceError."""
+        self._check_rows()
+        if self._drained and self._raw is not None:
+            raise InterfaceError(_READ)
+        self._taken = True
+
+    def _check_rows(self) -> None:
+        self._check()
+        if self._taken:
+            raise InterfaceError(_READ)
+
     def _check(self) -> None:
         if self._closed:
             raise InterfaceError(
@@ -252,3 +292,7 @@ class Result:
 def _tuples(batches: Batches) -> Iterator[tuple[Any, ...]]:
     for batch in batches:
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+def _html_cell(value: Any) -> str:
+    return "<i>NULL</i>" if value is None else html.escape(str(value))

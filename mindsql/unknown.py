@@ -52,7 +52,16 @@ def _is_frame(value: Any) -> bool:
     return hasattr(value, "__arrow_c_stream__") or module == "pandas"
 
 
-def suggest_relation(session: Session, error: UnknownNameError) -> None:
+def _frames(frame: FrameType | None) -> list[str]:
+    """The names of the caller's variables that could stand for tables."""
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "mindsql":
+        frame = frame.f_back
+    if frame is None:
+        return []
+    return [name for name, value in {**frame.f_globals, **frame.f_locals}.items() if _is_frame(value)]
+
+
+def suggest_relation(session: Session, error: UnknownNameError, frame: FrameType | None = None) -> None:
     """DuckDB knows no models, and proposes its own internal tables: propose what the user has."""
     found = _NO_TABLE.match(error.message)
     if found is None:
@@ -71,7 +80,8 @@ def suggest_relation(session: Session, error: UnknownNameError) -> None:
     elif elsewhere:
         error.hint = f"there is a model {elsewhere[0]}"
     else:
-        error.hint = suggest(name, [*session.tables(), *models])
+        frames = _frames(frame) if session.settings.replacements else []
+        error.hint = suggest(name, [*session.tables(), *models, *frames])
 
 
 def misspelt(session: Session, text: str) -> StatementError | None:

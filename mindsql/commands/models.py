@@ -323,5 +323,7 @@ def _drop(session: Session, model: Model, versions: Sequence[Version]) -> None:
             catalog.drop_model(model)
         else:
             catalog.drop_versions(versions)
+    if session.shared.models is not None and not session.in_transaction:
+        session.shared.models.forget(version.id for version in versions)
     for key in at_work:
         session.shared.jobs.cancel(key, f'"{model.name}" was dropped while it was trained')

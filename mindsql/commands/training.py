@@ -27,7 +27,7 @@ from mindsql.errors import (
     StatementError,
     UnknownNameError,
 )
-from mindsql.executor.engines import border, trial_outputs
+from mindsql.executor.engines import border, engine_frame, trial_outputs
 from mindsql.frames import TrainingRows, compact, to_pandas
 from mindsql.libraries import installed_libraries
 from mindsql.schema import Column, Schema
@@ -416,7 +416,7 @@ def _plain_summary(
             )
         return Summary(Schema.of(columns.items()).without(recipe.target), Schema([target]))
     inputs = recipe.schema.without(recipe.target)
-    trial = to_pandas(recipe.sample.select(inputs.names).slice(0, _TRIAL_ROWS))
+    trial = engine_frame(engine, recipe.sample.select(inputs.names).slice(0, _TRIAL_ROWS))
     outputs = trial_outputs(
         engine, target, trial, {**args, "predict_params": {}}, (recipe.engine, recipe.name)
     )

@@ -7,13 +7,13 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mindsql.engine import Engine, Predictor, Translation, row_number
+from mindsql.engine import ROW_ID, BaseMLEngine, Engine, Predictor, Translation, row_number
 from mindsql.errors import (
     Cancelled,
     DataError,
@@ -144,7 +144,7 @@ class LoadedModel:
                 answer: Mapping[str, Any] = predictor.predict(batch, names)
             else:
                 args = {**self._args, "predict_params": dict(params), "columns": names}
-                answer = self._checked_frame(self.engine.predict(to_pandas(batch), args))
+                answer = self._checked_frame(self.engine.predict(engine_frame(self.engine, batch), args))
         if self.observe is not None:
             name = f"{self.version.project}.{self.version.model}"
             self.observe(name, batch.num_rows, time.perf_counter() - begin)
@@ -315,6 +315,12 @@ class ModelCache:
             while len(self._models) > 1 and sum(m.size for m in self._models.values()) > self._limit:
                 self._models.popitem(last=False)
 
+    def forget(self, keys: Iterable[str]) -> None:
+        """Let go of models that are no more: their folders go with them."""
+        with self._lock:
+            for key in keys:
+                self._models.pop(key, None)
+
     def clear(self) -> None:
         """Forget all."""
         with self._lock:
@@ -362,6 +368,15 @@ def innermost(error: BaseException) -> str:
         return "an unknown place"
     last = frames[-1]
     return f"{Path(last.filename).name}:{last.lineno} in {last.name}"
+
+
+def engine_frame(engine: Engine, rows: pa.Table | pa.RecordBatch) -> Any:
+    """Rows as an engine's `predict` wants them. MindsDB's handlers find a number of the row beside the inputs, and many
+    drop that column by its name."""
+    frame = to_pandas(rows)
+    if isinstance(engine, BaseMLEngine):
+        frame[ROW_ID] = range(len(frame))
+    return frame
 
 
 def trial_outputs(

@@ -85,9 +85,12 @@ def read(content: bytes, content_type: str, limits: Limits, text: Collection[str
 
 def _content_type(header: str) -> tuple[str, dict[str, str]]:
     """`text/csv; charset=utf-8` as type and parameters, names in lower case."""
-    media, *rest = header.split(";")
-    pairs = (part.partition("=") for part in rest)
-    return media.strip().lower(), {key.strip().lower(): value.strip().strip('"') for key, _, value in pairs}
+    from python_multipart.multipart import parse_options_header
+
+    media, parameters = parse_options_header(header)
+    return media.decode("latin-1").lower(), {
+        key.decode("latin-1").lower(): value.decode("latin-1") for key, value in parameters.items()
+    }
 
 
 # JSON ---------------------------------------------------------------------------------------------------------
@@ -267,7 +270,8 @@ def _files(body: _Body) -> pa.Table:
     boundary = body.parameters.get("boundary")
     if not boundary:
         raise RequestError("the form's type names no boundary")
-    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}".encode()}
+    quoted = boundary.replace("\\", "\\\\").replace('"', '\\"')
+    headers = {"Content-Type": f'multipart/form-data; boundary="{quoted}"'.encode("latin-1")}
     try:
         parser = python_multipart.create_form_parser(
             headers,
