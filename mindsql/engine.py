@@ -185,6 +185,7 @@ class Summary:
         accuracy: The one score shown in `models.accuracy`.
         notes: Sentences that the answer of CREATE and DESCRIBE show: what was inferred and why, what was left out.
         left_out: Columns of the training rows that are no inputs, and why.
+        estimator: What was trained, in the words of the engine's library.
     """
 
     inputs: Schema
@@ -198,6 +199,7 @@ class Summary:
     accuracy: float | None = None
     notes: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    estimator: str = ""
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,7 @@ _MODEL_COLUMNS = [
     ("tag", "VARCHAR"),
     ("created_at", "TIMESTAMP"),
     ("training_time", "DOUBLE"),
+    ("estimator", "VARCHAR"),
 ]
 
 
@@ -133,6 +134,7 @@ def _models(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str,
                     version.tag,
                     version.created_at,
                     version.seconds,
+                    version.summary.get("estimator") or None,
                 )
             )
     return listed(_MODEL_COLUMNS, rows, given)

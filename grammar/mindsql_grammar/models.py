@@ -172,6 +172,8 @@ class _Clauses:
                 last = "USING" in self.seen
                 first = self.target is None and not self.anomaly
                 expected = "expected PREDICT" if first else "expected a clause of CREATE MODEL"
+                if cursor.word() in ("WHERE", "LIMIT", "HAVING", "JOIN") and not first:
+                    cursor.fail(expected, hint="rows are chosen inside FROM (SELECT … WHERE …)")
                 cursor.fail(
                     f"{expected}{' or , and an option' if last else ''}",
                     _FIRST_CLAUSES

@@ -71,6 +71,9 @@ def misspelt(whole: str, text: str, base: int) -> ParseError | None:
     alone = nearest(first, (*_ALONE, "DESCRIBE"))
     if alone is not None and first not in QUERY_VERBS | DUCKDB_VERBS | OUR_VERBS:
         return _error(whole, text, base, words[0][1], words[0][2], alone)
+    if first not in QUERY_VERBS | DUCKDB_VERBS | OUR_VERBS:
+        near = nearest(first, sorted(QUERY_VERBS | DUCKDB_VERBS))
+        return _error(whole, text, base, words[0][1], words[0][2], near) if near is not None else None
     return None
 
 

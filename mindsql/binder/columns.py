@@ -466,6 +466,12 @@ class _Resolver:
                 [relation.alias for relation in relations],
                 span=span_of(node),
             )
+        if node.this.args.get("quoted"):
+            raise UnknownNameError(
+                f'there is no column "{name}"',
+                hint=f"a text stands in single quotes: '{name}'; double quotes are for names",
+                span=span_of(node),
+            )
         if not self.scope.data:
             assert relations[0].model is not None
             raise unknown_model_column(relations[0].model, name, span_of(node))

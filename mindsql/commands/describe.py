@@ -173,6 +173,7 @@ def _properties(model: Model, version: Version, attributes: list[str]) -> list[t
         ("version", f"{version.number}" + (" (active)" if version.number == model.active else "")),
         ("status", version.status),
         ("engine", version.engine),
+        ("estimator", summary.get("estimator")),
         ("target", version.settings.get("alias") or version.target),
         ("task", summary.get("task")),
         ("accuracy", _text(summary.get("accuracy"))),

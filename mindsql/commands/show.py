@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mindsql.session import Session
 
 _SYSTEM = ("models", "ml_engines", "handlers", "databases", "projects", "views")
+_MODELS = "name, version, status, engine, estimator, predict AS target, round(accuracy, 4) AS accuracy"
+"""What SHOW MODELS shows, as fits a terminal; `information_schema.models` has all."""
 _OF_PROJECT = ("models", "views")
 
 
@@ -45,7 +47,8 @@ def show(
     if statement.where is not None:
         terms.append(f"({generate(statement.where)})")
     where = f" WHERE {' AND '.join(terms)}" if terms else ""
-    database.open_result(session.raw, f"SELECT * FROM ({query}) AS t{where} ORDER BY ALL", given or None)
+    picked = _MODELS if statement.what == "models" else "*"
+    database.open_result(session.raw, f"SELECT {picked} FROM ({query}) AS t{where} ORDER BY ALL", given or None)
     return Result.of(raw=session.raw, close=work.close)
 
 

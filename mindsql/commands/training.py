@@ -390,6 +390,7 @@ def _call_engine(
         "accuracy": summary.accuracy,
         "notes": list(summary.notes),
         "left_out": dict(summary.left_out),
+        "estimator": summary.estimator,
         "casts": recipe.cls.capabilities.casts,
         "row_wise": recipe.cls.capabilities.row_wise,
         "accepts_missing": recipe.cls.capabilities.accepts_missing,

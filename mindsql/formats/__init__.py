@@ -52,6 +52,9 @@ def write(
     else:
         from mindsql.formats import table
 
+        if result.columns == table.PLAN and format != "markdown":
+            table.write_plan(result, stream)
+            return
         styles = {"table": table.TABLE, "box": table.BOX, "markdown": table.MARKDOWN}
         limits = table.Limits() if format == "markdown" else table.Limits(width, max_rows, max_col_width)
         table.write(result, stream, styles[format], limits)

@@ -30,6 +30,21 @@ def pad(text: str, width: int, *, right: bool) -> str:
     return fill + text if right else text + fill
 
 
+def short_number(text: str, width: int) -> str:
+    """A number written in a width: rounded, with an exponent where it needs one, never cut."""
+    if len(text) <= width:
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        return cut(text, width)
+    for digits in range(17, 0, -1):
+        short = f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e+")
+        if len(short) <= width:
+            return short
+    return "#" * width
+
+
 def cut(text: str, width: int, ellipsis: str = ELLIPSIS) -> str:
     """A text cut to a width in terminal cells, its end marked."""
     if width_of(text) <= width:

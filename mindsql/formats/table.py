@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TextIO
 
-from mindsql.formats.cells import ELLIPSIS, NULL, cut, pad, printable, width_of
+from mindsql.formats.cells import ELLIPSIS, NULL, cut, pad, printable, short_number, width_of
 from mindsql.formats.rows import Row, Rows, chunks, types_of
 from mindsql.formats.types import Type
 from mindsql.formats.values import Writer, text_writer
 
-NARROWEST = 16
+_NUMBER = 9
+"""The width in which every number can be written, rounded, with its exponent."""
+NARROWEST = 10
 """Columns are cut down to this width before whole columns are left out."""
 
 
@@ -32,6 +34,12 @@ class Style:
 TABLE = Style("+-++", "+-++", "+-++", "|", ellipsis="...")
 BOX = Style("┌─┬┐", "├─┼┤", "└─┴┘", "│")
 MARKDOWN = Style(None, "|-||", None, "|", markdown=True)
+
+
+PLAN = ["explain_key", "explain_value"]
+"""The columns of EXPLAIN, DuckDB's and ours: texts of several lines, that no table can hold."""
+_PAIRS = ["property", "value"]
+"""The columns of DESCRIBE: its values are wrapped, for none may be lost."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +73,21 @@ class _Grid:
 
     def row(self, cells: list[str], *, right: bool = True) -> str:
         padded = (
-            pad(cut(cell, width, self.style.ellipsis), width, right=numeric and right)
+            pad(
+                short_number(cell, width) if numeric and right else cut(cell, width, self.style.ellipsis),
+                width,
+                right=numeric and right,
+            )
             for cell, width, numeric in zip(cells, self.widths, self.numeric, strict=True)
         )
         bar = self.style.bar
         return f"{bar} " + f" {bar} ".join(padded) + f" {bar}"
+
+
+def write_plan(result: Rows, stream: TextIO) -> None:
+    """Write a plan as the text that it is."""
+    for chunk in chunks(result):
+        stream.writelines(str(row[-1]).rstrip("\n") + "\n" for row in chunk)
 
 
 def write(result: Rows, stream: TextIO, style: Style, limits: Limits) -> None:
@@ -111,6 +129,8 @@ def _write_ends(
     below = [] if whole else [_cells(row, writers) for row in tail]
     grid = _fit(result.columns, [*above, *below], kinds, style, limits)
     _open(stream, grid)
+    if result.columns == _PAIRS:
+        above = [line for cells in above for line in _wrapped(cells, grid.widths)]
     stream.writelines(grid.row(_shown(cells, grid)) + "\n" for cells in above)
     if not whole:
         dots = "·" if style is BOX else "."
@@ -121,12 +141,20 @@ def _write_ends(
     stream.write(footer(total, total if whole else most, len(result.columns), grid.dropped) + "\n")
 
 
+def _wrapped(cells: list[str], widths: list[int]) -> list[list[str]]:
+    """A row as several lines, in which its last cell has room."""
+    from textwrap import wrap
+
+    lines = wrap(cells[-1], max(1, widths[-1]), break_on_hyphens=False) or [""]
+    return [[cell if number == 0 else "" for cell in cells[:-1]] + [line] for number, line in enumerate(lines)]
+
+
 def footer(rows: int, shown: int, columns: int, dropped: int) -> str:
     """`1,000 rows (40 shown), 12 columns (9 shown)`."""
     text = f"{rows:,} row{'' if rows == 1 else 's'}"
     text += f" ({shown:,} shown)" if shown < rows else ""
     text += f", {columns:,} column{'' if columns == 1 else 's'}"
-    return text + (f" ({columns - dropped:,} shown)" if dropped else "")
+    return text + (f" ({columns - dropped:,} shown; the format line shows all)" if dropped else "")
 
 
 def _cell_writer(write: Writer, style: Style) -> Writer:
@@ -187,7 +215,9 @@ def _fit(names: list[str], rows: list[list[str]], kinds: list[Type], style: Styl
             while low < high:
                 cap = (low + high + 1) // 2
                 low, high = (cap, high) if _total(shown, wanted, cap, style) <= room else (low, cap - 1)
-            wanted = [min(width, low) for width in wanted]
+            # A number that is cut is another number: it is rounded, and needs some room for that.
+            least = [min(width, _NUMBER) if kinds[at].is_number else 1 for at, width in enumerate(wanted)]
+            wanted = [max(few, min(width, low)) for width, few in zip(wanted, least, strict=True)]
     gap = width_of(style.ellipsis)
     return _Grid(
         style,

@@ -15,7 +15,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from mindsql.errors import Cancelled
 from mindsql.repl import catalog
-from mindsql.repl.commands import COMMANDS, Quit, dispatch
+from mindsql.repl.commands import COMMANDS, PLAIN_WORDS, Quit, dispatch
 from mindsql.repl.completion import SQLCompleter
 from mindsql.repl.highlight import MindSQLLexer
 from mindsql.repl.history import SafeHistory, path
@@ -74,6 +74,7 @@ class Repl:
         if not text:
             return
         try:
+            text = PLAIN_WORDS.get(text.rstrip(";").strip().lower(), text)
             if text.startswith("."):
                 dispatch(self, text)
             else:
@@ -186,7 +187,7 @@ def _bindings() -> KeyBindings:
 def is_ready(text: str) -> bool:
     """Whether an entered text can be run: a dot-command, nothing at all, or statements up to their `;`."""
     bare = text.strip()
-    if not bare or bare.startswith("."):
+    if not bare or bare.startswith(".") or bare.lower() in PLAIN_WORDS:
         return True
     if not bare.endswith(";") and ";" not in bare:
         return False

@@ -167,6 +167,13 @@ def _quit(repl: Repl, rest: str) -> None:
 COMMANDS[".exit"] = Command(".exit", "leave", _quit)
 
 
+PLAIN_WORDS = {
+    "quit": ".quit", "exit": ".quit", "\\q": ".quit", "help": ".help", "?": ".help", "\\?": ".help", "\\h": ".help",
+    "\\d": ".tables", "\\dt": ".tables",
+}  # fmt: skip
+"""What users of other prompts type, and the command that it means."""
+
+
 def _switch(repl: Repl, name: str, rest: str, now: bool) -> bool:
     if not rest:
         repl.say(f"{name}: {'on' if now else 'off'}")

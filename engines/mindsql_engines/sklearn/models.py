@@ -152,6 +152,7 @@ def summary(storage: Storage) -> Summary:
         baseline=meta["baseline"],
         accuracy=meta["accuracy"],
         notes=tuple(meta["notes"]),
+        estimator=meta["estimator"],
         left_out={
             row["column"]: row["note"] for row in meta["tables"].get("features", ()) if row["role"] == "left out"
         },

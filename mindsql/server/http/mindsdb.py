@@ -18,6 +18,7 @@ from mindsql.server.http.columns import Limits, from_records
 from mindsql.server.http.sql import Caller, JsonRoute, Serving
 from mindsql.server.http.stored import POSTED
 from mindsql.server.service import Service, Session
+from mindsql.snapshot import PROJECT_ALIASES
 
 router = APIRouter(tags=["MindsDB's SDK"], route_class=JsonRoute)
 
@@ -53,8 +54,10 @@ async def login(given: Login, request: Request, service: Serving) -> Response:
 
 @router.get("/api/projects")
 async def projects(service: Serving, caller: Caller) -> Response:
-    """The projects."""
-    return Json(await _rows(service, caller, "SELECT name FROM information_schema.projects"))
+    """The projects. MindsDB's scripts begin with its own default project, which is ours by another name."""
+    rows = await _rows(service, caller, "SELECT name FROM information_schema.projects")
+    known = {row["name"].casefold() for row in rows}
+    return Json([*rows, *({"name": alias} for alias in PROJECT_ALIASES if alias not in known)])
 
 
 @router.get("/api/tree/")
