@@ -162,8 +162,9 @@ def located(raw: Raw, name: str) -> tuple[str, str] | None:
         "SELECT database_name, schema_name FROM ("
         "SELECT database_name, schema_name, table_name AS name FROM system.main.duckdb_tables() UNION ALL "
         "SELECT database_name, schema_name, view_name FROM system.main.duckdb_views()"
-        ") WHERE lower(name) = lower($name) ORDER BY database_name = 'temp' DESC, "
-        "database_name = current_database() AND schema_name = current_schema() DESC, schema_name = 'main' DESC",
+        ") WHERE system.main.lower(name) = system.main.lower($name) ORDER BY database_name = 'temp' DESC, "
+        "database_name = system.main.current_database() AND schema_name = system.main.current_schema() DESC, "
+        "schema_name = 'main' DESC",
         {"name": name},
     ).fetchone()
     return (str(found[0]), str(found[1])) if found is not None else None
@@ -353,9 +354,9 @@ def variable_as_set(raw: Raw, text: str) -> str | None:
     if found is None:
         return None
     name = found[1][1:-1].replace('""', '"') if found[1].startswith('"') else found[1]
-    value = f"getvariable({literal(name)})"
+    value = f"system.main.getvariable({literal(name)})"
     try:
-        row = raw.execute(f"SELECT {value}::VARCHAR, typeof({value})").fetchone()
+        row = raw.execute(f"SELECT {value}::VARCHAR, system.main.typeof({value})").fetchone()
     except duckdb.Error:
         return None
     if row is None or row[0] is None:

@@ -428,6 +428,16 @@ class Engine:
         self.engine_storage = engine_storage if engine_storage is not None else EngineStorage()
         self.base_model_storage: Storage | None = kwargs.get("base_model_storage")
 
+    @staticmethod
+    def create_validation(target: str, args: Args | None = None, **kwargs: Any) -> None:
+        """Optional: check a CREATE MODEL before anything is done; raise what is wrong.
+
+        Args:
+            target: The name of the target column.
+            args: `using`, the options.
+            kwargs: `handler_storage`, the engine's storage.
+        """
+
     # The five methods -------------------------------------------------------------------------------------
 
     def create(self, target: str, df: pd.DataFrame | None = None, args: Args | None = None) -> None:

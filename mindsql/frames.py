@@ -150,12 +150,7 @@ def moments(texts: Any, type_name: str) -> Any:
             return texts.cast(pa.timestamp("us", "UTC"))
         except pa.ArrowInvalid:
             return pc.assume_timezone(texts.cast(pa.timestamp("us")), "UTC")
-    try:
-        found = texts.cast(pa.timestamp("us"))
-    except pa.ArrowInvalid:
-        from mindsql.database import moments as cast
-
-        return cast(texts, type_name)  # as 2024-1-5, or with a time zone
+    found = texts.cast(pa.timestamp("us"))
     if clock:
         return found.cast(pa.time64("us"))
     return found.cast(pa.date32(), safe=False) if type_name == "DATE" else found

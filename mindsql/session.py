@@ -224,9 +224,13 @@ class Session:
 
         if self.in_transaction:
             before = self.snapshot()
-            self._own_snapshot = None
             catalog = self._installed(Catalog(self.database, self.raw))
-            yield catalog
+            self._own_snapshot = None
+            try:
+                yield catalog
+            except BaseException:
+                self._own_snapshot = before  # an aborted transaction cannot be asked again
+                raise
             self._changed = True
             self._own_snapshot = catalog.after(before)
             return

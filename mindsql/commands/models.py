@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
+from mindsql import queries
 from mindsql.catalog import Catalog
 from mindsql.commands import background, names
 from mindsql.commands.answers import done, table
@@ -23,10 +24,11 @@ from mindsql.commands.training import (
 from mindsql.commands.using import read_options
 from mindsql.database import read_only_error
 from mindsql.errors import CatalogError, StatementError, UnknownNameError
+from mindsql.executor.engines import border
 from mindsql.result import Result
 from mindsql.schema import family
 from mindsql.snapshot import Model, Version
-from mindsql.work import Work
+from mindsql.work import Work, apart
 
 if TYPE_CHECKING:
     from mindsql.session import Session
@@ -207,6 +209,11 @@ def _train(
     base: Version | None = None,
     fresh: bool = False,
 ) -> Result:
+    if base is None:
+        storage = queries.engine_storage(session, recipe.engine)
+        with border(recipe.engine, recipe.name):
+            args = {"using": dict(recipe.options), "target": recipe.target}
+            apart(lambda: recipe.cls.create_validation(recipe.target, args=args, handler_storage=storage))
     if recipe.background:
         return _row(background.start(session, kind, recipe, parameters, finish, base, fresh))
     return _row(train(session, recipe, work, finish, base, fresh))

@@ -319,11 +319,15 @@ class ModelCache:
         """Let go of models that are no more: their folders go with them."""
         with self._lock:
             for key in keys:
-                self._models.pop(key, None)
+                model = self._models.pop(key, None)
+                if model is not None:
+                    model.engine.model_storage.close()
 
     def clear(self) -> None:
         """Forget all."""
         with self._lock:
+            for model in self._models.values():
+                model.engine.model_storage.close()
             self._models.clear()
 
 

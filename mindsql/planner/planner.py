@@ -140,7 +140,7 @@ def _scan_relations(draft: Draft, mappings: Mappings) -> list[Relation]:
     for relation in scope.data:
         condition = relation.join.args.get("on") if relation.join is not None else None
         parts = [part for part in (condition, relation.item) if part is not None]
-        read = {column.table for part in parts for column in scope_columns(part, scope)}
+        read = {named.table for part in parts for named in scope_columns(part, scope)}
         if read & (models | {other.alias for other in later}):
             later.append(relation)
         else:

@@ -9,6 +9,7 @@ import ssl
 import sys
 
 from mindsql.errors import InterfaceError
+from mindsql.server import configuration
 from mindsql.server.options import ServeOptions
 
 _EPILOG = """\
@@ -18,7 +19,8 @@ examples:
   mindsql serve shop.duckdb --host 0.0.0.0 --cert c.pem --key k.pem --name db.example.com
   mindsql serve shop.duckdb --route /model=titanic          a model at a URL of its own
 
-Without FILE the database is in memory.
+Without FILE the database is in memory. Each option can also stand in the environment (MINDSQL_MAX_ROWS=100)
+or in a file (--config serve.toml with the line max-rows = 100); the command line goes first.
 """
 _UNITS = {"KB": 1024, "MB": 1024**2, "GB": 1024**3, "B": 1, "": 1}
 
@@ -63,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Run `mindsql serve` and give its exit status."""
     parser = _parser()
-    given = parser.parse_args(arguments)
+    given = configuration.parse(parser, arguments, os.environ)
     if (given.cert is None) != (given.key is None):
         parser.error("--cert and --key belong together")
     for folder in given.allow_folder:
@@ -108,7 +110,10 @@ def main(arguments: list[str]) -> int:
 
         return serve(given.file, options)
     except ImportError as error:
-        said = f"the server needs {error.name}, which is not installed\nhint: pip install 'mindsql-server[server]'"
+        said = (
+            f"the server needs {error.name}, which is not installed\n"
+            "hint: pip install 'mindsql-server[server]'; from a checkout: pip install '.[server]'"
+        )
     except InterfaceError as error:
         said = str(error)
     print(f"error: {said}", file=sys.stderr)

@@ -314,7 +314,9 @@ def test_dropping_the_catalog_by_hand_leaves_nothing(con):
 @pytest.mark.parametrize("text", ["", " ", ";", "-- nothing", "/* nothing */ ;"])
 def test_a_text_without_a_statement_has_no_rows(con, text):
     result = con.execute(text)
-    assert (result.fetchall(), result.description, con.fetchone()) == ([], None, None)
+    assert (result.fetchall(), result.description, con.description) == ([], None, None)
+    with pytest.raises(mindsql.InterfaceError, match="gave no rows"):
+        con.fetchone()
 
 
 def test_two_processes_on_one_file(tmp_path: Path):

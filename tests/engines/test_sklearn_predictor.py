@@ -231,6 +231,7 @@ def test_labels_of_every_kind_are_valid_json() -> None:
 def test_extras_are_not_computed_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
+    trained = model("HistGradientBoostingClassifier")
     calls: list[str] = []
     for method in ("predict", "predict_proba"):
         original = getattr(HistGradientBoostingClassifier, method)
@@ -239,8 +240,8 @@ def test_extras_are_not_computed_unless_asked_for(monkeypatch: pytest.MonkeyPatc
             method,
             lambda *a, m=method, o=original: (calls.append(m), o(*a))[1],
         )
-    predictor = model("HistGradientBoostingClassifier").engine().predictor({})
-    batch = passengers()[0].select(model("HistGradientBoostingClassifier").summary.inputs.names).combine_chunks().to_batches()[0]
+    predictor = trained.engine().predictor({})
+    batch = passengers()[0].select(trained.summary.inputs.names).combine_chunks().to_batches()[0]
     assert list(predictor.predict(batch, ["survived"])) == ["survived"] and calls == ["predict"]
     calls.clear()
     predictor.predict(batch, ["survived_explain", "survived", "survived_confidence"])

@@ -69,7 +69,7 @@ def test_models_are_tables(client: Client, served: Served) -> None:
     assert [row[0] for row in client("SHOW MODELS WHERE name = 'twice'")] == ["twice", "twice"]
     assert dict(client("DESCRIBE twice"))["target"] == "rent"
     assert "plan" in dict(client("EXPLAIN SELECT count(*) FROM flats JOIN twice"))
-    assert "r2_score" in dict(client("EVALUATE twice FROM (SELECT * FROM flats)"))
+    assert "r2" in dict(client("EVALUATE twice FROM (SELECT * FROM flats)"))
     client("DROP MODEL twice")
 
 

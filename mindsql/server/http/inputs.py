@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mindsql import database
 from mindsql.errors import suggest
 from mindsql.frames import moments
 from mindsql.schema import Column, Family, is_integer
@@ -79,7 +80,7 @@ def _column(values: pa.ChunkedArray, wanted: Column) -> pa.ChunkedArray:
         if wanted.family == "boolean" and kind in ("text", "number"):
             return values.cast(pa.bool_()) if kind == "text" else _flags(values)
         if wanted.family == "time" and kind == "text":
-            return moments(values, wanted.type)
+            return _moments(values, wanted.type)
         if wanted.family == "text" and kind in ("number", "boolean", "time"):
             return values.cast(pa.string())
     except pa.ArrowInvalid:
@@ -118,6 +119,15 @@ def _numbers(values: pa.ChunkedArray, wanted: Column) -> pa.ChunkedArray:
     return text.cast(pa.float64())
 
 
+def _moments(values: pa.ChunkedArray, type_name: str) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    try:
+        return moments(values, type_name)
+    except pa.ArrowInvalid:
+        return database.moments(values, type_name)  # as 2024-1-5, or with a time zone
+
+
 def _flags(values: pa.ChunkedArray) -> pa.ChunkedArray:
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -148,7 +158,7 @@ def _fits(single: pa.ChunkedArray, wanted: Column) -> bool:
             case "boolean":
                 single.cast(pa.bool_()) if pa.types.is_string(single.type) else _flags(single)
             case "time":
-                return pa.types.is_string(single.type) and moments(single, wanted.type) is not None
+                return pa.types.is_string(single.type) and _moments(single, wanted.type) is not None
             case _:
                 return False
     except pa.ArrowException:
