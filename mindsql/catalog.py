@@ -246,9 +246,8 @@ class Catalog:
         found = self._read("_models", where, [project, name])
         if not found:
             return None
-        versions = self._read(
-            "_versions", "WHERE lower(project) = lower($1) AND lower(model) = lower($2) ORDER BY number", [project, name]
-        )
+        where = "WHERE lower(project) = lower($1) AND lower(model) = lower($2) ORDER BY number"
+        versions = self._read("_versions", where, [project, name])
         row = found[0]
         return Model(row["project"], row["name"], row["active"], tuple(map(_version, versions)))
 

@@ -477,10 +477,10 @@ def translate(error: duckdb.Error, text: str | None = None) -> MindSQLError:
         if "already exists" in message:
             return CatalogError(message, **kwargs)
         return UnknownNameError(message, **kwargs)
-    if isinstance(error, duckdb.BinderException) and text is not None and span is not None:
-        if message.startswith("referenced column") and text[span[0]] == '"':
-            written = text[span[0] : span[1]].strip('"')
-            kwargs["hint"] = f"a text stands in single quotes: '{written}'; double quotes are for names"
+    unknown = isinstance(error, duckdb.BinderException) and message.startswith("referenced column")
+    if unknown and text is not None and span is not None and text[span[0]] == '"':
+        written = text[span[0] : span[1]].strip('"')
+        kwargs["hint"] = f"a text stands in single quotes: '{written}'; double quotes are for names"
     if isinstance(error, _TYPE_FAILED):
         return DataError(message, **{**kwargs, "hint": hint or _UNFIT})
     if isinstance(error, duckdb.PermissionException):

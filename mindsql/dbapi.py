@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+
 from mindsql.schema import Family, family
 
 
@@ -37,17 +38,17 @@ Timestamp = dt.datetime
 Binary = bytes
 
 
-def DateFromTicks(ticks: float) -> dt.date:  # noqa: N802 - the name is PEP 249's
+def DateFromTicks(ticks: float) -> dt.date:
     """The local date of a time in seconds since 1970."""
     return dt.date.fromtimestamp(ticks)
 
 
-def TimeFromTicks(ticks: float) -> dt.time:  # noqa: N802
+def TimeFromTicks(ticks: float) -> dt.time:
     """The local time of day of a time in seconds since 1970."""
     return dt.datetime.fromtimestamp(ticks).time()
 
 
-def TimestampFromTicks(ticks: float) -> dt.datetime:  # noqa: N802
+def TimestampFromTicks(ticks: float) -> dt.datetime:
     """The local date and time of a time in seconds since 1970."""
     return dt.datetime.fromtimestamp(ticks)
 

@@ -207,7 +207,7 @@ def _of_classes(metric: Metric, actual: Sequence[Any], rows: Any, classes: Seque
 
 def probabilities(explained: Sequence[str | None]) -> tuple[list[str], list[list[float]]] | None:
     """The classes, and a row of their probabilities for each answer that `…_explain` gave; None when it has none."""
-    rows = [json.loads(text).get("probabilities") if text else None for text in explained]
+    rows: list[Any] = [json.loads(text).get("probabilities") if text else None for text in explained]
     if not rows or not all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows):
         return None
     classes = list(rows[0])
@@ -215,7 +215,7 @@ def probabilities(explained: Sequence[str | None]) -> tuple[list[str], list[list
 
 
 def labels(*sides: Sequence[Any]) -> list[Any]:
-    """Labels as arrays of one kind: numbers if all are, else text, so that 1, 1.0, DECIMAL 1.00 and '1' are one class."""
+    """Labels as arrays of one kind, numbers if all are: 1, 1.0, DECIMAL 1.00 and '1' are one class."""
     import numpy as np
 
     texts = [[_label(value) for value in side] for side in sides]
@@ -235,7 +235,8 @@ def _label(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (float, Decimal)):
-        if value == value and abs(value) < 1e15 and value == int(value):
+        number = float(value)
+        if number == number and abs(number) < 1e15 and value == int(value):
             return str(int(value))
         return format(value.normalize(), "f") if isinstance(value, Decimal) else repr(value)
     return str(value)

@@ -68,11 +68,11 @@ def prepare(
     if session.database.shadowed():
         without |= {"models_as_sql"}  # its functions and operators would not be DuckDB's own
     rules = [rule for rule in RULES if rule.name not in without]
-    lasting = text is not None and not session.in_transaction and not bound.passing and _lasts(session, query.tree)
+    lasting = not session.in_transaction and not bound.passing and _lasts(session, query.tree)
     made = plan(bound, rules)
     # What USING says is part of the plan; what a parameter in it says is known for this run only.
     varies = any(isinstance(option.value, grammar.Parameter) for option in query.options)
-    if lasting and not varies:
+    if text is not None and lasting and not varies:
         session.plans[_key(session, text, parameters)] = made
         while len(session.plans) > _PLANS:
             session.plans.popitem(last=False)
@@ -85,11 +85,12 @@ def _lasts(session: Session, tree: exp.Expr) -> bool:
     elsewhere = {source.name.casefold() for source in session.snapshot().sources}
     for table in tree.find_all(exp.Table):
         if isinstance(table.this, exp.Func):
-            if (table.this.sql_name() if not isinstance(table.this, exp.Anonymous) else table.name).casefold() not in _STEADY:
+            name = table.name if isinstance(table.this, exp.Anonymous) else table.this.sql_name()
+            if name.casefold() not in _STEADY:
                 return False
-        elif not isinstance(table.this, exp.Identifier) or "." in table.name or table.name in session.adopted:
-            return False
-        elif {table.db.casefold(), table.catalog.casefold()} & elsewhere:
+            continue
+        plain = isinstance(table.this, exp.Identifier) and "." not in table.name
+        if not plain or table.name in session.adopted or {table.db.casefold(), table.catalog.casefold()} & elsewhere:
             return False
     return True
 

@@ -17,7 +17,9 @@ TABLES = ("models", "models_versions", "predictors", "ml_engines", "handlers", "
 """Tables of `information_schema` that are ours; those that DuckDB has too (`tables`, `columns`) stay DuckDB's."""
 
 
-def system_table(schema: str, name: str, snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str | None:
+def system_table(
+    schema: str, name: str, snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]
+) -> str | None:
     """The query that a system table stands for, or None when the name means something else.
 
     Args:

@@ -47,7 +47,7 @@ def _is_frame(value: Any) -> bool:
         return getattr(value, "ndim", 0) > 0
     if module == "polars":
         return type(value).__name__ in ("DataFrame", "LazyFrame")
-    if module == "pyarrow" and type(value).__name__ in ("Scanner", "InMemoryDataset", "FileSystemDataset", "UnionDataset"):
+    if module == "pyarrow" and type(value).__name__.endswith(("Scanner", "Dataset")):
         return True
     return hasattr(value, "__arrow_c_stream__") or module == "pandas"
 

@@ -113,7 +113,7 @@ def _readable(text: str, tokens: list[Token]) -> Iterator[Token]:
         if kind is TokenType.QDCOLON:  # ?::
             yield _as(token, TokenType.PLACEHOLDER, "?", token.start, token.start)
             yield _as(token, TokenType.DCOLON, "::", token.start + 1, token.end)
-        elif word == "B" and after is not None and after.token_type is TokenType.STRING and after.start == token.end + 1:
+        elif word == "B" and after and after.token_type is TokenType.STRING and after.start == token.end + 1:
             yield _as(token, TokenType.STRING, after.text, token.start, after.end)  # a BIT
             index += 1
         elif kind is TokenType.COLON and tokens[index - 1].token_type is TokenType.L_BRACKET:

@@ -253,7 +253,8 @@ class _Resolver:
                 seen.add(folded)
                 if folded in dropped:
                     continue
-                value: exp.Expr = column(item.name, relation.alias if only is not None or folded not in merged else None)
+                merges = only is None and folded in merged
+                value: exp.Expr = column(item.name, None if merges else relation.alias)
                 if folded in replaced:
                     value = replaced[folded].copy()
                 yield exp.alias_(value, renamed.get(folded, item.name), quoted=True)
@@ -336,7 +337,7 @@ class _Resolver:
             relation
             for relation in self.scope.relations
             if relation.find(name) is not None
-            and (not relation.only_filters or clause == "on" and node is not None and _is_in(node, relation.join))
+            and (not relation.only_filters or (clause == "on" and node is not None and _is_in(node, relation.join)))
         ]
 
     def column(

@@ -13,7 +13,9 @@ from mindsql.schema import Schema
 def table(
     columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]], notes: Sequence[str] = ()
 ) -> Result:
-    """A result of a few rows, and notes. Columns are `(name, DuckDB type)`; types are those that Arrow infers to the same."""
+    """A result of a few rows, and notes.
+
+    Columns are `(name, DuckDB type)`; types are those that Arrow infers to the same."""
     import pyarrow as pa
 
     arrow = {

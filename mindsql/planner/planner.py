@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from sqlglot import expressions as exp
 
 from mindsql.binder.ctes import with_visible_ctes
-from mindsql.binder.tree import and_terms, column, cross_if_bare, data_type, names_in, set_where, table, unused_name
+from mindsql.binder.tree import (
+    and_terms,
+    column,
+    cross_if_bare,
+    data_type,
+    names_in,
+    set_where,
+    table,
+    unused_name,
+)
 from mindsql.bound import SCOPE, BoundQuery, Relation, Scope
 from mindsql.errors import StatementError
 from mindsql.planner.constants import describe_inputs, input_rows
@@ -299,7 +308,7 @@ def _full(draft: Draft, name: str, data: list[Relation]) -> exp.Expr | None:
 def _by_name(
     draft: Draft, relation: Relation, name: str, data: list[Relation], earlier: list[Relation]
 ) -> tuple[str, tuple[Relation, str]] | None:
-    """The frame column of an input's own name, and whose it is. None when there is none and the query is from models alone."""
+    """The frame column of an input's own name, and whose it is; None when nothing has one."""
     owners: list[tuple[Relation, str]] = []
     before = list(itertools.takewhile(lambda other: other is not relation, draft.scope.relations))
     # What stands before the model gives its inputs; what is joined after it does only where nothing else can.

@@ -6,14 +6,16 @@ The command line goes before the environment (`MINDSQL_MAX_ROWS=100`), that befo
 from __future__ import annotations
 
 import argparse
-import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 PREFIX = "MINDSQL_"
 _CONFIG = "--config"
-_WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False, "": False}
+_WORDS = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off", ""), False),
+}
 
 
 def parse(parser: argparse.ArgumentParser, arguments: list[str], environment: Mapping[str, str]) -> argparse.Namespace:

@@ -142,7 +142,7 @@ def test_finetune_takes_unseen_categories_and_missing_targets() -> None:
 @pytest.mark.parametrize(
     ("estimator", "table", "message"),
     [
-        ("HistGradientBoostingClassifier", rows(50), "HistGradientBoostingClassifier cannot be continued on new rows only"),
+        ("HistGradientBoostingClassifier", rows(50), "Classifier cannot be continued on new rows only"),
         ("LogisticRegression", rows(50), "LogisticRegression cannot be continued"),
         ("GaussianNB", rows(0), "gave no rows"),
         ("GaussianNB", pa.table({"x": [1.0], "label": ["low"]}), 'lack the column "c"'),

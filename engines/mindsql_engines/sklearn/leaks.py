@@ -67,7 +67,10 @@ def repeated(train: Any, test: Any, train_values: Any, test_values: Any) -> str:
     known = np.isin(_digests(test, test_values), _digests(train, train_values)).sum()
     if known < _WORTH_SAYING * len(test):
         return ""
-    return f"{known} of {len(test)} rows held out for the scores are also among the rows trained on, so new rows may score lower"
+    return (
+        f"{known} of {len(test)} rows held out for the scores are also among the rows trained on, "
+        "so new rows may score lower"
+    )
 
 
 def _digests(matrix: Numbers, values: Any) -> Numbers:

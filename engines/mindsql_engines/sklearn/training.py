@@ -93,12 +93,10 @@ class Job:
         if not 0 < level < 1:
             raise StatementError(f"confidence is {level}, but must be between 0 and 1")
         seed = using.get("random_state", 0)
-        lists = {}
+        lists: dict[str, Any] = {}
         for option in ("features", "exclude"):
-            lists[option] = using.get(option)
-            if lists[option] is not None and not (
-                isinstance(lists[option], list) and all(isinstance(name, str) for name in lists[option])
-            ):
+            names = lists[option] = using.get(option)
+            if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
                 raise StatementError(f"{option} takes an array of column names")
         return cls(target, task, estimator, given, size, seed, level, lists["features"], lists["exclude"] or [])
 

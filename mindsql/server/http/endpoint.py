@@ -123,7 +123,8 @@ class Endpoint:
             answers = predict(session, version, fitted)
             self.service.metrics.rows(session.door, len(answers))
             response = forms.predictions(rows, fitted, target, answers, form)
-            return noted(response, [f'"{name}" is not given, and counts as missing' for name in inputs.absent(fitted, version)])
+            missing = inputs.absent(fitted, version)
+            return noted(response, [f'"{name}" is not given, and counts as missing' for name in missing])
 
         return await self.run(work)
 

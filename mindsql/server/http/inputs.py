@@ -21,7 +21,8 @@ _WANTED: dict[Family, str] = {"number": "a number", "boolean": "true or false", 
 def fit(rows: pa.Table, version: Version, beside: Sequence[str] = ()) -> pa.Table:
     """The model's inputs, named and ordered as in `version.inputs`, of types that stand for theirs.
 
-    What is not given counts as missing, as in SQL, unless the model or its engine wants every input. Left out are the target, what the model was shown in training and chose not to use, and the columns `beside`.
+    What is not given counts as missing, as in SQL, unless the model or its engine wants every input. Left out are the
+    target, what the model was shown in training and chose not to use, and the columns `beside`.
 
     Raises:
         UnprocessableError: A column is missing or unknown, or a value is of another kind. (422)
