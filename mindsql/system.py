@@ -10,7 +10,7 @@ from mindsql.database import literal, quote
 from mindsql.jobs import Job, Jobs
 from mindsql.registry import Registry
 from mindsql.secrets import masked
-from mindsql.snapshot import DEFAULT_PROJECT, Snapshot
+from mindsql.snapshot import DEFAULT_PROJECT, PROJECT_ALIASES, Snapshot
 
 TABLES = ("models", "models_versions", "predictors", "ml_engines", "handlers", "handler_options", "projects",
           "databases", "views", "model_columns")  # fmt: skip
@@ -234,7 +234,9 @@ def _databases(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[s
         ("engine", "VARCHAR"),
         ("connection_data", "VARCHAR"),
     ]
-    rows: list[tuple[Any, ...]] = [(name, "project", "mindsql", "{}") for name in snapshot.projects]
+    # MindsDB's scripts look for its default project, which is ours by another name.
+    names = [*snapshot.projects, *(alias for alias in PROJECT_ALIASES if alias not in snapshot.projects)]
+    rows: list[tuple[Any, ...]] = [(name, "project", "mindsql", "{}") for name in names]
     rows += [(s.name, "data", s.engine, _json(dict(s.parameters))) for s in snapshot.sources]
     known = ", ".join(literal(s.name) for s in snapshot.sources) or "''"
     return (

@@ -11,7 +11,7 @@ from mindsql.binder.tree import generate
 from mindsql.database import literal
 from mindsql.errors import UnknownNameError
 from mindsql.result import Result
-from mindsql.snapshot import Snapshot
+from mindsql.snapshot import PROJECT_ALIASES, Snapshot
 from mindsql.system import values
 from mindsql.work import Work
 
@@ -34,6 +34,9 @@ def show(
     if statement.what in _SYSTEM:
         query = session.system_table("information_schema", statement.what, given)
         assert query is not None
+        if statement.what == "databases":
+            aliases = [literal(alias) for alias in PROJECT_ALIASES if alias not in snapshot.projects]
+            terms += [f"name <> {alias}" for alias in aliases]
         if statement.source is not None:
             terms.append(f"project = {literal(_project(snapshot, '.'.join(statement.source)))}")
             if statement.what not in _OF_PROJECT:

@@ -57,6 +57,19 @@ def test_a_model_is_created_awaited_and_asked(server: Any) -> None:
     assert len(joined) == 3
 
 
+def test_scripts_begin_with_the_default_project(server: Any) -> None:
+    assert server.get_project().name == server.get_project("mindsdb").name == "mindsdb"
+    shop = server.databases.get("shop")
+    query = shop.query("SELECT * FROM flats")
+    options = {"estimator": "LinearRegression"}
+    server.get_project().models.create("areas", predict="rent", engine="sklearn", query=query, options=options)
+    model = server.get_project().models.get("areas")
+    model.wait_complete()
+    # What is not given counts as missing.
+    assert len(model.predict({"sqft": 500})["rent"]) == 1
+    server.get_project().models.drop("areas")
+
+
 def test_versions(server: Any) -> None:
     server.query("CREATE OR REPLACE MODEL again FROM shop (SELECT * FROM flats) PREDICT rent").fetch()
     server.query("RETRAIN again").fetch()
