@@ -123,7 +123,7 @@ def test_wide_results_cut_cells_then_leave_out_the_middle() -> None:
     columns = ", ".join(f"'value {i}' AS c{i}" for i in range(12))
     wide = written(f"SELECT {columns}", "box", width=60, max_rows=40)
     assert wide.splitlines()[1] == "│ c0      │ c1      │ c2      │ … │ c10      │ c11      │"
-    assert wide.splitlines()[-1] == "1 row, 12 columns (5 shown)"
+    assert wide.splitlines()[-1] == "1 row, 12 columns (5 shown; the format line shows all)"
     assert max(map(len, wide.splitlines())) <= 60
 
 
