@@ -379,11 +379,6 @@ class _Stored(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._value())
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Mapping) and self._value() == dict(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
 
 def _version(row: dict[str, Any]) -> Version:
     for key in ("options", "settings", "summary", "libraries"):

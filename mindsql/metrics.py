@@ -60,11 +60,12 @@ _FOR_TASK: dict[str, tuple[str, ...]] = {
 
 
 def _all() -> dict[str, Metric]:
-    found = {}
-    for wants, functions in (("labels", _LABELS), ("numbers", _NUMBERS), ("probabilities", _PROBABILITIES)):
+    found: dict[str, Metric] = {}
+    functions_of: dict[Wants, str] = {"labels": _LABELS, "numbers": _NUMBERS, "probabilities": _PROBABILITIES}
+    for wants, functions in functions_of.items():
         for function in functions.split():
             name = function.removesuffix("_score").removesuffix("_loss") if function != "log_loss" else function
-            found[name] = Metric(name, function, wants)  # type: ignore[arg-type]
+            found[name] = Metric(name, function, wants)
     for name in _AVERAGED:
         for average in _AVERAGES:
             full = f"{name}_{average}"

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from sqlglot import expressions as exp
 
-from mindsql.binder.ctes import with_visible_ctes
-from mindsql.binder.joins import check_joins, flatten
+from mindsql.binder.ctes import sees_outer, with_visible_ctes
+from mindsql.binder.joins import check_joins, flatten, is_lateral, name_natural
+from mindsql.binder.naming import name_projections, projection_names
 from mindsql.binder.relations import MODEL, called
 from mindsql.binder.tree import column, from_items, span_of
 from mindsql.bound import SCOPE, BoundModel, Relation, Scope
@@ -49,44 +50,21 @@ def resolve_scope(
     relations = list(_relations(select, models))
     check_joins(relations)
     _describe(select, relations, describe)
-    _name_natural(relations)
+    name_natural(relations)
     scope = Scope(key, select, relations)
     resolver = _Resolver(scope, describe)
     resolver.expand_stars()
-    names = _names(select, describe)
+    names = projection_names(select, describe)
     for clause in _CLAUSES:
         for node in _nodes(select.args.get(clause)):
             resolver.visit(node, clause)
     for item, join in from_items(select):
         if join is not None and join.args.get("on") is not None:
             resolver.visit(join.args["on"], "on")
-        if _is_lateral(item, relations):
+        if is_lateral(item, relations):
             resolver.visit(item, "from")
-    _name_projections(select, names or _names(select, describe, must=select.parent is None))
+    name_projections(select, names or projection_names(select, describe, must=select.parent is None))
     return scope
-
-
-def _name_natural(relations: list[Relation]) -> None:
-    """Write NATURAL JOIN as the USING that it means."""
-    for number, relation in enumerate(relations):
-        join = relation.join
-        if join is None or str(join.args.get("method") or "").upper() != "NATURAL" or relation.model is not None:
-            continue
-        before = [other for other in relations[:number] if other.model is None and not other.only_filters]
-        common = [item.name for item in relation.columns if any(other.find(item.name) for other in before)]
-        join.set("using", [exp.to_identifier(name, quoted=True) for name in common])
-        join.set("method", None)
-
-
-def _is_lateral(item: exp.Expr, relations: list[Relation]) -> bool:
-    """Whether an item of FROM reads a model that stands before it, by its name."""
-    before = []
-    for relation in relations:
-        if relation.item is item:
-            break
-        before.append(relation)
-    models = {relation.alias.casefold() for relation in before if relation.model is not None}
-    return any(part.table.casefold() in models for part in item.find_all(exp.Column) if part.table)
 
 
 def _nodes(value: object) -> list[exp.Expr]:
@@ -173,7 +151,7 @@ class _Resolver:
         self.aliases = {
             projection.alias.casefold() for projection in scope.select.expressions if projection.alias
         }
-        self.nested = _sees_outer(scope.select)
+        self.nested = sees_outer(scope.select)
 
     # Stars ------------------------------------------------------------------------------------------------------
 
@@ -500,18 +478,6 @@ def _is_in(node: exp.Expr, join: exp.Join | None) -> bool:
     return above is join and join is not None
 
 
-def _sees_outer(select: exp.Select) -> bool:
-    """Whether the columns of an outer query may be named in a SELECT: it is a subquery in an expression, or a
-    later item of a FROM."""
-    node: exp.Expr = select
-    while node.parent is not None:
-        outer = isinstance(node.parent, (exp.Select, exp.Update, exp.Delete, exp.Merge))
-        if outer and node.arg_key not in ("from_", "with_"):
-            return True
-        node = node.parent
-    return False
-
-
 def unknown_model_column(model: BoundModel, name: str, span: tuple[int, int] | None) -> UnknownNameError:
     """`the model m has no column x`, with its inputs and outputs."""
     error = UnknownNameError.of("column", name, model.columns.names)
@@ -524,39 +490,4 @@ def unknown_model_column(model: BoundModel, name: str, span: tuple[int, int] | N
         + (f": it was left out of the training ({reason})" if reason else ""),
         hint=f"{near}inputs: {inputs}; outputs: {outputs}",
         span=span,
-    )
-
-
-def _names(
-    select: exp.Select, describe: Callable[[exp.Expr], Schema], must: bool = False
-) -> list[str] | None:
-    """The names that DuckDB gives to the projections; None when all have one, or when it cannot tell.
-
-    It is asked before columns are resolved, since `avg(x)` is to be called so and not `avg(t.x)`, and again afterwards
-    if it found `x` ambiguous.
-    """
-    if all(isinstance(projection, (exp.Alias, exp.Column)) for projection in select.expressions):
-        return [projection.alias_or_name for projection in select.expressions]
-    try:
-        found = describe(with_visible_ctes(select.copy(), select) if select.parent is not None else select)
-    except StatementError:
-        if must:
-            raise
-        return None  # it refers to an outer query: the names are the outer query's affair only by position
-    # unnest() of a struct makes several columns of one.
-    return found.names if len(found) == len(select.expressions) else None
-
-
-def _name_projections(select: exp.Select, names: list[str] | None) -> None:
-    """Name every projection as DuckDB names it: after rewriting, its own text would show."""
-    if names is None:
-        return
-    select.set(
-        "expressions",
-        [
-            projection
-            if isinstance(projection, exp.Alias)
-            else exp.alias_(projection, name, quoted=True, copy=False)
-            for projection, name in zip(select.expressions, names, strict=True)
-        ],
     )

@@ -1,4 +1,4 @@
-"""Owns which common table expressions a query can name, and taking those along that it does name."""
+"""Owns what a query can name of those around it: their columns, and their WITH, which it takes along."""
 
 from __future__ import annotations
 
@@ -42,3 +42,15 @@ def with_visible_ctes(query: exp.Select, place: exp.Expr) -> exp.Select:
         ordered = [cte.copy() for name, cte in visible.items() if name in wanted]
         query.set("with_", exp.With(expressions=ordered, recursive=recursive or None))
     return query
+
+
+def sees_outer(select: exp.Select) -> bool:
+    """Whether the columns of an outer query may be named in a SELECT: it is a subquery in an expression, or a
+    later item of a FROM."""
+    node: exp.Expr = select
+    while node.parent is not None:
+        outer = isinstance(node.parent, (exp.Select, exp.Update, exp.Delete, exp.Merge))
+        if outer and node.arg_key not in ("from_", "with_"):
+            return True
+        node = node.parent
+    return False

@@ -84,3 +84,26 @@ def bare_names(text: str) -> Iterator[tuple[str, tuple[int, int] | None]]:
             bare = not any(join.args.get(key) for key in ("on", "using", "method", "kind"))
             if bare and isinstance(join.this, exp.Table) and len(join.this.parts) == 1:
                 yield join.this.name, span_of(join.this.this)
+
+
+def name_natural(relations: list[Relation]) -> None:
+    """Write NATURAL JOIN as the USING that it means."""
+    for number, relation in enumerate(relations):
+        join = relation.join
+        if join is None or str(join.args.get("method") or "").upper() != "NATURAL" or relation.model is not None:
+            continue
+        before = [other for other in relations[:number] if other.model is None and not other.only_filters]
+        common = [item.name for item in relation.columns if any(other.find(item.name) for other in before)]
+        join.set("using", [exp.to_identifier(name, quoted=True) for name in common])
+        join.set("method", None)
+
+
+def is_lateral(item: exp.Expr, relations: list[Relation]) -> bool:
+    """Whether an item of FROM reads a model that stands before it, by its name."""
+    before = []
+    for relation in relations:
+        if relation.item is item:
+            break
+        before.append(relation)
+    models = {relation.alias.casefold() for relation in before if relation.model is not None}
+    return any(part.table.casefold() in models for part in item.find_all(exp.Column) if part.table)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import pandas as pd
 import pytest
 
 import mindsql
@@ -88,9 +90,9 @@ def test_an_answer_has_the_targets_type(connection: mindsql.Connection, kind: st
 class Echo(mindsql.Engine):
     """Answers its one input."""
 
-    def create(self, target, df=None, args=None):  # type: ignore[no-untyped-def]
+    def create(self, target: str, df: pd.DataFrame | None = None, args: dict[str, Any] | None = None) -> None:
         """Nothing is learnt."""
 
-    def predict(self, df, args=None):  # type: ignore[no-untyped-def]
+    def predict(self, df: pd.DataFrame, args: dict[str, Any] | None = None) -> pd.DataFrame:
         """The input by the target's name."""
         return df.rename(columns={"v": "y"})
