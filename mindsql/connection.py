@@ -248,8 +248,8 @@ class Connection:
         word = leading_word(text)
         if not (is_verb(text, word) or session.names_ours(text)):
             return self._duckdb(text, word, parameters)
-        import_apart("sqlglot", "mindsql.interpreter")
-        from mindsql import interpreter
+        import_apart("sqlglot", "mindsql.interpreter", "mindsql.unread")
+        from mindsql import interpreter, unread
 
         given = named(parameters)
         kept = interpreter.run_kept(session, text, given, self._work)
@@ -260,12 +260,19 @@ class Connection:
         except StatementError as error:
             if is_verb(text, word):
                 raise
+            replaced = unread.without_models(session, text, given, self._work)
+            if replaced is not None:
+                return self._dispatch(*replaced)
             try:
                 return self._duckdb(text, word, parameters)
             except MindSQLError:
                 raise error from None
         if not statements:
             return Result.of(kind="done")
+        if unread.has_inner_pivot(statements[0]):
+            replaced = unread.without_models(session, text, given, self._work)
+            if replaced is not None:
+                return self._dispatch(*replaced)
         result = interpreter.run(session, statements[0], text, given, self._work)
         if result is not None:
             return result

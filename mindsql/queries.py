@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 _PLANS = 256
 _STEADY = frozenset({"range", "generate_series", "unnest", "explode", "generateseries", "values"})
 """Table functions whose columns are those of their arguments."""
+_NUMBERS = {
+    **{"int8": "TINYINT", "int16": "SMALLINT", "int32": "INTEGER", "int64": "BIGINT"},
+    **{"uint8": "UTINYINT", "uint16": "USMALLINT", "uint32": "UINTEGER", "uint64": "UBIGINT"},
+    **{"float": "FLOAT", "double": "DOUBLE"},
+}
+"""Arrow's name of a type to DuckDB's."""
 
 
 def prepare(
@@ -195,7 +201,9 @@ def answer(session: Session, plan: Plan, parameters: Mapping[str, Any], work: Wo
     run = start(session, plan, parameters, work)
     given = run.answer
     if given.raw is None:
-        return Result.of(batches=given.batches, schema=plan.schema, notes=plan.missing, close=work.close)
+        assert given.batches is not None
+        schema = _as_answered(plan.schema, given.batches.schema)
+        return Result.of(batches=given.batches, schema=schema, notes=plan.missing, close=work.close)
     kind: Kind = "rows"
     if not plan.schema:
         names = [item[0] for item in given.raw.description or []]
@@ -203,6 +211,16 @@ def answer(session: Session, plan: Plan, parameters: Mapping[str, Any], work: Wo
         kind = "rows" if names and not counts else "count" if counts and not plan.creates else "done"
         session.database.shape += plan.creates
     return Result.of(raw=given.raw, kind=kind, notes=plan.missing, streams=given.streams, close=work.close)
+
+
+def _as_answered(schema: Schema, answered: pa.Schema) -> Schema:
+    """The columns of an answer with the types that their numbers have: an input may be set to a number that its type
+    cannot hold."""
+    pairs = []
+    for column, kind in zip(schema, answered.types, strict=True):
+        number = _NUMBERS.get(str(kind)) if column.family == "number" else None
+        pairs.append((column.name, number or column.type))
+    return Schema.of(pairs)
 
 
 def ask(session: Session, version: Version, rows: pa.RecordBatch, work: Work) -> pa.Array:

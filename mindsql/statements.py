@@ -99,7 +99,8 @@ class Patterns(NamedTuple):
     @classmethod
     def of(cls, names: Iterable[str]) -> Patterns:
         """The patterns for the names of models, views and sources."""
-        parts = sorted(names, key=len, reverse=True)
+        written = {spelt for name in names for spelt in (name, name.replace('"', '""'))}  # in double quotes, too
+        parts = sorted(written, key=len, reverse=True)
         words = rf"|(?<!\w)(?:{'|'.join(map(re.escape, parts))})(?!\w)" if parts else ""
         # This is asked of every statement. What may stand first is looked for first, which is four times as fast.
         first = "`.fjmi" + "".join(re.escape(name[0]) for name in parts)

@@ -34,6 +34,7 @@ from mindsql_grammar.statements import (
     Value,
 )
 from mindsql_grammar.suggest import suggest_verb
+from mindsql_grammar.verbatim import parenthesised
 from mindsql_grammar.words import KEYWORDS, nearest, quote, quote_name
 from mindsql_grammar.writer import to_sql
 
@@ -70,6 +71,7 @@ __all__ = [
     "Value",
     "is_complete",
     "nearest",
+    "parenthesised",
     "parse",
     "parse_one",
     "parse_query",

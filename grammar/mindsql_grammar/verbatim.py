@@ -14,6 +14,7 @@ from sqlglot import ErrorLevel, Token, TokenType
 from sqlglot import expressions as exp
 from sqlglot.dialects.duckdb import DuckDB as DuckDBDialect
 
+from mindsql_grammar.lexer import tokenize
 from mindsql_grammar.outline import Block, Outline, Range, outline
 from mindsql_grammar.words import quote
 
@@ -26,6 +27,8 @@ _PLACE = "mindsql_place"
 """Key in `meta`: `(start, end)` of what may be replaced by something else."""
 _WITH = "mindsql_with"
 """Key in `meta` of a query: `(start, end)` of its WITH."""
+
+_QUERY = (TokenType.SELECT, TokenType.WITH, TokenType.FROM, TokenType.VALUES)
 
 Place: TypeAlias = "tuple[int, int]"
 
@@ -86,6 +89,19 @@ def _changes(text: str, tokens: Sequence[Token]) -> Iterator[tuple[int, int, str
             name = tokens[index + 1]
             if name.token_type is TokenType.NUMBER:
                 yield token.start, name.end + 1, f"$p{name.text}"
+
+
+def parenthesised(text: str) -> tuple[Words, list[Place]]:
+    """The words of a statement, and where in it queries stand in parentheses, outer ones first; the statement itself
+    need not be one that we can read. Raises ParseError: an unterminated string or comment."""
+    _, tokens = tokenize(text, text, 0)
+    found = Outline(tokens)
+    places = []
+    for index, token in enumerate(tokens[:-1]):
+        if token.token_type is TokenType.L_PAREN and tokens[index + 1].token_type in _QUERY:
+            last = tokens[found.after(index, len(tokens)) - 2]
+            places.append((tokens[index + 1].start, last.end + 1))
+    return Words(text, list(_changes(text, tokens))), places
 
 
 class _Annotator:

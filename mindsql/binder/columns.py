@@ -75,7 +75,8 @@ def _nodes(value: object) -> list[exp.Expr]:
 def _relations(select: exp.Select, models: Mapping[str, BoundModel]) -> Iterator[Relation]:
     taken: set[str] = set()
     for number, (item, join) in enumerate(from_items(select)):
-        alias = item.alias_or_name
+        named = (item.args.get("pivots") or [item])[-1]  # what PIVOT makes of a table has a name of its own
+        alias = named.alias or item.alias_or_name
         if not alias and isinstance(item, exp.Table):
             alias = item.this.name if hasattr(item.this, "name") else ""
             alias = alias or (
@@ -87,8 +88,8 @@ def _relations(select: exp.Select, models: Mapping[str, BoundModel]) -> Iterator
             alias = alias.rsplit("/", 1)[-1].split(".", 1)[0] or f"_{number}"
         if alias.casefold() in taken and not item.alias and isinstance(item, exp.Table) and item.db:
             alias = f"{item.db}.{alias}"  # of two tables of one name, in two schemas
-        if not item.alias:
-            item.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
+        if not named.alias:
+            named.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
         if alias.casefold() in taken:
             raise StatementError(
                 f'the name "{alias}" stands twice in FROM',

@@ -49,7 +49,7 @@ def input_rows(
     for branch in branches:
         branch.bound = {key: _typed(scope, key, value, describe) for key, value in branch.bound.items()}
     names = list(dict.fromkeys(key for branch in branches for key in branch.bound))
-    selects = [_select(branch, names) for branch in branches]
+    selects = [_select(branch, names, bool(given)) for branch in branches]
     if len(selects) == 1:
         consumed = branches[0].consumed
         made = dict(zip(map(id, consumed), branches[0].bound.items(), strict=True))
@@ -152,6 +152,8 @@ def _branch(scope: Scope, terms: list[exp.Expr], given: set[tuple[str, str]], on
                     span=span_of(term),
                 )
     if not branch.bound and not given:
+        if _wants_no_row(scope, terms):
+            return branch
         relation = scope.models[0]
         raise StatementError(
             f'no input of the model "{relation.alias}" is given'
@@ -160,6 +162,25 @@ def _branch(scope: Scope, terms: list[exp.Expr], given: set[tuple[str, str]], on
             span=span_of(terms[0]) if terms else None,
         )
     return branch
+
+
+def _wants_no_row(scope: Scope, terms: list[exp.Expr]) -> bool:
+    """Whether a query only asks for the columns, as clients' probes do: `WHERE 1 = 0`, `WHERE false`, `LIMIT 0`."""
+    limit = scope.select.args.get("limit")
+    rows = limit.expression if isinstance(limit, exp.Limit) else None
+    return (isinstance(rows, exp.Literal) and rows.this == "0") or any(map(_is_never_true, terms))
+
+
+def asks_nothing(rows: exp.Select) -> bool:
+    """Whether the SELECT that gives the input rows is that of `_wants_no_row`."""
+    where = rows.args.get("where")
+    return where is not None and _is_never_true(where.this)
+
+
+def _is_never_true(term: exp.Expr) -> bool:
+    if isinstance(term, exp.EQ) and isinstance(term.this, exp.Literal) and isinstance(term.expression, exp.Literal):
+        return bool(term.this.is_int and term.expression.is_int and int(term.this.this) != int(term.expression.this))
+    return isinstance(term, exp.Boolean) and not term.this
 
 
 def describe_inputs(relation: Relation) -> str:
@@ -199,6 +220,9 @@ def _binding(
         query = term.args.get("query")
         if query is not None:
             return key, query.unnest() if isinstance(query, exp.Subquery) else query
+        items = term.args.get("field")
+        if items is not None and _is_constant(scope, items):  # IN $list, IN [1, 2]
+            return key, exp.Select(expressions=[exp.Unnest(expressions=[items])])
         if term.expressions and all(_is_constant(scope, value) for value in term.expressions):
             return key, list(term.expressions)
     return None
@@ -219,7 +243,7 @@ def _is_constant(scope: Scope, value: exp.Expr) -> bool:
     return True
 
 
-def _select(branch: Branch, names: list[tuple[str, str]]) -> exp.Select:
+def _select(branch: Branch, names: list[tuple[str, str]], chained: bool) -> exp.Select:
     projections: list[exp.Expr] = []
     items: list[exp.Expr] = []
     certain = True
@@ -246,6 +270,8 @@ def _select(branch: Branch, names: list[tuple[str, str]]) -> exp.Select:
             cell = value.copy()
         projections.append(exp.alias_(cell, frame_column(*key), quoted=True))
     select = exp.Select(expressions=projections or [exp.alias_(exp.Boolean(this=True), "row", quoted=True)])
+    if not projections and not chained:
+        select = select.where(exp.Boolean(this=False))
     if items:
         select.set("from_", exp.From(this=items[0]))
         select.set("joins", [exp.Join(this=item, kind="CROSS") for item in items[1:]])

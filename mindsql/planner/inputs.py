@@ -31,6 +31,11 @@ class Mappings:
         self.terms[key] = term
         return True
 
+    def read_by(self, model: Relation, scope: Scope) -> set[str]:
+        """The aliases of the relations that a model's inputs are set from."""
+        values = (value for (alias, _), value in self.values.items() if alias == model.alias)
+        return {part.table for value in values for part in scope_columns(value, scope)}
+
 
 def scope_columns(node: exp.Expr, scope: Scope) -> Iterator[exp.Column]:
     """The columns below a node that belong to the scope's relations."""

@@ -15,12 +15,13 @@ from mindsql.binder.tree import (
     data_type,
     names_in,
     set_where,
+    span_of,
     table,
     unused_name,
 )
 from mindsql.bound import SCOPE, BoundQuery, Relation, Scope
 from mindsql.errors import StatementError
-from mindsql.planner.constants import describe_inputs, input_rows
+from mindsql.planner.constants import asks_nothing, describe_inputs, input_rows
 from mindsql.planner.frame import Draft, PredictStep, frame_column, to_frame
 from mindsql.planner.inputs import (
     Mappings,
@@ -210,7 +211,7 @@ def _add_steps(draft: Draft, mappings: Mappings, data: list[Relation], describe:
     """One step for each model, each input taken from what is set, or from the column of its name."""
     scope = draft.scope
     earlier: list[Relation] = []
-    for relation in scope.models:
+    for relation in _by_need(scope, mappings):
         assert relation.model is not None
         version = relation.model.version
         outputs = {item.name: frame_column(relation.alias, item.name) for item in version.outputs}
@@ -246,7 +247,7 @@ def _add_steps(draft: Draft, mappings: Mappings, data: list[Relation], describe:
                 # Not given: the frame still has the column, for SELECT * and for the engine.
                 draft.scan.append("expressions", exp.alias_(_null(item.type), own, quoted=True))
         if absent:
-            _check_missing(relation, absent, data)
+            _check_missing(relation, absent, data, draft.scan)
             names = ", ".join(f'"{name}"' for name in absent)
             draft.missing.append(
                 f'{relation.alias}: {names} {"are" if len(absent) > 1 else "is"} not given, and counts as missing'
@@ -254,6 +255,23 @@ def _add_steps(draft: Draft, mappings: Mappings, data: list[Relation], describe:
             )
         draft.steps.append(step)
         earlier.append(relation)
+
+
+def _by_need(scope: Scope, mappings: Mappings) -> list[Relation]:
+    """The models of a scope, each after those whose columns set its inputs. Raises StatementError: in a circle."""
+    waiting, ordered = list(scope.models), []
+    while waiting:
+        names = {relation.alias for relation in waiting}
+        ready = next((one for one in waiting if not mappings.read_by(one, scope) & names - {one.alias}), None)
+        if ready is None:
+            raise StatementError(
+                f'the models {" and ".join(sorted(names))} wait for each other: each takes an input from the other',
+                hint="give one of them its input by a column of a table or a constant",
+                span=span_of(waiting[0].item),
+            )
+        waiting.remove(ready)
+        ordered.append(ready)
+    return ordered
 
 
 def _null(type_name: str) -> exp.Expr:
@@ -341,17 +359,20 @@ def _by_name(
     return None
 
 
-def _check_missing(relation: Relation, absent: list[str], data: list[Relation]) -> None:
+def _check_missing(relation: Relation, absent: list[str], data: list[Relation], scan: exp.Select) -> None:
     """Refuse inputs that are not given where they must be: all of them never are. Raises StatementError."""
     assert relation.model is not None
     version = relation.model.version
-    none = data and len(absent) == len(version.inputs)
+    if not data and asks_nothing(scan):
+        return
+    none = len(absent) == len(version.inputs)
     if not (none or relation.model.strict or not version.summary.get("accepts_missing", True)):
         return
     if data:
         raise missing_input(relation, absent[0], [item.name for other in data for item in other.columns])
+    needs = f'the model "{relation.alias}" needs a value for every input, and "{absent[0]}" is not given'
     raise StatementError(
-        f'the model "{relation.alias}" needs a value for every input, and "{absent[0]}" is not given',
+        f'no input of the model "{relation.alias}" is given' if none else needs,
         hint=describe_inputs(relation),
     )
 

@@ -52,8 +52,10 @@ class _ConsumeConstants:
                 for side in (term.this, term.expression)
                 if isinstance(side, exp.Placeholder)
             ]
+            # A text that is no value of the input's type is an error, also where nobody reads the input.
+            texts = [value.this.copy() for value in draft.scan.expressions if _is_cast_text(value.this)]
             given: list[exp.Expr] = [
-                exp.Not(this=exp.Is(this=cell, expression=exp.Null())) for cell in parameters
+                exp.Not(this=exp.Is(this=cell, expression=exp.Null())) for cell in [*parameters, *texts]
             ]
             set_where(draft.scan, _where(draft.scan) + given)
         return True
@@ -176,9 +178,9 @@ class _ConstantValues:
         required: set[str] = set()
         for term in _where(scan):
             cell = _cell(term.this.this) if isinstance(term, exp.Not) and isinstance(term.this, exp.Is) else None
-            if not isinstance(cell, Cell) or cell.parameter is None:
+            if not isinstance(cell, Cell):
                 return None
-            required.add(cell.parameter)
+            required |= {cell.parameter} if cell.parameter is not None else set()
         declared = {
             column: item.type
             for step in draft.steps
@@ -322,6 +324,12 @@ def _cell(value: exp.Expr) -> Any:
             return Cell(int(value.this)) if len(value.this) < 19 else _NO_CELL
         return Cell(float(value.this) if "e" in value.this.lower() else Decimal(value.this))
     return _NO_CELL
+
+
+def _is_cast_text(value: exp.Expr) -> bool:
+    if not isinstance(value, exp.Cast) or isinstance(value, exp.TryCast):
+        return False
+    return isinstance(value.this, exp.Literal) and bool(value.this.is_string)
 
 
 def _where(select: exp.Select) -> list[exp.Expr]:

@@ -90,7 +90,7 @@ def rows_of(df: pd.DataFrame, schema: Schema) -> tuple[TrainingRows, Schema]:
         found = schema.find(name)
         kind = found.type if found is not None else guess_type(df[column])
         pairs.append((name, kind))
-        unfit = family(kind) in ("nested", "binary", "other")
+        unfit = family(kind) in ("nested", "binary", "other") and not is_vector(kind)
         arrays[name] = pa.nulls(len(df)) if unfit else from_series(df[column], name, kind)
     return TrainingRows(pa.table(arrays)), Schema.of(pairs)
 
@@ -140,6 +140,38 @@ def numbers(array: pa.Array, name: str = "") -> Numbers:
             raise DataError(f'column "{name}" takes numbers, not {array.type}') from error
     fits = np.abs(few) <= LARGEST
     return few if fits.all() else np.where(fits, few, np.nan)
+
+
+def is_vector(duckdb_type: str) -> bool:
+    """Whether a type is a list of numbers, as embeddings are: `DOUBLE[]`, `FLOAT[384]`."""
+    element, bracket, _ = duckdb_type.strip().rpartition("[")
+    return bool(bracket) and family(element) in ("number", "boolean")
+
+
+def width_of(array: pa.Array) -> int:
+    """How many numbers each list of an Arrow array holds; 0 when not all hold equally many."""
+    if pa.types.is_fixed_size_list(array.type):
+        return int(array.type.list_size)
+    lengths = pc.unique(pc.list_value_length(array).drop_null()) if pa.types.is_nested(array.type) else []
+    return int(lengths[0].as_py()) if len(lengths) == 1 else 0
+
+
+def vectors(array: pa.Array, width: int, name: str = "") -> list[Numbers]:
+    """Lists of so many numbers as that many arrays of doubles, NaN where the list is NULL. Raises DataError."""
+    made = np.full((len(array), width), np.nan)
+    there = array.is_valid().to_numpy(zero_copy_only=False)
+    if there.any():
+        if not pa.types.is_nested(array.type):
+            raise DataError(f'column "{name}" takes lists of {width} numbers, not {array.type}')
+        lengths = pc.list_value_length(array.filter(array.is_valid()))
+        other = next((length for length in pc.unique(lengths).to_pylist() if length != width), None)
+        if other is not None:
+            raise DataError(
+                f'column "{name}" takes lists of {width} numbers, and one holds {other}',
+                hint="give lists as long as those of the training, or NULL",
+            )
+        made[there] = numbers(array.flatten(), name).reshape(-1, width)
+    return list(made.T)
 
 
 def _decimals(array: pa.Array) -> Numbers:

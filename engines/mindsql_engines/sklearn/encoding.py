@@ -1,8 +1,8 @@
 """Owns the matrix: how rows of columns become rows of numbers, the same in training and in prediction.
 
 An `Encoder` is fitted on Arrow columns and then is plain data (JSON, and scikit-learn's own text vectorisers
-beside it), so it can be stored without any class of ours. The matrix has three parts: *plain* columns
-(numbers, booleans, parts of dates, category codes), flags for missing numbers, and blocks (one-hot values,
+beside it), so it can be stored without any class of ours. The matrix has three parts: *plain* columns (numbers,
+booleans, parts of dates, items of vectors, category codes), flags for missing numbers, and blocks (one-hot values,
 components of texts).
 """
 
@@ -143,12 +143,14 @@ class Encoder:
             if column.role == "date":
                 column.parts = _useful_parts(_as_dates(column, array), feature.name)
                 column.width = len(column.parts)
+            if column.role == "vector":
+                column.width = columns.width_of(array)
             if column.role == "category":
                 column.categories = Categories.fit(array, style.most)
                 if style.categories == "onehot":
                     c = column.categories
                     column.width = 1 if _binary(c) else c.size + c.missing
-            if style.categories == "bins" and column.role in ("number", "boolean", "date"):
+            if style.categories == "bins" and column.role in ("number", "boolean", "date", "vector"):
                 column.edges = [_edges(values) for values in _numbers(column, array)]
             made.append(column)
         encoder = cls(style, made, 0, 0, wordings=wordings)
@@ -390,6 +392,8 @@ class Encoder:
 def _numbers(column: Column, array: pa.Array) -> list[Numbers]:
     if column.role == "date":
         return columns.parts(_as_dates(column, array), column.parts, column.name)
+    if column.role == "vector":
+        return columns.vectors(array, column.width, column.name)
     if column.spelling is not None:
         return [column.spelling.read(array)]
     return [columns.numbers(array, column.name)]

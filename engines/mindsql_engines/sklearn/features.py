@@ -1,4 +1,4 @@
-"""Owns which role each column plays: number, boolean, category, text, date, or left out and why.
+"""Owns which role each column plays: number, boolean, category, text, date, vector, or left out and why.
 
 A column is left out only when nothing can be learnt from it. What merely looks like a key is kept, and said.
 """
@@ -17,7 +17,7 @@ from mindsql.schema import family, is_integer
 from mindsql_engines.sklearn import columns, spelling
 from mindsql_engines.sklearn.spelling import Spelling
 
-Role: TypeAlias = Literal["number", "boolean", "category", "text", "date", "left out"]
+Role: TypeAlias = Literal["number", "boolean", "category", "text", "date", "vector", "left out"]
 
 FEW_VALUES = 40
 """A text column with no more values is a category whatever the number of rows."""
@@ -90,6 +90,8 @@ def looks_like_key(name: str, duckdb_type: str, array: pa.Array) -> bool:
 def unsupported(duckdb_type: str) -> str:
     """Why columns of a type cannot be features; empty when they can."""
     kind = family(duckdb_type)
+    if columns.is_vector(duckdb_type):
+        return ""
     if kind in ("nested", "binary", "other") or duckdb_type.upper() == "TIME WITH TIME ZONE":
         return f"type {duckdb_type} is not supported"
     return ""
@@ -107,6 +109,12 @@ def _role(name: str, duckdb_type: str, array: pa.Array) -> Feature:
     kind = family(duckdb_type)
     if kind == "text":
         return _text_role(name, duckdb_type, array)
+    if columns.is_vector(duckdb_type):
+        if array.null_count == len(array):
+            return out("all values are NULL")
+        if not columns.width_of(array):
+            return out("its lists are not all of one length")
+        return Feature(name, duckdb_type, "vector")
     if kind == "time":
         micros, missing = columns.moments(array, name)
         present: Any = micros[~missing]

@@ -27,6 +27,8 @@ def copies(features: list[Feature], arrays: Mapping[str, pa.Array], target: Targ
     if target.values is None or target.task not in ("classification", "regression"):
         return
     for feature in features:
+        if feature.role == "vector":
+            continue
         array = arrays[feature.name]
         if _same(array.slice(0, _FIRST_LOOK), feature, target, _FIRST_LOOK) and _same(
             array, feature, target, len(array)
