@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from trained import column, options, passengers, train
 
+import mindsql
 from mindsql.engine import Storage
 from mindsql.errors import DataError, StatementError, UnknownNameError
 from mindsql.schema import Schema
@@ -412,3 +413,25 @@ def test_the_first_use_by_several_threads() -> None:
     """scikit-learn's modules import each other, and threads that begin with different ones get in each other's way."""
     done = subprocess.run([sys.executable, "-c", _FIRST_USE], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("duckdb_type", ["DOUBLE[2]", "FLOAT[]", "INTEGER[]", "DECIMAL(6,2)[]"])
+def test_lists_of_one_length_are_numbers(duckdb_type: str) -> None:
+    with mindsql.connect() as con:
+        lists = f"[i % 7, i % 5]::{duckdb_type}"
+        con.execute(f"CREATE TABLE t AS SELECT {lists} AS e, i % 7 + 2 * (i % 5) AS y FROM range(99) r(i)")
+        con.execute("CREATE MODEL m FROM (SELECT * FROM t) PREDICT y USING estimator = 'LinearRegression'")
+        assert con.execute("SELECT max(abs(t.y - m.y)) < 1e-6 FROM t JOIN m").fetchone() == (True,)
+        assert con.execute("SELECT round(y) FROM m WHERE e = [3, 4]").fetchone() == (11,)
+        assert con.execute("SELECT round(y) FROM m WHERE e = $e", {"e": np.array([3.0, 4.0])}).fetchone() == (11,)
+        assert con.execute("SELECT y IS NULL FROM m WHERE e IS NULL").fetchone() == (False,)
+        with pytest.raises(DataError, match='"e" takes lists of 2 numbers, and one holds 3'):
+            con.execute("SELECT y FROM m WHERE e = [1, 2, 3]").fetchall()
+
+
+def test_lists_of_several_lengths_are_left_out_and_said() -> None:
+    with mindsql.connect() as con:
+        con.execute("CREATE TABLE t AS SELECT range(i % 3)::DOUBLE[] AS e, i % 7 AS x, i % 7 AS y FROM range(99) r(i)")
+        con.execute("CREATE MODEL m FROM (SELECT * FROM t) PREDICT y USING task = 'regression'")
+        notes = con.execute("DESCRIBE m.features").fetchall()
+        assert [note for *_, note in notes] == ["its lists are not all of one length", ""]

@@ -13,16 +13,18 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import skops.io
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from trained import Model, column, options, train
 
+import mindsql
 from mindsql.engine import Storage
-from mindsql.errors import CatalogError, DataError, MindSQLError, StatementError
+from mindsql.errors import CatalogError, DataError, MindSQLError, StatementError, UnknownNameError
 from mindsql.schema import Schema
 from mindsql_engines.sklearn import SklearnEngine, updating
 
@@ -321,3 +323,15 @@ def test_finetune_without_a_target_column_value() -> None:
     empty = pa.table({"x": [1.0], "c": ["p"], "label": pa.array([None], pa.string())})
     with pytest.raises(DataError, match="no new row has a value"):
         finetune(model, empty)
+
+
+def test_a_search_over_pipelines_and_columns_that_it_drops(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"n": [1.0, 2, 3, 4] * 5, "city": ["a", "b"] * 10})
+    numbers = make_column_transformer((StandardScaler(), make_column_selector(dtype_include="number")))
+    search = GridSearchCV(make_pipeline(numbers, LinearRegression()), {"linearregression__positive": [True]}, cv=2)
+    skops.io.dump(search.fit(frame, frame["n"] * 2), tmp_path / "model.skops")
+    with mindsql.connect() as con:
+        con.execute("CREATE MODEL m PREDICT y USING path = $path", {"path": str(tmp_path / "model.skops")})
+        assert [row[0] for row in con.execute("SELECT round(m.y) FROM frame JOIN m LIMIT 2").fetchall()] == [2, 4]
+        with pytest.raises(UnknownNameError, match="the file's preprocessing drops it"):
+            con.execute("SELECT y FROM m WHERE n = 1 AND city = 'a'")

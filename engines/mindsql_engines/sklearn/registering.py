@@ -12,6 +12,7 @@ from mindsql.errors import EngineError, StatementError
 from mindsql_engines.sklearn import artifacts, models
 from mindsql_engines.sklearn.predicting import outputs_of
 
+_UNUSED = "the file's preprocessing drops it"
 _TYPES = {"b": "BOOLEAN", "i": "BIGINT", "u": "UBIGINT", "f": "DOUBLE"}
 
 
@@ -59,6 +60,9 @@ def keep(
     estimator = artifacts.read(data, source, trusted)
     name = type(_last(estimator)).__name__
     inputs = _inputs(estimator, source, signature or {})
+    dropped = _dropped(estimator, [column for column, _ in inputs])
+    unused = [(column, kind) for column, kind in inputs if column in dropped]
+    inputs = [(column, kind) for column, kind in inputs if column not in dropped]
     task, answer_type, classes = _answers(estimator, source)
     proba = task == "classification" and hasattr(estimator, "predict_proba")
     notes = [f'registered from "{source}", not trained here, so there are no scores; EVALUATE gives some']
@@ -85,6 +89,10 @@ def keep(
             "features": [
                 {"column": column, "type": kind, "role": "input", "importance": None, "note": ""}
                 for column, kind in inputs
+            ]
+            + [
+                {"column": column, "type": kind, "role": "left out", "importance": None, "note": _UNUSED}
+                for column, kind in unused
             ],
             "model": models.parameters_table(_last(estimator), []),
         },
@@ -121,8 +129,30 @@ def _inputs(estimator: Any, path: str, signature: Mapping[str, str]) -> list[tup
     return list(types.items())
 
 
+def _fitted(estimator: Any) -> Any:
+    """What a search, a calibration or a transformed target wraps."""
+    for name in ("best_estimator_", "regressor_"):
+        estimator = getattr(estimator, name, estimator)
+    calibrated = getattr(estimator, "calibrated_classifiers_", None)
+    return _fitted(calibrated[0].estimator) if calibrated else estimator
+
+
+def _dropped(estimator: Any, names: list[str]) -> list[str]:
+    """The columns that the preprocessing does not use: it does not ask for them, of whatever type they are."""
+    estimator = _fitted(estimator)
+    steps = getattr(estimator, "steps", None)
+    parts = getattr(steps[0][1] if steps else estimator, "transformers_", ())
+    used = {name for _, part, chosen in parts if not _is_drop(part) for name in _chosen(chosen, names)}
+    return [name for _, part, chosen in parts if _is_drop(part) for name in _chosen(chosen, names) if name not in used]
+
+
+def _is_drop(part: Any) -> bool:
+    return isinstance(part, str) and part == "drop"
+
+
 def _find_texts(transformer: Any, names: list[str], types: dict[str, str]) -> None:
     """Mark as VARCHAR the columns that the preprocessing takes as text."""
+    transformer = _fitted(transformer)
     steps = getattr(transformer, "steps", None)
     if steps:
         for _, step in steps:
