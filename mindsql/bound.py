@@ -31,6 +31,11 @@ class BoundModel:
         return Schema((*outputs, *self.version.inputs.without(*outputs.names)))
 
     @property
+    def every_column(self) -> Schema:
+        """Its columns and those that a query must name."""
+        return Schema((*self.columns, *self.version.extra))
+
+    @property
     def name(self) -> str:
         """How it is called in messages."""
         return self.version.model

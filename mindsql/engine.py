@@ -98,6 +98,27 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
+class Estimator:
+    """What `USING estimator` may name, for SHOW ESTIMATORS.
+
+    Attributes:
+        name: As it is written.
+        task: What kind of answer it gives.
+        accepts_missing: It takes missing inputs as they are; otherwise the engine puts something in their place.
+        as_sql: Its models may have a `Translation`.
+        finetune: FINETUNE continues it.
+        description: What it is, in a few words.
+    """
+
+    name: str
+    task: Task
+    accepts_missing: bool = False
+    as_sql: bool = False
+    finetune: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True)
 class Network:
     """Where engines may connect to.
 
@@ -177,6 +198,7 @@ class Summary:
         inputs: The columns it needs to predict, with the DuckDB types they had in training.
         outputs: The columns it can answer, the target first: `y`, then any of `y_confidence` DOUBLE,
             `y_explain` JSON, `y_error` VARCHAR and others. Extra columns are only asked for when a query reads them.
+        extra: Further columns it can answer, which a query must name: `*` does not give them.
         task: What kind of answer the target is.
         classes: The labels of a classifier, as text.
         rows: Rows trained on. `rows_left_out`: rows that could not be used (NULL target).
@@ -189,6 +211,7 @@ class Summary:
 
     inputs: Schema
     outputs: Schema
+    extra: Schema = field(default_factory=Schema)
     task: Task = "other"
     classes: tuple[str, ...] = ()
     rows: int = 0
@@ -325,6 +348,11 @@ class Engine:
         raise NotImplementedError
 
     # Beyond the five, all optional ------------------------------------------------------------------------
+
+    @classmethod
+    def estimators(cls) -> Sequence[Estimator]:
+        """Optional: what `USING estimator` may name. `options_for({"estimator": name})` has its parameters."""
+        return ()
 
     @classmethod
     def options_for(cls, using: Mapping[str, Any]) -> Sequence[Option]:

@@ -321,7 +321,7 @@ def loaded_from(
     storage.files.update(files)
     with border(version.engine, version.model):
         engine = cls(model_storage=storage, engine_storage=engine_storage(session, version.engine))
-    types = {c.name: database.arrow_type(session.raw, carried(c.type)) for c in version.outputs}
+    types = {c.name: database.arrow_type(session.raw, carried(c.type)) for c in version.answers}
     args = engine_args(version.target, open_sealed(version.options), version.settings)
     if trusted:
         args["trusted"] = True

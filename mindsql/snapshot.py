@@ -68,6 +68,16 @@ class Version:
         """The columns it answers, the target first."""
         return Schema.of(map(tuple, self.summary.get("outputs", ())))
 
+    @cached_property
+    def extra(self) -> Schema:
+        """Further columns it answers, which `*` does not give."""
+        return Schema.of(map(tuple, self.summary.get("extra", ())))
+
+    @cached_property
+    def answers(self) -> Schema:
+        """All columns it answers: the outputs, then the extra ones."""
+        return Schema((*self.outputs, *self.extra))
+
     @property
     def task(self) -> str:
         """What kind of answer it gives; of an engine that does not say, by the type of its answers."""

@@ -20,8 +20,8 @@ _OURS = re.compile(
       CREATE\s+(?:OR\s+REPLACE\s+)?(?:MODEL|PREDICTOR|ML_ENGINE|PROJECT|DATABASE|ANOMALY)\b
     | DROP\s+(?:MODEL|PREDICTOR|ML_ENGINE|PROJECT|DATABASE)\b
     | (?:RETRAIN|FINETUNE|EVALUATE|USE)\b
-    | SHOW\s+(?:MODELS|PREDICTORS|ML_ENGINES|HANDLERS|DATABASES|PROJECTS|VIEWS|TABLES\s+[^\s;])
-    | (?:DESCRIBE|DESC)\s+(?:MODEL|PREDICTOR|ML_ENGINE|HANDLER|DATABASE|PROJECT|VIEW)\s+[^\s;]
+    | SHOW\s+(?:MODELS|PREDICTORS|ML_ENGINES|HANDLERS|ESTIMATORS|DATABASES|PROJECTS|VIEWS|TABLES\s+[^\s;])
+    | (?:DESCRIBE|DESC)\s+(?:MODEL|PREDICTOR|ML_ENGINE|HANDLER|ESTIMATOR|DATABASE|PROJECT|VIEW)\s+[^\s;]
     | SET\s+active\s+[^=\s]
     )""",
     re.I | re.X | re.S,
@@ -31,7 +31,7 @@ _OUR_WORDS = frozenset(
 )
 _SYSTEM = (
     r"(?:information_schema\s*\.\s*"
-    r"(?:models\w*|predictors|ml_engines|handler\w*|projects|databases|views|model_columns))"
+    r"(?:models\w*|predictors|ml_engines|handler\w*|estimators|projects|databases|views|model_columns))"
 )
 _LISTS = r"(?:models|models_versions|predictors)\b"
 

@@ -11,9 +11,10 @@ from mindsql.jobs import Job, Jobs
 from mindsql.registry import Registry
 from mindsql.secrets import masked
 from mindsql.snapshot import DEFAULT_PROJECT, PROJECT_ALIASES, Snapshot
+from mindsql.work import apart
 
-TABLES = ("models", "models_versions", "predictors", "ml_engines", "handlers", "handler_options", "projects",
-          "databases", "views", "model_columns")  # fmt: skip
+TABLES = ("models", "models_versions", "predictors", "ml_engines", "handlers", "estimators", "handler_options",
+          "projects", "databases", "views", "model_columns")  # fmt: skip
 """Tables of `information_schema` that are ours; those that DuckDB has too (`tables`, `columns`) stay DuckDB's."""
 
 
@@ -186,6 +187,25 @@ def _handlers(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[st
     return listed(columns, rows, given)
 
 
+def _estimators(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str:
+    columns = [
+        ("name", "VARCHAR"),
+        ("task", "VARCHAR"),
+        ("accepts_missing", "BOOLEAN"),
+        ("as_sql", "BOOLEAN"),
+        ("finetune", "BOOLEAN"),
+        ("description", "VARCHAR"),
+        ("handler", "VARCHAR"),
+    ]
+    rows = [
+        (one.name, one.task, one.accepts_missing, one.as_sql, one.finetune, one.description, handler.name)
+        for handler in registry
+        if (cls := registry.attempt(handler.name)[0]) is not None
+        for one in apart(cls.estimators)
+    ]
+    return listed(columns, rows, given)
+
+
 def _handler_options(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str:
     columns = [
         ("handler", "VARCHAR"),
@@ -265,7 +285,7 @@ def _model_columns(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: di
     rows = []
     for model in snapshot.models:
         for version in model.versions:
-            for role, schema in (("output", version.outputs), ("input", version.inputs)):
+            for role, schema in (("output", version.answers), ("input", version.inputs)):
                 rows += [(model.project, model.name, version.number, c.name, c.type, role) for c in schema]
     return listed(columns, rows, given)
 
@@ -276,6 +296,7 @@ _QUERIES: dict[str, Callable[[Snapshot, Jobs, Registry, dict[str, Any]], str]] =
     "predictors": _models,
     "ml_engines": _engines,
     "handlers": _handlers,
+    "estimators": _estimators,
     "handler_options": _handler_options,
     "projects": _projects,
     "databases": _databases,

@@ -67,6 +67,9 @@ SET active m.3
 SET active p.m.12
 -- showing
 SHOW MODELS
+SHOW ESTIMATORS
+SHOW ESTIMATORS FOR regression LIKE 'Ridge%' WHERE finetune
+DESCRIBE ESTIMATOR Ridge
 SHOW MODELS FROM p
 SHOW MODELS FROM p LIKE 'home%'
 SHOW MODELS WHERE status = 'complete' AND version > 1

@@ -228,7 +228,10 @@ def show(cursor: Cursor, span: Span) -> Statement:
     source: Name | None = None
     like: str | None = None
     where: exp.Expr | None = None
-    if cursor.accept("FROM") or cursor.accept("IN"):
+    task: str | None = None
+    if what == "estimators" and cursor.accept("FOR"):
+        (task,) = cursor.name("a task after FOR")[:1]
+    elif cursor.accept("FROM") or cursor.accept("IN"):
         source = cursor.name("a name after FROM")
     if cursor.accept("LIKE"):
         if cursor.kind() is not TokenType.STRING:
@@ -236,8 +239,8 @@ def show(cursor: Cursor, span: Span) -> Statement:
         like = cursor.take().text
     if cursor.accept("WHERE"):
         where = read_condition(cursor, cursor.end)
-    cursor.finish(f"SHOW {what.upper()}", ("FROM", "LIKE", "WHERE"))
-    return Show(what, source, like, where, span=span)
+    cursor.finish(f"SHOW {what.upper()}", ("FOR", "FROM", "LIKE", "WHERE"))
+    return Show(what, source, like, where, task.lower() if task is not None else None, span=span)
 
 
 def set_active(cursor: Cursor, span: Span) -> Statement:

@@ -176,7 +176,7 @@ class Evaluate(Statement):
 
 @dataclass(frozen=True)
 class Describe(Statement):
-    """`DESCRIBE [MODEL|ML_ENGINE|HANDLER|DATABASE|PROJECT|VIEW] name[.version][.attribute]`.
+    """`DESCRIBE [MODEL|ML_ENGINE|HANDLER|ESTIMATOR|DATABASE|PROJECT|VIEW] name[.version][.attribute]`.
 
     `kind` is lower case, None when no kind was written; `name` holds all parts as written.
     """
@@ -208,15 +208,17 @@ class SetActive(Statement):
 
 @dataclass(frozen=True)
 class Show(Statement):
-    """`SHOW MODELS|ML_ENGINES|HANDLERS|DATABASES|PROJECTS|TABLES|VIEWS [FROM x] [LIKE s] [WHERE e]`.
+    """`SHOW MODELS|ML_ENGINES|HANDLERS|DATABASES|PROJECTS|TABLES|VIEWS [FROM x] [LIKE s] [WHERE e]`, and
+    `SHOW ESTIMATORS [FOR task] [LIKE s] [WHERE e]`.
 
-    `what` is lower case plural: `models`.
+    `what` is lower case plural: `models`; `task` is lower case.
     """
 
     what: str
     source: Name | None = None
     like: str | None = None
     where: exp.Expr | None = None
+    task: str | None = None
 
 
 @dataclass(frozen=True)

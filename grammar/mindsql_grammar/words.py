@@ -32,8 +32,8 @@ DUCKDB_VERBS = word_set(
 )
 DUCKDB_OBJECTS = word_set("TABLE INDEX SCHEMA TYPE MACRO SEQUENCE FUNCTION SECRET TRIGGER")
 OUR_VERBS = word_set("CREATE DROP RETRAIN FINETUNE EVALUATE DESCRIBE DESC SHOW SET USE EXPLAIN COPY")
-SHOWN = ("models", "ml_engines", "handlers", "databases", "projects", "tables", "views")
-DESCRIBED = ("model", "ml_engine", "handler", "database", "project", "view")
+SHOWN = ("models", "ml_engines", "handlers", "estimators", "databases", "projects", "tables", "views")
+DESCRIBED = ("model", "ml_engine", "handler", "estimator", "database", "project", "view")
 DROPPED = ("model", "ml_engine", "project", "database", "view")
 
 # Words of DuckDB that may not be a column or table name without quotes.

@@ -176,6 +176,7 @@ def _set_active(statement: st.SetActive) -> str:
 @to_sql.register
 def _show(statement: st.Show) -> str:
     text = f"SHOW {statement.what.upper()}"
+    text += f" FOR {quote(statement.task)}" if statement.task else ""
     text += f" FROM {_name(statement.source)}" if statement.source else ""
     text += f" LIKE {_string(statement.like)}" if statement.like is not None else ""
     text += (

@@ -181,7 +181,9 @@ class _Twins:
 
     def __init__(self, binder: Binder, expansion: Expansion) -> None:
         self._binder = binder
-        self._schemas: dict[str, Schema] = {key: model.columns for key, model in expansion.models.items()}
+        self._schemas: dict[str, Schema] = {
+            key: model.every_column for key, model in expansion.models.items()
+        }
         for name, (source, text) in expansion.natives.items():
             self._schemas[name] = binder.native_schema(source, text)
         self._known: dict[str, Schema] = {}

@@ -99,7 +99,8 @@ def _relations(select: exp.Select, models: Mapping[str, BoundModel]) -> Iterator
         taken.add(alias.casefold())
         key = item.meta.get(MODEL)
         model = models[key] if key is not None else None
-        yield Relation(alias, model.columns if model is not None else Schema(), item, join, model)
+        columns, hidden = (model.columns, model.version.extra) if model is not None else (Schema(), Schema())
+        yield Relation(alias, columns, item, join, model, hidden)
 
 
 def _describe(select: exp.Select, relations: list[Relation], describe: Callable[[exp.Expr], Schema]) -> None:
@@ -481,7 +482,7 @@ def _is_in(node: exp.Expr, join: exp.Join | None) -> bool:
 
 def unknown_model_column(model: BoundModel, name: str, span: tuple[int, int] | None) -> UnknownNameError:
     """`the model m has no column x`, with its inputs and outputs."""
-    error = UnknownNameError.of("column", name, model.columns.names)
+    error = UnknownNameError.of("column", name, model.every_column.names)
     near = error.hint.split("?")[0] + "? " if error.hint and error.hint.startswith("did") else ""
     inputs, outputs = (", ".join(schema.names) for schema in (model.version.inputs, model.version.outputs))
     left_out = model.version.summary.get("left_out") or {}

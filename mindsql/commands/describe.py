@@ -11,12 +11,13 @@ import mindsql_grammar as grammar
 from mindsql import queries
 from mindsql.bound import BoundModel
 from mindsql.commands.answers import frame, table
+from mindsql.engine import Engine, Option
 from mindsql.errors import MindSQLError, UnknownNameError
 from mindsql.executor.engines import border
 from mindsql.result import Result
 from mindsql.secrets import masked
 from mindsql.snapshot import DEFAULT_PROJECT, Model, Version
-from mindsql.work import Work
+from mindsql.work import Work, apart
 
 if TYPE_CHECKING:
     from mindsql.session import Session
@@ -54,6 +55,8 @@ def describe(
         return table(_PROPERTIES, rows)
     if statement.kind == "handler":
         return _handler(session, name)
+    if statement.kind == "estimator":
+        return _estimator(session, name)
     if statement.kind == "database":
         source = snapshot.source(name)
         if source is None:
@@ -144,7 +147,7 @@ def _model(session: Session, model: Model, number: int | None, attribute: str | 
         )  # fmt: skip
     version = model.version(number)
     if attribute in ("inputs", "outputs"):
-        schema = version.inputs if attribute == "inputs" else version.outputs
+        schema = version.inputs if attribute == "inputs" else version.answers
         return table([("name", "VARCHAR"), ("type", "VARCHAR")], list(schema.pairs()))
     loaded = queries.load(session, BoundModel(version))
 
@@ -220,6 +223,39 @@ def _handler(session: Session, name: str) -> Result:
         for option in options
     ]
     return table(columns, rows)
+
+
+def _estimator(session: Session, name: str) -> Result:
+    """The parameters of an estimator. Raises UnknownNameError."""
+    known: dict[str, tuple[str, type[Engine]]] = {}
+    for handler in session.registry:
+        cls, _ = session.registry.attempt(handler.name)
+        if cls is not None:
+            known.update((one.name, (handler.name, cls)) for one in apart(cls.estimators))
+    found = next((own for own in known if own.casefold() == name.casefold()), None)
+    if found is None:
+        raise UnknownNameError.of("estimator", name, known)
+    handler_name, cls = known[found]
+    with border(handler_name, "options"):
+        options = apart(lambda: cls.options_for({"estimator": found}))
+    every = {option.name for option in cls.options}
+    columns = [("option", "VARCHAR"), ("type", "VARCHAR"), ("default", "VARCHAR"), ("meaning", "VARCHAR")]
+    return table(
+        columns,
+        [
+            (option.name, _type(option), _text(option.default), option.description)
+            for option in options
+            if option.name not in every
+        ],
+    )
+
+
+def _type(option: Option) -> str:
+    """`float 0 … 1`, `string: a, b`."""
+    if option.choices:
+        return f"{option.type}: " + ", ".join(map(str, option.choices))
+    low, high = (("" if bound is None else f"{bound:g}") for bound in (option.minimum, option.maximum))
+    return f"{option.type} {low} … {high}".replace("  ", " ").strip() if low or high else option.type
 
 
 def _text(value: Any) -> str | None:

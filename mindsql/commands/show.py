@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import mindsql_grammar as grammar
 from mindsql import database
 from mindsql.binder.tree import generate
 from mindsql.database import literal
+from mindsql.engine import Task
 from mindsql.errors import UnknownNameError
 from mindsql.result import Result
 from mindsql.snapshot import PROJECT_ALIASES, Snapshot
@@ -18,9 +19,13 @@ from mindsql.work import Work
 if TYPE_CHECKING:
     from mindsql.session import Session
 
-_SYSTEM = ("models", "ml_engines", "handlers", "databases", "projects", "views")
-_MODELS = "name, version, status, engine, estimator, predict AS target, round(accuracy, 4) AS accuracy"
-"""What SHOW MODELS shows, as fits a terminal; `information_schema.models` has all."""
+_SYSTEM = ("models", "ml_engines", "handlers", "estimators", "databases", "projects", "views")
+_PICKED = {
+    "models": "name, version, status, engine, estimator, predict AS target, "
+    "system.main.round(accuracy, 4) AS accuracy",
+    "estimators": "name, task, accepts_missing, as_sql, finetune, description",
+}
+"""What SHOW shows of a table, as fits a terminal; `information_schema` has all."""
 _OF_PROJECT = ("models", "views")
 
 
@@ -49,10 +54,19 @@ def show(
         terms.append(f"name ILIKE {literal(statement.like)}")
     if statement.where is not None:
         terms.append(f"({generate(statement.where)})")
+    if statement.task is not None:
+        terms.append(f"task = {literal(_task(statement.task))}")
     where = f" WHERE {' AND '.join(terms)}" if terms else ""
-    picked = _MODELS if statement.what == "models" else "*"
+    picked = _PICKED.get(statement.what, "*")
     database.open_result(session.raw, f"SELECT {picked} FROM ({query}) AS t{where} ORDER BY ALL", given or None)
     return Result.of(raw=session.raw, close=work.close)
+
+
+def _task(name: str) -> str:
+    tasks = [task for task in get_args(Task) if task != "other"]
+    if name not in tasks:
+        raise UnknownNameError.of("task", name, tasks)
+    return name
 
 
 def _project(snapshot: Snapshot, name: str) -> str:

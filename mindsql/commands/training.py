@@ -372,6 +372,7 @@ def _call_engine(
     files, summary = work.wait(work.submit(call))
     storage.close()
     outputs = _renamed(summary.outputs, recipe.target, recipe.settings.get("alias"))
+    extra = _renamed(summary.extra, recipe.target, recipe.settings.get("alias"))
     both = [column.name for column in outputs if summary.inputs.find(column.name) is not None]
     if both:
         raise StatementError(
@@ -380,6 +381,7 @@ def _call_engine(
         )
     return files, {
         "inputs": list(summary.inputs.pairs()),
+        "extra": [pair for pair in extra.pairs() if summary.inputs.find(pair[0]) is None],
         "outputs": list(outputs.pairs()),
         "task": summary.task,
         "classes": list(summary.classes),

@@ -79,7 +79,7 @@ class LoadedModel:
                 if alias and (item.name == alias or item.name.startswith(alias + "_"))
                 else item.name
             )
-            for item in version.outputs
+            for item in version.answers
         }
 
     def arrow_type(self, output: str) -> pa.DataType:

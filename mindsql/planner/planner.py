@@ -214,11 +214,11 @@ def _add_steps(draft: Draft, mappings: Mappings, data: list[Relation], describe:
     for relation in _by_need(scope, mappings):
         assert relation.model is not None
         version = relation.model.version
-        outputs = {item.name: frame_column(relation.alias, item.name) for item in version.outputs}
+        outputs = {item.name: frame_column(relation.alias, item.name) for item in version.answers}
         step = PredictStep(relation.alias, relation.model, {}, outputs)
         absent: list[str] = []
         casts = bool(version.summary.get("casts"))
-        draft.types.update({outputs[item.name]: item.type for item in version.outputs if not survives(item.type)})
+        draft.types.update({outputs[item.name]: item.type for item in version.answers if not survives(item.type)})
         for item in version.inputs:
             own = frame_column(relation.alias, item.name)
             value = mappings.values.get((relation.alias, item.name))
@@ -294,7 +294,7 @@ def _explicit(
 def _recast(owner: tuple[Relation, str], item: Column, scope: Scope) -> exp.Expr | None:
     """A column of an input's name as a value of the input's type; None when it is of that family already."""
     relation, name = owner
-    found = relation.find(name) or (relation.model.version.outputs.find(name) if relation.model else None)
+    found = relation.find(name) or (relation.model.version.answers.find(name) if relation.model else None)
     if found is None or found.family in (item.family, "other", "nested", "binary"):
         return None
     if item.family in ("other", "nested", "binary") or found.type == '"NULL"':

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ _MODELS = "SELECT project, name FROM information_schema.models"
 _HANDLERS = "SELECT name FROM information_schema.handlers"
 _ENGINES = "SELECT name FROM information_schema.ml_engines"
 _OPTIONS = "SELECT handler, name FROM information_schema.handler_options"
+_ESTIMATORS = "SELECT name FROM information_schema.estimators"
 _KEYWORDS = "SELECT upper(keyword_name) FROM system.main.duckdb_keywords()"
 DEFAULT_PROJECT = "mindsql"
 
@@ -33,6 +35,7 @@ class Names:
         handlers: Names of handlers and of engines made from them.
         options: Options by handler.
         keywords: The words of DuckDB.
+        estimators: Gives what USING estimator may name; its library is loaded when that is first asked for.
     """
 
     tables: dict[str, list[str]] = field(default_factory=dict)
@@ -40,6 +43,7 @@ class Names:
     handlers: list[str] = field(default_factory=list)
     options: dict[str, list[str]] = field(default_factory=dict)
     keywords: list[str] = field(default_factory=list)
+    estimators: Callable[[], list[str]] = list
 
     def columns(self, relation: str) -> list[str]:
         """The columns of a table or a model, by its name in any case."""
@@ -66,6 +70,7 @@ def read(connection: Connection) -> Names:
     ]
     for handler, option in _rows(connection, _OPTIONS):
         names.options.setdefault(handler, []).append(option)
+    names.estimators = lambda: [row[0] for row in _rows(connection, _ESTIMATORS)]
     names.keywords = [row[0] for row in _rows(connection, _KEYWORDS)]
     return names
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from typing import get_args
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
+from mindsql.engine import Task
 from mindsql.formats import FORMATS
 from mindsql.repl.catalog import Names
 
@@ -21,6 +23,8 @@ _ENGINE = re.compile(r"\bengine\s*=\s*['\"]?(\w+)", re.IGNORECASE)
 # What stands before the cursor, and what may follow it; the first that matches counts.
 _CONTEXTS: tuple[tuple[str, str], ...] = (
     (r"\bENGINE\s*=\s*['\"]?", "handlers"),
+    (r"\bESTIMATOR\s*=\s*['\"]?|\b(?:DESCRIBE|DESC)\s+ESTIMATOR\s+", "estimators"),
+    (r"\bSHOW\s+ESTIMATORS\s+FOR\s+", "tasks"),
     (r"\bML_ENGINE\s+(?:IF\s+NOT\s+EXISTS\s+)?\w+\s+FROM\s+", "handlers"),
     (r"\b(?:MODEL|PREDICTOR|RETRAIN|FINETUNE|EVALUATE)\s+(?:IF\s+EXISTS\s+)?", "models"),
     (r"\b(?:HANDLER|ML_ENGINE)\s+(?:IF\s+EXISTS\s+)?", "handlers"),
@@ -86,6 +90,12 @@ class SQLCompleter(Completer):
         kind = next((kind for pattern, kind in _COMPILED if pattern.search(lead)), "any")
         if kind == "handlers":
             yield from ((name, "handler") for name in names.handlers)
+            return
+        if kind == "estimators":
+            yield from ((name, "estimator") for name in names.estimators())
+            return
+        if kind == "tasks":
+            yield from ((name, "task") for name in get_args(Task) if name != "other")
             return
         if kind == "options":
             engine = _ENGINE.search(statement)

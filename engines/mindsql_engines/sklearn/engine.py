@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mindsql.engine import Args, Capabilities, Engine, Option, Predictor, Summary, Translation
+from mindsql.engine import Args, Capabilities, Engine, Estimator, Option, Predictor, Summary, Translation
 from mindsql.errors import EngineError, StatementError
 from mindsql.frames import TrainingRows
 from mindsql.schema import Schema
@@ -110,6 +110,14 @@ class SklearnEngine(Engine):
             defaults = estimators.DEFAULT_FOR
             own = parameters.union([defaults[task]] if task in defaults else defaults.values())
         return (*cls.options, *(option for option in own if option.name not in known))
+
+    @classmethod
+    def estimators(cls) -> Sequence[Estimator]:
+        """See `Engine.estimators`."""
+        _import_libraries()
+        from mindsql_engines.sklearn import choice
+
+        return choice.listed()
 
     @classmethod
     def needs_target(cls, using: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from mindsql.errors import CatalogError, UnknownNameError
 from mindsql.schema import Schema
 from mindsql_engines.sklearn import artifacts, columns
 from mindsql_engines.sklearn.encoding import Encoder
-from mindsql_engines.sklearn.predicting import SklearnPredictor, outputs_of
+from mindsql_engines.sklearn.predicting import SklearnPredictor, extra_of, outputs_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +36,7 @@ def store(storage: Storage, job: Job, made: Trained) -> None:
         "estimator": made.name,
         "inputs": [(feature.name, feature.type) for feature in used],
         "outputs": list(outputs.pairs()),
+        "extra": list(extra_of(job.target, target.task, scored).pairs()),
         "classes": target.classes,
         "encoder": made.encoder.to_json(),
         "level": job.level,
@@ -144,6 +145,7 @@ def summary(storage: Storage) -> Summary:
     return Summary(
         inputs=Schema.of(meta["inputs"]),
         outputs=Schema.of(meta["outputs"]),
+        extra=Schema.of(map(tuple, meta.get("extra", ()))),
         task=meta["task"],
         classes=tuple(columns.label_text(label) for label in meta["classes"]),
         rows=meta["rows"],

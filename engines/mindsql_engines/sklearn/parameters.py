@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from numbers import Integral
@@ -16,6 +18,9 @@ _OWN = estimators.names_in(
     "random_state verbose warm_start categorical_features memory connectivity copy copy_X copy_x novelty "
     "kernel_params func inverse_func transformer callback store_cv_results"
 )
+_PARAMETER = re.compile(r"^(\w+)[^\n]*\n((?:[ \t]+[^\n]*\n?|\n)+)", re.M)
+"""A parameter's name, at the beginning of a line, and the indented lines below."""
+_SENTENCE = re.compile(r"\.\s(?=[A-Z.`])|:\s(?=[-*`.])|\s\.\. |\s- ")
 _INNER = frozenset({"estimator", "final_estimator", "regressor"})
 _LABEL = frozenset({"constant", "pos_label", "outlier_label"})
 _LISTS_OF_ESTIMATORS = "estimators"
@@ -104,7 +109,7 @@ def _option(cls: Any, parameter: str, default: Any) -> Option | None:
             low = float(left) if left is not None and (sides in ("left", "both")) else None
             high = float(right) if right is not None and (sides in ("right", "both")) else None
             low, high = (None if v is not None and abs(v) == float("inf") else v for v in (low, high))
-    described = f"parameter of {cls.__name__}"
+    described = _meanings(cls).get(parameter, f"parameter of {cls.__name__}")
     return Option(
         parameter,
         cast(OptionType, kind),
@@ -114,6 +119,19 @@ def _option(cls: Any, parameter: str, default: Any) -> Option | None:
         minimum=low,
         maximum=high,
     )
+
+
+@lru_cache(maxsize=64)
+def _meanings(cls: Any) -> dict[str, str]:
+    """The first sentence of what the estimator's documentation says of each parameter."""
+    text = inspect.getdoc(cls) or ""
+    _, _, section = text.partition("Parameters\n----------\n")
+    section = section.partition("\nAttributes\n---")[0]
+    found = {}
+    for name, about in _PARAMETER.findall(section):
+        words = " ".join(about.split())
+        found[name] = _SENTENCE.split(words, maxsplit=1)[0].rstrip(".:").replace("`", "")
+    return found
 
 
 @lru_cache(maxsize=64)
@@ -147,8 +165,6 @@ def union(names: Iterable[str]) -> tuple[Option, ...]:
 
 
 def _defaults(cls: Any) -> dict[str, Any]:
-    import inspect
-
     signature = inspect.signature(cls.__init__)
     return {
         name: (None if parameter.default is inspect.Parameter.empty else parameter.default)

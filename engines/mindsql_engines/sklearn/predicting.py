@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mindsql.engine import quiet
+from mindsql.engine import Task, quiet
 from mindsql.errors import DataError, EngineError, MindSQLError
 from mindsql.schema import Schema, family
 from mindsql_engines.sklearn import columns, scoring, threads
@@ -45,7 +45,7 @@ class SklearnPredictor:
         self._type: str = meta["answer_type"]
         self._inputs = [name for name, _ in meta["inputs"]]
         self._types = dict(meta["inputs"])
-        self._outputs = [name for name, _ in meta["outputs"]]
+        self._outputs = [name for name, _ in [*meta["outputs"], *meta.get("extra", ())]]
         self._classes: list[Any] = meta["classes"]
         self._level: float = meta["level"]
         self._half: float | None = meta["interval"]
@@ -175,6 +175,8 @@ class SklearnPredictor:
                 made[name] = self._labels.take(place)
             elif name.endswith("_confidence"):
                 made[name] = pa.array(sure)
+            elif name == f"{self._target}_probabilities":
+                made[name] = self._probabilities(proba)
             else:
                 made[name] = self._explain_class(self._json.take(place), sure, proba)
         return made
@@ -197,9 +199,18 @@ class SklearnPredictor:
             bits += [f"{', ' if code else ''}{key}: ", _json_numbers(proba[:, code])]
         return _join([*bits, "}}"])
 
+    def _probabilities(self, proba: Numbers) -> pa.Array:
+        """The classes' probabilities as maps."""
+        rows, classes = proba.shape
+        keys = pa.array([columns.label_text(label) for label in self._classes])
+        places = pa.array(np.tile(np.arange(classes), rows))
+        ends = pa.array(np.arange(rows + 1, dtype=np.int32) * classes)
+        return pa.MapArray.from_arrays(ends, keys.take(places), pa.array(proba.reshape(-1)))
+
     def _regress(self, predicted: Numbers, wanted: list[str]) -> dict[str, pa.Array]:
         known = np.isfinite(predicted)
         mask = None if known.all() else ~known
+        half = self._half or 0.0
         made: dict[str, pa.Array] = {}
         for name in wanted:
             if name == self._target:
@@ -208,8 +219,10 @@ class SklearnPredictor:
                 )
             elif name.endswith("_confidence"):
                 made[name] = pa.array(np.full(len(predicted), self._level), mask=mask)
+            elif name in (f"{self._target}_lower", f"{self._target}_upper"):
+                side = -half if name.endswith("_lower") else half
+                made[name] = pa.array(predicted + side, mask=mask)
             else:
-                half = self._half or 0.0
                 bits = [
                     '{"predicted_value": ',
                     _json_numbers(predicted),
@@ -244,7 +257,9 @@ class SklearnPredictor:
 
 
 def _extra_type(name: str, target: str) -> Any:
-    return pa.float64() if name == f"{target}_confidence" else pa.string()
+    if name == f"{target}_probabilities":
+        return pa.map_(pa.string(), pa.float64())
+    return pa.string() if name == f"{target}_explain" else pa.float64()
 
 
 def _json_label(label: Any, duckdb_type: str) -> str:
@@ -276,6 +291,15 @@ def _pandas(array: pa.Array, duckdb_type: str) -> Any:
             values = np.where(array.is_null().to_numpy(zero_copy_only=False), np.nan, values)
         return values
     return array.to_pandas()
+
+
+def extra_of(target: str, task: Task, extras: bool) -> Schema:
+    """The columns a model answers when a query names them."""
+    if not extras:
+        return Schema()
+    if task == "classification":
+        return Schema.of([(f"{target}_probabilities", "MAP(VARCHAR, DOUBLE)")])
+    return Schema.of([(f"{target}_lower", "DOUBLE"), (f"{target}_upper", "DOUBLE")] if task == "regression" else [])
 
 
 def outputs_of(target: str, answer_type: str, extras: bool) -> Schema:

@@ -10,7 +10,7 @@ import numpy as np
 from mindsql.engine import Storage, Task
 from mindsql.errors import EngineError, StatementError
 from mindsql_engines.sklearn import artifacts, models
-from mindsql_engines.sklearn.predicting import outputs_of
+from mindsql_engines.sklearn.predicting import extra_of, outputs_of
 
 _UNUSED = "the file's preprocessing drops it"
 _TYPES = {"b": "BOOLEAN", "i": "BIGINT", "u": "UBIGINT", "f": "DOUBLE"}
@@ -73,6 +73,7 @@ def keep(
         "estimator": name,
         "inputs": inputs,
         "outputs": list(outputs_of(target, answer_type, proba).pairs()),
+        "extra": list(extra_of(target, task, proba).pairs()),
         "classes": classes,
         "encoder": None,
         "level": 0.9,
