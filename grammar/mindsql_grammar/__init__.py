@@ -3,6 +3,7 @@
 from mindsql_grammar.dialect import MindSQL
 from mindsql_grammar.errors import ParseError
 from mindsql_grammar.lexer import string_value
+from mindsql_grammar.manual import section, sections
 from mindsql_grammar.parser import parse, parse_one, parse_query
 from mindsql_grammar.query import NATIVE_PREFIX
 from mindsql_grammar.splitter import Piece, is_complete, split
@@ -77,6 +78,8 @@ __all__ = [
     "parse_query",
     "quote",
     "quote_name",
+    "section",
+    "sections",
     "split",
     "string_value",
     "suggest_verb",

@@ -137,11 +137,13 @@ def _model(session: Session, model: Model, number: int | None, attribute: str | 
         return table(_PROPERTIES, _properties(model, version, []))
     if attribute == "versions":
         return table(
-            [("version", "INTEGER"), ("active", "BOOLEAN"), ("status", "VARCHAR"), ("accuracy", "DOUBLE"),
-             ("rows", "BIGINT"), ("created_at", "TIMESTAMP"), ("error", "VARCHAR")],
+            [("version", "INTEGER"), ("active", "BOOLEAN"), ("status", "VARCHAR"), ("estimator", "VARCHAR"),
+             ("accuracy", "DOUBLE"), ("scores", "VARCHAR"), ("options", "VARCHAR"), ("rows", "BIGINT"),
+             ("created_at", "TIMESTAMP"), ("error", "VARCHAR")],
             [
-                (v.number, v.number == model.active, v.status, v.summary.get("accuracy"), v.summary.get("rows"),
-                 v.created_at, v.error)
+                (v.number, v.number == model.active, v.status, v.summary.get("estimator") or None,
+                 v.summary.get("accuracy"), _figures(v.summary.get("metrics")), _options(v),
+                 v.summary.get("rows"), v.created_at, v.error)
                 for v in model.versions
             ],
         )  # fmt: skip
@@ -187,7 +189,7 @@ def _properties(model: Model, version: Version, attributes: list[str]) -> list[t
         ("inputs", ", ".join(f"{c.name} {c.type}" for c in version.inputs)),
         ("outputs", ", ".join(f"{c.name} {c.type}" for c in version.outputs)),
         ("query", version.query),
-        ("using", json.dumps(masked(dict(version.options)), ensure_ascii=False) if version.options else None),
+        ("using", _options(version)),
         ("tag", version.tag),
         ("error", version.error),
         (
@@ -200,6 +202,10 @@ def _properties(model: Model, version: Version, attributes: list[str]) -> list[t
         ("more", ", ".join(f"DESCRIBE {model.name}.{key}" for key in attributes)),
     ]
     return [(name, value) for name, value in rows if value not in (None, "")]
+
+
+def _options(version: Version) -> str | None:
+    return json.dumps(masked(dict(version.options)), ensure_ascii=False) if version.options else None
 
 
 def _handler(session: Session, name: str) -> Result:

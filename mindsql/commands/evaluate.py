@@ -10,6 +10,7 @@ import mindsql_grammar as grammar
 from mindsql import metrics, queries
 from mindsql.commands import names
 from mindsql.commands.answers import table
+from mindsql.commands.training import read_rows, stored_rows
 from mindsql.engine import Option
 from mindsql.errors import DataError, StatementError
 from mindsql.options import typed
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from mindsql.session import Session
 
+_SEEN = (
+    "these are the rows of the training query: of rows that a model was trained on it answers better than of others",
+)
 _DECIMALS = Option("n_decimals", "integer", minimum=0, description="digits after the point")
 
 
@@ -145,12 +149,10 @@ def _model(
             with suppress(DataError):  # some values only
                 scores.append((name, metrics.score(metrics.METRICS[name], actual, matrix, {}, classes)))
     scores.append(("rows", float(known.num_rows)))
-    return table(columns, scores)
+    return table(columns, scores, _SEEN if stored_rows(version) == rows else ())
 
 
 def _rows(session: Session, rows: grammar.Rows, parameters: Mapping[str, Any], work: Work) -> pa.Table:
-    from mindsql.commands.training import read_rows
-
     data, _ = read_rows(session, rows, parameters, work)
     assert data is not None
     return data

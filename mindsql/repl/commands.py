@@ -59,8 +59,16 @@ def _near(name: str) -> str:
     return (f"did you mean {near[0]}? " if near else "") + ".help lists the commands"
 
 
-@command(".help", "show this list")
+@command(".help [STATEMENT]", "show this list, or what a statement looks like")
 def _help(repl: Repl, rest: str) -> None:
+    if rest:
+        import mindsql_grammar as grammar
+
+        found = grammar.section(rest.removesuffix(";"))
+        if found is None:
+            raise UnknownNameError.of("statement", rest, grammar.sections())
+        repl.say(f"{found[0]}\n\n{found[1]}")
+        return
     width = max(len(found.usage) for found in COMMANDS.values())
     for found in COMMANDS.values():
         repl.say(f"{found.usage:<{width}}  {found.help}")

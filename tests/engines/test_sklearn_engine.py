@@ -435,3 +435,20 @@ def test_lists_of_several_lengths_are_left_out_and_said() -> None:
         con.execute("CREATE MODEL m FROM (SELECT * FROM t) PREDICT y USING task = 'regression'")
         notes = con.execute("DESCRIBE m.features").fetchall()
         assert [note for *_, note in notes] == ["its lists are not all of one length", ""]
+
+
+def test_bounds_and_probabilities_are_columns_that_must_be_named() -> None:
+    with mindsql.connect() as con:
+        con.execute("CREATE TABLE t AS SELECT i % 9 AS x, i % 9 + i % 4 AS y, i % 3 = 0 AS c FROM range(300) r(i)")
+        con.execute("CREATE MODEL m FROM (SELECT x, y FROM t) PREDICT y AS z USING estimator = 'Ridge'")
+        con.execute("CREATE MODEL k FROM (SELECT x, c FROM t) PREDICT c USING estimator = 'LogisticRegression'")
+        names = con.execute("SELECT * FROM m WHERE x = 1").df().columns.tolist()
+        assert names == ["z", "z_confidence", "z_explain", "x"]
+        bounds = "z_explain->>'confidence_lower_bound', z_explain->>'confidence_upper_bound'"
+        row = con.execute(f"SELECT z_lower, z_upper, {bounds} FROM m WHERE x = 1").fetchone()
+        assert row is not None and row[:2] == tuple(map(float, row[2:]))
+        asked = "k.c_probabilities['true'], k.c_confidence, k.c, typeof(k.c_probabilities)"
+        for sure, confidence, answer, kind in con.execute(f"SELECT {asked} FROM t JOIN k").fetchall():
+            assert (sure if answer else 1 - sure) == pytest.approx(confidence) and kind == "MAP(VARCHAR, DOUBLE)"
+        # A column of the data has its name still.
+        assert con.execute("SELECT z_lower FROM (SELECT x, 7 AS z_lower FROM t) JOIN m LIMIT 1").fetchone() == (7,)

@@ -8,7 +8,7 @@ import grammar_corpus as corpus
 import pytest
 
 import mindsql_grammar
-from mindsql_grammar import KEYWORDS, Statement, parse, parse_one, to_sql
+from mindsql_grammar import KEYWORDS, Statement, parse, parse_one, section, to_sql
 
 README = (corpus.GRAMMAR / "README.md").read_text(encoding="utf-8")
 EBNF = (corpus.GRAMMAR / "mindsql.ebnf").read_text(encoding="utf-8")
@@ -81,3 +81,13 @@ def test_the_public_names_exist() -> None:
     assert sorted(mindsql_grammar.__all__) == sorted(set(mindsql_grammar.__all__))
     for name in mindsql_grammar.__all__:
         assert getattr(mindsql_grammar, name) is not None
+
+
+@pytest.mark.parametrize("words", ["create model", "CREATE MODEL m", "Retrain", "set active", "SHOW"])
+def test_the_manual_has_a_section_on_each_statement(words: str) -> None:
+    found = section(words)
+    assert found is not None
+    heading, text = found
+    assert words.upper().startswith(heading.upper())
+    assert "`" not in text and any(line.startswith("    ") and ";" in line for line in text.splitlines())
+    assert section("FLY") is None
