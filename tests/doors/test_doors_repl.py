@@ -55,6 +55,9 @@ def test_dot_commands(terminal: Any, tmp_path: Path) -> None:
     for name in ["help", "tables", "models", "schema", "mode", "timer", "read", "output", "explain", "quit"]:
         at.wait(f".{name}")
     at.clear()
+    at.type(".help retrain\r")
+    at.wait("RETRAIN rent USING n_estimators = 100;")
+    at.clear()
     at.type("CREATE TABLE houses (size INTEGER);\r")
     at.type(".tables\r")
     at.wait("│ main   │ houses │ table │")
