@@ -110,7 +110,9 @@ class Connection:
         Raises:
             MindSQLError: What is wrong, where, and what to do.
         """
-        if not arrow and self._session.is_plain(sql) and not self._session.adopted and not self._closed:
+        session = self._session
+        plain = not arrow and not session.adopted and not self._closed and session.settings.inspect is None
+        if plain and session.is_plain(sql):
             return self._plain(sql, parameters)
         self._begin()
         self._work.arrow = arrow
@@ -285,6 +287,8 @@ class Connection:
         if word in ("COMMIT", "END"):
             session.check_commit()
         try:
+            if session.settings.inspect is not None and (word in READING_WORDS or word == "CREATE"):
+                session.settings.inspect(session.raw, text, parameters)
             if self._work.arrow and word in READING_WORDS:
                 return self._streamed(text, parameters)
             database.open_result(session.raw, text, parameters)

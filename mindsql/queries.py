@@ -188,6 +188,7 @@ def start(
         read_native=lambda source, text: _native(session, source, text),
         stream=session.settings.stream,
         store=lambda model: _store(session, model),
+        inspect=session.settings.inspect,
     )
     return executor.run(plan, parameters, work, measure)
 
@@ -252,6 +253,8 @@ def rows(
     made = prepare(session, query, None, parameters)
     if made is None:
         sql, wanted = _plain(query, parameters)
+        if session.settings.inspect is not None:
+            session.settings.inspect(session.raw, sql, wanted)
         schema = database.describe(session.raw, sql, wanted)
         if small:
             return database.gathered(session.raw, sql, wanted, compact), schema

@@ -100,6 +100,7 @@ class Settings:
             database open. `"always"` leaves every training there that does not say `join_learn_process = true`.
         observe: Is told of each call of an engine: the model as `project.model`, how many rows, and its seconds.
         models: Whether a query may name models in FROM.
+        inspect: Is asked before DuckDB runs a user's text on a connection, with its parameters; raises to refuse it.
     """
 
     without_rules: frozenset[str] = frozenset()
@@ -112,6 +113,7 @@ class Settings:
     background: bool | Literal["always"] = False
     observe: Callable[[str, int, float], None] | None = None
     models: bool = True
+    inspect: Callable[[Raw, str, Any], None] | None = None
 
     @property
     def network(self) -> Network:

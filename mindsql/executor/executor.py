@@ -62,6 +62,7 @@ class Executor:
         read_native: Opens a source's native query.
         stream: Whether to stream at all; off, every frame is kept as a table first.
         store: Where a model's answers are kept, if they are.
+        inspect: Is asked before DuckDB runs a part of the user's statement; raises to refuse it.
     """
 
     raw: Raw
@@ -71,6 +72,7 @@ class Executor:
     read_native: Callable[[str, str], Batches]
     stream: bool = True
     store: Callable[[BoundModel], Store | None] | None = None
+    inspect: Callable[[Raw, str, Any], None] | None = None
 
     def run(self, plan: Plan, parameters: Mapping[str, Any], work: Work, measure: bool = False) -> Run:
         """Start a plan. Its answer streams; `work.close()` releases what it holds."""
@@ -148,6 +150,7 @@ class Run:
         self.work.on_close(lambda: _drop(raw, name))
         self.register(raw, kept.inputs, kept.tree)
         sql, wanted = generate(kept.tree), self.wanted(kept.tree)
+        self.inspect(raw, sql, wanted)
         if kept.writes is None:
             database.run(raw, f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}", wanted)
             return
@@ -170,6 +173,7 @@ class Run:
         query = f"FROM ({printed(self.plan.root.tree)}) AS q({', '.join(columns)})"
         wanted = self.wanted(self.plan.root.tree)
         self.register(raw, self.plan.root.inputs, self.plan.root.tree)
+        self.inspect(raw, query, wanted)
         database.run(raw, f"CREATE OR REPLACE TEMP TABLE {name} AS {query}", wanted)
         self.work.on_close(lambda: _drop(raw, name))
         database.run(raw, "COMMIT")
@@ -251,6 +255,7 @@ class Run:
         self.work.raws.append(raw)
         holder: list[pa.RecordBatchReader] = []
         self.work.on_close(holder.clear)  # an open reader keeps its connection busy
+        self.inspect(raw, sql, self.wanted(operator.tree))
         holder.append(database.reader(raw, sql, self.wanted(operator.tree), BATCH_ROWS))
 
         def read() -> Iterator[pa.RecordBatch]:
@@ -268,6 +273,10 @@ class Run:
                     yield batch
 
         return Batches(holder[0].schema, read())
+
+    def inspect(self, raw: Raw, sql: str, wanted: Mapping[str, Any]) -> None:
+        if self.executor.inspect is not None:
+            self.executor.inspect(raw, sql, wanted)
 
     def cause(self, streams: list[Batches], error: BaseException) -> BaseException:
         """What really happened below a query that DuckDB says failed."""
@@ -307,6 +316,7 @@ class Run:
     def scan_on(self, raw: Raw, tree: exp.Query, streams: list[Batches]) -> Batches:
         holder: list[pa.RecordBatchReader] = []
         self.work.on_close(holder.clear)
+        self.inspect(raw, generate(tree), self.wanted(tree))
         holder.append(database.reader(raw, generate(tree), self.wanted(tree), BATCH_ROWS))
 
         def read() -> Iterator[pa.RecordBatch]:
@@ -327,6 +337,7 @@ class Run:
         if raw not in self.work.raws:
             self.work.raws.append(raw)
         begin = time.perf_counter()
+        self.inspect(raw, printed(operator.tree), self.wanted(operator.tree))
         try:
             database.open_result(raw, printed(operator.tree), self.wanted(operator.tree))
         except MindSQLError as error:

@@ -64,10 +64,10 @@ def _help(repl: Repl, rest: str) -> None:
     if rest:
         import mindsql_grammar as grammar
 
-        found = grammar.section(rest.removesuffix(";"))
-        if found is None:
+        section = grammar.section(rest.removesuffix(";"))
+        if section is None:
             raise UnknownNameError.of("statement", rest, grammar.sections())
-        repl.say(f"{found[0]}\n\n{found[1]}")
+        repl.say(f"{section[0]}\n\n{section[1]}")
         return
     width = max(len(found.usage) for found in COMMANDS.values())
     for found in COMMANDS.values():

@@ -1,4 +1,5 @@
-"""Owns what a remote statement may do: the roles, and the check that every statement of every door passes first.
+"""Owns what a remote statement may do: the roles, and the check that every statement of every door passes
+first; `plans` looks once more, at what DuckDB makes of it.
 
 DuckDB itself refuses files, extensions and settings (`mindsql.database.Sandbox`). This module refuses what DuckDB has
 no rule for: statements above a role, the catalog's own tables, and functions that reach past the query they stand in.
@@ -25,7 +26,7 @@ from mindsql.catalog import SCHEMA, TABLES
 from mindsql.database import Database, Token
 from mindsql.errors import AccessError, MindSQLError
 from mindsql.sandbox import FREE_SETTINGS, Sandbox
-from mindsql.server import functions
+from mindsql.server import functions, plans
 from mindsql.statements import is_verb, leading_word
 
 if TYPE_CHECKING:
@@ -160,7 +161,8 @@ _OWN_TABLES = re.compile(rf"(?<!\w)(?:{'|'.join(sorted(TABLES))})(?!\w)")
 def enter(connection: Connection, principal: Principal) -> None:
     """Make a connection that of a principal: below PREDICT its queries cannot name models, wherever they stand."""
     session = connection._session
-    session.settings = replace(session.settings, models=principal.role >= Role.PREDICT)
+    inspector = plans.Inspector(session, writes=principal.role >= Role.WRITE)
+    session.settings = replace(session.settings, models=principal.role >= Role.PREDICT, inspect=inspector)
 
 
 def check(connection: Connection, text: str, principal: Principal) -> Needs:

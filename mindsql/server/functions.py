@@ -23,7 +23,7 @@ def names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_TABLES = names(
+TABLES = names(
     # rows out of nothing, or out of an argument
     "range generate_series unnest repeat repeat_row summary json_each json_tree "
     "icu_calendar_names pg_timezone_names test_all_types "
@@ -35,7 +35,7 @@ _TABLES = names(
     "duckdb_variables duckdb_views pragma_collations pragma_database_size pragma_platform pragma_show "
     "pragma_table_info pragma_user_agent pragma_version"
 )
-_FILES = names(
+FILES = names(
     "glob parquet_file_metadata parquet_kv_metadata parquet_metadata parquet_scan parquet_schema read_blob read_csv "
     "read_csv_auto read_json read_json_auto read_json_objects read_json_objects_auto read_ndjson read_ndjson_auto "
     "read_ndjson_objects read_parquet read_text sniff_csv"
@@ -63,7 +63,7 @@ def calls(tokens: Sequence[Token]) -> Iterator[tuple[str, Sequence[Token]]]:
 def check(raw: Raw, tokens: Sequence[Token], sandbox: Sandbox) -> None:
     """Refuse calls that reach past the statement. Raises AccessError."""
     for name, arguments in calls(tokens):
-        if name in _FILES:
+        if name in FILES:
             for path in _paths(name, arguments):
                 sandbox.admit(path)
         elif name in _closed(raw) or name in _SCALARS or name.startswith("__internal"):
@@ -105,5 +105,5 @@ def _closed(raw: Raw) -> frozenset[str]:
         tables = {
             name.casefold() for name, kind in database.functions(raw) if kind in ("table", "table_macro")
         }
-        _known["closed"] = frozenset(tables - _TABLES)
+        _known["closed"] = frozenset(tables - TABLES)
     return _known["closed"]

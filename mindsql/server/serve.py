@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from mindsql.errors import CatalogError, InterfaceError
+from mindsql.secrets import key_file
 from mindsql.server import mysql
 from mindsql.server.http.app import create_app
 from mindsql.server.http.protocol import Protocol
@@ -32,6 +33,7 @@ def serve(path: str, options: ServeOptions) -> int:
         CatalogError: The file cannot be opened, or an address is taken.
         InterfaceError: The options would open the database to strangers.
     """
+    _check_folders(path, options)
     reachable = options.auth and not options.is_local
     if reachable and not os.path.exists(path):
         raise _open_to_strangers(path, options)  # before the file is made
@@ -43,6 +45,20 @@ def serve(path: str, options: ServeOptions) -> int:
         return asyncio.run(_serve(service))
     finally:
         service.close()
+
+
+def _check_folders(path: str, options: ServeOptions) -> None:
+    """Refuse folders for statements to read that hold what none may. Raises InterfaceError."""
+    audit = options.audit or f"{path}.audit.jsonl"
+    private = {"database": path, "audit log": audit, "TLS key": options.key, "key of the secrets": str(key_file())}
+    for folder in options.folders:
+        inside = os.path.join(os.path.realpath(folder), "")
+        for what, file in private.items():
+            if file and file != ":memory:" and os.path.realpath(file).startswith(inside):
+                raise InterfaceError(
+                    f"--allow-folder: {folder} holds the {what} ({file}), which no statement may read\n"
+                    "hint: put the files that statements may read into a folder of their own"
+                )
 
 
 def _open_to_strangers(path: str, options: ServeOptions) -> InterfaceError:

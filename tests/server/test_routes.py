@@ -57,12 +57,12 @@ def test_models_are_made_from_files(serve: Serve, tmp_path: Path) -> None:
     import skops.io
     from sklearn.linear_model import LinearRegression
 
-    skops.io.dump(
-        LinearRegression().fit(pd.DataFrame({"a": [1.0, 2, 3]}), [2, 4, 6]), tmp_path / "ready.skops"
-    )
-    trips().to_csv(tmp_path / "trips.csv", index=False)
-    (tmp_path / "gramex.yaml").write_text(DATA)
-    server = serve("--no-mysql", "--route", "gramex.yaml", "--allow-folder", str(tmp_path))
+    folder = tmp_path / "files"
+    folder.mkdir()
+    skops.io.dump(LinearRegression().fit(pd.DataFrame({"a": [1.0, 2, 3]}), [2, 4, 6]), folder / "ready.skops")
+    trips().to_csv(folder / "trips.csv", index=False)
+    (folder / "gramex.yaml").write_text(DATA)
+    server = serve("--no-mysql", "--route", "files/gramex.yaml", "--allow-folder", str(folder))
     assert server.request("GET", "/ready?a=7").json() == [pytest.approx(14)]
     while server.request("GET", "/jobs").json()[0]["status"] not in ("complete", "error"):
         pass

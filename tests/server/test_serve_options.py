@@ -52,6 +52,18 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert capsys.readouterr().err.startswith("error: the server needs uvicorn, which is not installed\nhint: pip")
 
 
+@pytest.mark.parametrize("holds", ["shop.duckdb", "shop.duckdb.audit.jsonl"])
+def test_a_folder_that_holds_the_database_is_none_to_read_from(
+    holds: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep").mkdir()
+    options = ["deep/shop.duckdb"] if holds == "shop.duckdb" else ["shop.duckdb", "--audit", "deep/log"]
+    assert cli.main([*options, "--allow-folder", "deep/.."]) == 2
+    assert "deep/.. holds the " in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+
+
 def test_a_file_without_tokens_is_not_opened_to_strangers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
