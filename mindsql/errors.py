@@ -275,6 +275,13 @@ class TooLargeError(LimitError):
     http_status = 413
 
 
+class TooSlowError(LimitError):
+    """A body comes too slowly."""
+
+    code = "TOO_SLOW"
+    http_status = 408
+
+
 class MemoryLimitError(LimitError):
     """The statement needs more memory than there is for it."""
 

@@ -6,7 +6,7 @@ from mindsql_grammar.lexer import string_value
 from mindsql_grammar.manual import section, sections
 from mindsql_grammar.parser import parse, parse_one, parse_query
 from mindsql_grammar.query import NATIVE_PREFIX
-from mindsql_grammar.splitter import Piece, is_complete, split
+from mindsql_grammar.splitter import Piece, has_more_than, is_complete, split
 from mindsql_grammar.statements import (
     CreateDatabase,
     CreateEngine,
@@ -70,6 +70,7 @@ __all__ = [
     "Statement",
     "Use",
     "Value",
+    "has_more_than",
     "is_complete",
     "nearest",
     "parenthesised",

@@ -5,6 +5,7 @@ It never fails: what is not closed runs to the end of the text.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,6 +82,12 @@ def split(text: str) -> list[Piece]:
             begin, comments = mark.end, []
     _append(pieces, text, begin, len(text), comments)
     return pieces
+
+
+def has_more_than(text: str, most: int) -> bool:
+    """Whether `text` has more than so many `;` outside of strings and comments; it is read no further than needed."""
+    ends = (mark for mark in marks(text) if mark.kind == ";")
+    return next(itertools.islice(ends, most, None), None) is not None
 
 
 def is_complete(text: str) -> bool:

@@ -24,7 +24,7 @@ from mindsql import database
 from mindsql.binder.tree import generate
 from mindsql.catalog import SCHEMA, TABLES
 from mindsql.database import Database, Token
-from mindsql.errors import AccessError, MindSQLError
+from mindsql.errors import AccessError, MindSQLError, TooLargeError
 from mindsql.sandbox import FREE_SETTINGS, Sandbox
 from mindsql.server import functions, plans
 from mindsql.statements import is_verb, leading_word
@@ -84,6 +84,7 @@ class Needs(NamedTuple):
 
 
 _LONG, _MOST = 10_000, 2_000
+_MOST_STATEMENTS = 10_000
 _KEPT: WeakKeyDictionary[Database, dict[tuple[str, int], Needs]] = WeakKeyDictionary()
 
 _KINDS = {
@@ -165,8 +166,12 @@ def enter(connection: Connection, principal: Principal) -> None:
     session.settings = replace(session.settings, models=principal.role >= Role.PREDICT, inspect=inspector)
 
 
-def check(connection: Connection, text: str, principal: Principal) -> Needs:
+def check(
+    connection: Connection, text: str, principal: Principal, on_time: Callable[[], None] = lambda: None
+) -> Needs:
     """What a text needs; refuse one that this principal, or anybody at a distance, must not run.
+
+    `on_time` is called between its statements, and may raise.
 
     A text that no parser can read passes: it cannot run either, and the error of running it says where it is wrong.
 
@@ -175,7 +180,10 @@ def check(connection: Connection, text: str, principal: Principal) -> Needs:
         StatementError: It is no text that could be read at all.
     """
     session = connection._session
-    found = [_kept(session, piece) for piece in _pieces(text)]
+    found = []
+    for piece in _pieces(text):
+        on_time()
+        found.append(_kept(session, piece))
     needed = max((each.role for each in found), default=Role.READ)
     if needed > principal.role:
         raise AccessError(
@@ -189,6 +197,10 @@ def _pieces(text: str) -> list[str]:
     """The statements as `Connection.execute` cuts them."""
     if ";" not in text.rstrip().rstrip(";"):
         return [text]
+    if text.count(";") > _MOST_STATEMENTS and grammar.has_more_than(text, _MOST_STATEMENTS):
+        raise TooLargeError(
+            f"the text holds more than {_MOST_STATEMENTS} statements", hint="send it in parts, or rows as parameters"
+        )
     return [piece.text for piece in grammar.split(text)]
 
 

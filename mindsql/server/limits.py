@@ -1,10 +1,10 @@
-"""Owns how often: requests of one token, and wrong tokens from one address."""
+"""Owns how often and how many: requests of one token, wrong tokens and open connections of one address."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from mindsql.errors import LimitError
@@ -13,6 +13,48 @@ from mindsql.server.access import Principal
 FAILURES_PER_MINUTE = 100
 _MOST = 10_000
 """How many tokens and addresses are remembered; the one seen longest ago is forgotten first."""
+
+
+class Connections:
+    """How many connections are open, by address: one that takes them all locks everybody else out.
+
+    Args:
+        most: Over all addresses, so that files can be opened still; half of them may be of one address.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._lock = threading.Lock()
+        self._open: Counter[str] = Counter()
+
+    @classmethod
+    def for_process(cls) -> Connections:
+        """Four fifths of the files that this process may open."""
+        try:
+            import resource
+        except ImportError:  # not on this system
+            return cls(1_000)
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return cls(10_000 if soft == resource.RLIM_INFINITY else max(2, min(10_000, soft * 4 // 5)))
+
+    def enter(self, address: str) -> bool:
+        """Count a connection; False when it is one too many."""
+        with self._lock:
+            if self._open.total() >= self.most or self._open[address] >= max(1, self.most // 2):
+                return False
+            self._open[address] += 1
+            return True
+
+    def leave(self, address: str) -> None:
+        """A connection that had entered is closed."""
+        with self._lock:
+            self._open[address] -= 1
+            if self._open[address] <= 0:
+                del self._open[address]
+
+
+CONNECTIONS = Connections.for_process()
+"""Those of this process, whatever door they came by."""
 
 
 class Bucket:

@@ -57,6 +57,11 @@ class ServeOptions:
     routes: tuple[str, ...] = ()
 
     @property
+    def sessions_of_one(self) -> int:
+        """The most sessions of one token that is not an admin's: nobody locks all others out."""
+        return max(1, self.sessions // 4)
+
+    @property
     def is_local(self) -> bool:
         """Whether only this machine can reach it."""
         return self.host in LOOPBACK

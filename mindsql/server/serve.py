@@ -44,7 +44,10 @@ def serve(path: str, options: ServeOptions) -> int:
         _bound_memory(service)
         return asyncio.run(_serve(service))
     finally:
-        service.close()
+        if not service.close():
+            # What nothing stops would keep the process for ever. What was committed is in the write-ahead log.
+            sys.stdout.flush()
+            os._exit(0)
 
 
 def _check_folders(path: str, options: ServeOptions) -> None:

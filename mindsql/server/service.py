@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from mindsql.connection import Connection, connect
@@ -31,6 +31,7 @@ from mindsql.server.gather import Gatherer
 from mindsql.server.metrics import Metrics
 from mindsql.server.options import ServeOptions
 from mindsql.server.tokens import Tokens
+from mindsql.server.workers import Workers
 from mindsql.session import Settings
 
 T = TypeVar("T")
@@ -39,6 +40,10 @@ log = logging.getLogger("mindsql.server")
 _WATCH_SECONDS = 0.1
 _STOP_SECONDS = 0.02
 _STOP_PATIENCE = 5.0
+_LAST_SECONDS = 2.0
+"""How long a stop waits for the workers after it has interrupted what runs."""
+_GIVE_UP = 5.0
+"""How long after its time limit a statement is given up that no interrupt stops."""
 
 
 class Session:
@@ -49,6 +54,7 @@ class Session:
         statement: The text that runs, None between statements.
         used: When it last began or ended a statement, in seconds of `time.monotonic`.
         seconds: The time limit of its statements, None for none.
+        thread: The worker that runs it.
         clean: Whether nothing it ran can have left a trace in its connection, so that another may use it.
     """
 
@@ -63,6 +69,7 @@ class Session:
         self.seconds = service.options.seconds
         self.clean = True
         self.deadline: float | None = None
+        self.thread: int | None = None
         self._service = service
         self._late = False
         self._closed = False
@@ -78,13 +85,16 @@ class Session:
         """
         service = self._service
         service.tokens.check(self.principal)
+        if sql.endswith(";;"):
+            sql = sql.rstrip("; \t\r\n")  # a million of them would be read one by one
+        self.begin(sql)
+        self.thread = threading.get_ident()
         try:
-            needs = access.check(self.connection, sql, self.principal)
+            needs = access.check(self.connection, sql, self.principal, self._on_time)
         except AccessError as refused:
             service.audit.write(self.principal, self.door, sql, refused)
             raise
         self.clean = self.clean and not needs.stays
-        self.begin(sql)
         error: MindSQLError | None = None
         try:
             return self.connection.execute(sql, parameters, arrow=arrow)
@@ -97,6 +107,17 @@ class Session:
             self.statement = None if error is not None else self.statement
             if needs.role >= access.Role.WRITE:
                 service.audit.write(self.principal, self.door, sql, error)
+
+    def _on_time(self) -> None:
+        """Raises TimeLimitError when the statement's time is over."""
+        if self._late or (self.deadline is not None and time.monotonic() > self.deadline):
+            raise self._too_long()
+
+    def _too_long(self) -> TimeLimitError:
+        return TimeLimitError(
+            f"the statement took longer than {self.seconds:g} seconds",
+            hint="ask for less, or have the server started with a greater --timeout",
+        )
 
     def count(self) -> None:
         """Count a request of a door that has no gate. Raises LimitError, and AuthenticationError for who came when the
@@ -118,21 +139,29 @@ class Session:
         """Stop the clock: the result has been read."""
         self.statement = None
         self.deadline = None
+        self.thread = None
         self.used = time.monotonic()
 
     def cause(self, error: MindSQLError) -> MindSQLError:
         """The error as its user should see it: a statement that was stopped by the clock says so."""
         if isinstance(error, Cancelled) and self._late:
-            return TimeLimitError(
-                f"the statement took longer than {self.seconds:g} seconds",
-                hint="ask for less, or have the server started with a greater --timeout",
-            )
+            return self._too_long()
         return error
 
     def expire(self) -> None:
         """Stop the statement since its time is over."""
         self._late = True
         self.interrupt()
+
+    def give_up(self) -> None:
+        """Answer for a statement that no interrupt stops, and leave it and its connection to themselves."""
+        thread, error = self.thread, self._too_long()
+        log.warning("a statement of %s could not be stopped, and is left to itself", self.principal.name)
+        self._closed = True
+        self.end()
+        self._service.forget(self)
+        if thread is not None:
+            self._service.replace(thread, error)
 
     def interrupt(self) -> None:
         """Stop the running statement, from any thread."""
@@ -179,8 +208,9 @@ class Service:
         self._numbers = itertools.count(1)
         self._spare: list[Connection] = []
         self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(options.workers, thread_name_prefix="mindsql-statement")
+        self._workers = Workers(options.workers)
         self._stopping = threading.Event()
+        self._lost = False  # whether a statement was given up
         self._watch = threading.Thread(target=self._watching, name="mindsql-clock", daemon=True)
         self._watch.start()
 
@@ -196,6 +226,14 @@ class Service:
                     f"{self.options.sessions} sessions are open, and no more are allowed",
                     hint="close one, or have the server started with a greater --sessions",
                 )
+            share = self.options.sessions_of_one
+            if principal.role < access.Role.ADMIN and principal.token:
+                own = sum(session.principal.token == principal.token for session in self.sessions.values())
+                if own >= share:
+                    raise LimitError(
+                        f"{share} sessions of this token are open, and one token may have no more",
+                        hint="close one, or have the server started with a greater --sessions",
+                    )
             session = Session(self, next(self._numbers), principal, door)
             self.sessions[session.id] = session
             return session
@@ -215,11 +253,32 @@ class Service:
         if not keep:
             session.connection.close()
 
+    def revoked(self) -> None:
+        """Close the sessions of tokens that are no more, now and not when they are used next."""
+        for session in list(self.sessions.values()):
+            try:
+                self.tokens.check(session.principal)
+            except MindSQLError:
+                if session.statement is None:
+                    session.close()
+                else:
+                    session.interrupt()
+
+    def forget(self, session: Session) -> None:
+        """Take a session off the list whose connection nobody can close: what runs on it does not end."""
+        with self._lock:
+            self.sessions.pop(session.id, None)
+            self._lost = True
+
     # Running ----------------------------------------------------------------------------------------------
+
+    def replace(self, thread: int, error: MindSQLError) -> None:
+        """Give up what a worker runs."""
+        self._workers.give_up(thread, error)
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
         """Run something that blocks in a worker thread."""
-        return self._pool.submit(call)
+        return self._workers.submit(call)
 
     async def halt(self, session: Session, running: Future[Any]) -> None:
         """Stop what was submitted for a session, and wait for its end."""
@@ -244,22 +303,26 @@ class Service:
     @property
     def queued(self) -> int:
         """How many calls wait for a worker."""
-        return self._pool._work_queue.qsize()
+        return self._workers.waiting
 
     def _watching(self) -> None:
         """Stop statements whose time is over, and close the sessions that nobody uses."""
         while not self._stopping.wait(_WATCH_SECONDS):
             now = time.monotonic()
             for session in list(self.sessions.values()):
-                if session.deadline is not None and now > session.deadline:
+                late = now - session.deadline if session.deadline is not None else 0.0
+                if late > _GIVE_UP and session.thread is not None:
+                    session.give_up()
+                elif late > 0:
                     session.expire()
                 elif session.statement is None and now - session.used > self.options.idle_seconds:
                     session.close()
 
     # Ending -----------------------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Stop: what runs may finish within the grace, then it is interrupted; the file is closed."""
+    def close(self) -> bool:
+        """Stop: what runs may finish within the grace, then it is interrupted; the file is closed. Returns whether
+        everything ended: what did not keeps the file open for as long as the process lives."""
         self._stopping.set()
         until = time.monotonic() + self.options.grace_seconds
         while any(s.statement is not None for s in list(self.sessions.values())) and time.monotonic() < until:
@@ -267,7 +330,9 @@ class Service:
         self.root.jobs.close(until - time.monotonic())
         for session in list(self.sessions.values()):
             session.interrupt()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        if not self._workers.close(_LAST_SECONDS) or self._lost:
+            self.audit.close()
+            return False
         for session in list(self.sessions.values()):
             session.close()
         for connection in self._spare:
@@ -276,3 +341,4 @@ class Service:
         self.tokens.close()
         self.audit.close()
         self.root.close()
+        return True

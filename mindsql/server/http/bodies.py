@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl
 
-from mindsql.errors import TooLargeError
+from mindsql.errors import MemoryLimitError, TooLargeError
 from mindsql.server.http import columns
 from mindsql.server.http.columns import Limits
 from mindsql.server.http.faults import MediaTypeError, RequestError
@@ -186,6 +186,11 @@ def _parquet(body: _Body) -> pa.Table:
             raise limits.too_many_rows()
         if meta.num_columns > limits.columns:
             raise limits.too_many_columns()
+        groups = (meta.row_group(number) for number in range(meta.num_row_groups))
+        if sum(group.column(at).total_uncompressed_size for group in groups for at in range(meta.num_columns)) > (
+            limits.unpacked_bytes
+        ):
+            raise limits.too_much()
         schema = meta.schema.to_arrow_schema()
         nested = next((field.name for field in schema if pa.types.is_nested(field.type)), None)
         if nested is not None:
@@ -201,7 +206,11 @@ def _parquet(body: _Body) -> pa.Table:
             batches.append(batch)
         table = pa.Table.from_batches(batches, file.schema_arrow)
         return columns.checked(table.cast(schema.remove_metadata()), limits)
+    except pa.ArrowMemoryError as error:
+        raise MemoryLimitError("the rows need more memory than there is", hint="send them in parts") from error
     except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        if "malloc" in str(error):
+            raise MemoryLimitError("the rows need more memory than there is", hint="send them in parts") from error
         raise RequestError(f"the Parquet file cannot be read: {str(error).splitlines()[0][:300]}") from error
 
 

@@ -94,6 +94,8 @@ def response(error: BaseException) -> Json:
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if status == 408:
+        headers["Connection"] = "close"  # what is left of the body is not waited for
     wait = getattr(error, "retry_after", None)
     if wait is not None:
         headers["Retry-After"] = str(max(1, round(wait)))
@@ -123,8 +125,8 @@ def install(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> Json:
         assert isinstance(error, HTTPException)
-        if isinstance(error.__cause__, MindSQLError):
-            return response(error.__cause__)  # a body that is too large, seen while it is read
+        if isinstance(error.__cause__, (MindSQLError, MemoryError)):
+            return response(error.__cause__)  # a body that is too large or too slow, seen while it is read
         answer = plain(error.status_code, str(error.detail))
         answer.headers.update(error.headers or {})
         if error.status_code == 405:

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mindsql.errors import AccessError, AuthenticationError, TooLargeError
+from mindsql.errors import AccessError, AuthenticationError, TooLargeError, TooSlowError
 from mindsql.server import access
 from mindsql.server.access import Principal
 from mindsql.server.http import errors
@@ -21,7 +21,13 @@ from mindsql.server.service import Service
 OPEN_PATHS = frozenset({"/health", "/api/status", "/api/login", "/cloud/login"})
 """What needs no token."""
 BODY_SECONDS = 30.0
-"""How long the next piece of a body may take to come."""
+"""How long the next piece of a body may take to come, and how late a body may be by `BYTES_PER_SECOND`."""
+BYTES_PER_SECOND = 16 * 1024
+"""A body that comes more slowly than that on the whole is not waited for."""
+_SMALL = 4 * 1024
+"""The largest body of a request without a token, which is one to log in."""
+_STATEMENT = 16 * 1024 * 1024
+"""The largest body with a statement or a token in it; rows may be larger."""
 
 
 class Gate:
@@ -51,8 +57,11 @@ class Gate:
             self._check_origin(headers, scope["scheme"])
             scope.setdefault("state", {})["principal"] = principal = self._who(scope, headers)
             self.service.tokens.limits.spend(principal)
-            self._check_length(headers, principal)
-            await self.app(scope, self._limited(receive, principal), counted)
+            most = self._most(scope["path"], principal)
+            length = headers.get("content-length")
+            if length is not None and int(length) > most:
+                raise _too_large(most)
+            await self.app(scope, _limited(receive, most), counted)
         except ClientDisconnect:
             pass
         except Exception as error:  # the last place where an error can still be an answer
@@ -101,39 +110,40 @@ class Gate:
 
     # How much -----------------------------------------------------------------------------------------------
 
-    def _check_length(self, headers: Headers, principal: Principal) -> None:
-        length = headers.get("content-length")
-        if length is not None and int(length) > self._most(principal):
-            raise self._too_large(principal)
+    def _most(self, path: str, principal: Principal) -> int:
+        most = min(self.service.options.body_bytes, principal.body_bytes or self.service.options.body_bytes)
+        if path in OPEN_PATHS:
+            return min(most, _SMALL)
+        return min(most, _STATEMENT) if path.startswith(("/api/sql/", "/tokens")) else most
 
-    def _most(self, principal: Principal) -> int:
-        return min(self.service.options.body_bytes, principal.body_bytes or self.service.options.body_bytes)
 
-    def _too_large(self, principal: Principal) -> TooLargeError:
-        return TooLargeError(
-            f"the body is larger than {self._most(principal)} bytes",
-            hint="send it in parts, or have the server started with a greater --max-body",
-        )
+def _too_large(most: int) -> TooLargeError:
+    return TooLargeError(
+        f"the body is larger than {most} bytes",
+        hint="send it in parts, or have the server started with a greater --max-body",
+    )
 
-    def _limited(self, receive: Receive, principal: Principal) -> Receive:
-        """The body, as long as it comes and is not too large."""
-        total, over = 0, False
 
-        async def limited() -> Message:
-            nonlocal total, over
-            if over:
-                return await receive()
-            try:
-                message = await asyncio.wait_for(receive(), BODY_SECONDS)
-            except TimeoutError:
-                raise ClientDisconnect from None
-            total += len(message.get("body", b""))
-            over = not message.get("more_body", False)
-            if total > self._most(principal):
-                raise self._too_large(principal)
-            return message
+def _limited(receive: Receive, most: int) -> Receive:
+    """The body, as long as it comes and is not too large."""
+    begin, total, over = time.monotonic(), 0, False
 
-        return limited
+    async def limited() -> Message:
+        nonlocal total, over
+        if over:
+            return await receive()
+        left = begin + BODY_SECONDS + total / BYTES_PER_SECOND - time.monotonic()
+        try:
+            message = await asyncio.wait_for(receive(), max(0.0, min(BODY_SECONDS, left)))
+        except TimeoutError:
+            raise TooSlowError("the body comes too slowly", hint="send it again over a faster connection") from None
+        total += len(message.get("body", b""))
+        over = not message.get("more_body", False)
+        if total > most:
+            raise _too_large(most)
+        return message
+
+    return limited
 
 
 def _origin(text: str) -> tuple[str, str, int | None]:

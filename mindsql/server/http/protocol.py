@@ -9,6 +9,7 @@ from http import HTTPStatus
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mindsql.server.http import errors
+from mindsql.server.limits import CONNECTIONS
 
 HEAD_SECONDS = 10.0
 HEAD_BYTES = 64 * 1024
@@ -19,15 +20,25 @@ class Protocol(HttpToolsProtocol):
 
     _timer: TimerHandle | None = None
     _head = 0
+    _address: str | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Wait for the first request."""
         super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        address = str(peer[0]) if isinstance(peer, tuple) and peer else ""
+        if not CONNECTIONS.enter(address):
+            transport.abort()
+            return
+        self._address = address
         self._begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock."""
         self._end()
+        if self._address is not None:
+            CONNECTIONS.leave(self._address)
+            self._address = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Depends, Header
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mindsql.database import quote
-from mindsql.errors import CatalogError, MindSQLError, UnknownNameError
+from mindsql.errors import CatalogError, MindSQLError, TooLargeError, UnknownNameError
 from mindsql.result import Result
 from mindsql.server.access import Principal
 from mindsql.server.http import errors
@@ -36,6 +38,32 @@ from mindsql.server.http.answers import (
 from mindsql.server.service import Service, Session
 from mindsql.snapshot import PROJECT_ALIASES
 
+_MOST_VALUES = 200_000
+"""How many values the JSON around a statement may hold: it is read while everybody else waits."""
+
+
+class _JsonRequest(Request):
+    """A request whose body is read by a parser that takes milliseconds for what it is given."""
+
+    async def json(self) -> Any:
+        """See `Request.json`. Raises TooLargeError, JSONDecodeError."""
+        body = await self.body()
+        if body.count(b",") + body.count(b"[") + body.count(b"{") > _MOST_VALUES and _values(body) > _MOST_VALUES:
+            raise TooLargeError(
+                f"the body holds more than {_MOST_VALUES} values",
+                hint="POST rows to /models/<name>, or send them as the text of an INSERT in parts",
+            )
+        return orjson.loads(body)
+
+
+def _values(body: bytes) -> int:
+    """The signs in a JSON text, strings left out, that begin a value or separate two."""
+    bare = _STRINGS.sub(b"", body)
+    return bare.count(b",") + bare.count(b"[") + bare.count(b"{")
+
+
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+
 
 class JsonRoute(APIRoute):
     """A route that reads its body as JSON, whatever type the body claims: curl -d claims a form."""
@@ -46,7 +74,7 @@ class JsonRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             MutableHeaders(scope=request.scope)["content-type"] = JSON
-            return await handler(Request(request.scope, request.receive))
+            return await handler(_JsonRequest(request.scope, request.receive))
 
         return handle
 

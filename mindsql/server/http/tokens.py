@@ -69,8 +69,13 @@ async def create(new: NewToken, service: Serving, caller: Caller) -> Response:
 @router.delete("/{name}", status_code=204)
 async def revoke(name: str, service: Serving, caller: Caller) -> Response:
     """Revoke a token. Whoever came with it gets no further."""
-    await _audited(service, caller, f"revoke the token {name}", lambda: service.tokens.revoke(name))
+    await _audited(service, caller, f"revoke the token {name}", lambda: _revoke(service, name))
     return Response(status_code=204)
+
+
+def _revoke(service: Service, name: str) -> None:
+    service.tokens.revoke(name)
+    service.revoked()
 
 
 def _check(caller: Principal) -> None:

@@ -38,6 +38,7 @@ T = TypeVar("T")
 _LOGIN_SECONDS = 10
 _LEAVE_SECONDS = 2
 _STATEMENTS = 1000
+_PREPARED_CHARACTERS = 16_000_000
 _SHORT_TEXT = 10_000
 """Reading so much takes less time than going to another thread and back."""
 
@@ -419,6 +420,9 @@ class Connection:
             raise MySQLError("one statement is prepared at a time", 1064, "42000")
         if len(self._prepared) >= _STATEMENTS:
             raise MySQLError(f"{_STATEMENTS} statements are prepared, and no more are allowed", 1461, "42000")
+        size = len(statements[0]) + sum(len(prepared.text) for prepared in self._prepared.values())
+        if size > _PREPARED_CHARACTERS:
+            raise MySQLError("the prepared statements hold too much text", 1461, "42000", hint="close some of them")
         self._numbers += 1
         statement = Prepared(statements[0], placeholders(statements[0]))
         self._prepared[self._numbers] = statement

@@ -9,6 +9,7 @@ import ssl
 import time
 
 from mindsql.server.access import Role
+from mindsql.server.limits import CONNECTIONS
 from mindsql.server.mysql.auth import Keys
 from mindsql.server.mysql.connection import Connection
 from mindsql.server.mysql.errors import MySQLError
@@ -59,6 +60,10 @@ class Listener:
         if len(self.connections) >= self._service.options.sessions + _STRANGERS:
             stream.abort()
             return
+        address = stream.address
+        if not CONNECTIONS.enter(address):
+            stream.abort()
+            return
         number = next(self._numbers)
         connection = Connection(self._door, self, stream, number)
         self.connections[number] = connection
@@ -67,6 +72,7 @@ class Listener:
         except Exception:  # a bug ends the connection that met it, and no other
             log.exception("connection %s", number)
         finally:
+            CONNECTIONS.leave(address)
             del self.connections[number]
 
     # For its conversations --------------------------------------------------------------------------------
