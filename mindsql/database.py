@@ -62,9 +62,13 @@ class Database:
         self._shadowed: bool | None = None
         # Local variables are found by `Connection` itself: DuckDB would see ours, not the caller's.
         config: dict[str, Any] = {"python_enable_replacements": False}
-        with translated():
-            if sandbox is not None:
+        _refuse_foreign(path)
+        if sandbox is not None:
+            try:
                 config |= start_options(path, sandbox)
+            except OSError as error:
+                raise CatalogError(f"cannot write beside the database: {error.strerror}: {error.filename}") from error
+        with translated():
             self.root: Raw = duckdb.connect(path, read_only=read_only, config=config)
             if sandbox is not None:
                 _lock(self.root, sandbox)
@@ -100,6 +104,18 @@ class Database:
                 os.rmdir(spill_folder(self.path))
 
 
+def _refuse_foreign(path: str) -> None:
+    """Refuse a file that DuckDB would go to the network for. Raises CatalogError."""
+    with suppress(OSError), open(path, "rb") as file:
+        if file.read(len(_SQLITE)) == _SQLITE:
+            raise CatalogError(
+                f'"{path}" is a database of SQLite',
+                hint="open a file of DuckDB's, and ATTACH this one (TYPE sqlite) to read it",
+            )
+
+
+_SQLITE = b"SQLite format 3\0"
+_HOLDER = re.compile(r"held in (.+?) \(PID (\d+)\)")
 _SHADOWS = """
 SELECT 1 FROM system.main.duckdb_functions() AS own SEMI JOIN system.main.duckdb_functions() AS built_in
   ON system.main.lower(own.function_name) = system.main.lower(built_in.function_name) AND built_in.internal
@@ -440,10 +456,14 @@ def translate(error: duckdb.Error, text: str | None = None) -> MindSQLError:
     if isinstance(error, duckdb.InterruptException):
         return Cancelled("the statement was stopped")
     if "Could not set lock on file" in message or "Conflicting lock" in message:
+        holder = _HOLDER.search(message)
+        who = f": {os.path.basename(holder[1])}, process {holder[2]}" if holder is not None else ""
         return CatalogError(
-            "the database file is open in another process, and only one may have it open for writing",
+            f"the database file is open in another process{who}; only one may have it open for writing",
             hint="close the other one, or connect through a server",
         )
+    if "corrupt database file" in message.casefold() or isinstance(error, duckdb.SerializationException):
+        return CatalogError(f"the database file is damaged: {message}", hint="restore it from a copy")
     span: tuple[int, int] | None = None
     where = _LINE.search(message)
     if where is not None:

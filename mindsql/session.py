@@ -194,9 +194,18 @@ class Session:
         with self.database.lock:
             if shared.snapshot is None or shared.generation != self.database.generation:
                 generation = self.database.generation
-                shared.snapshot = self.catalog.snapshot()
+                shared.snapshot = self._settled_snapshot()
                 shared.generation = generation
             return shared.snapshot
+
+    def _settled_snapshot(self) -> Snapshot:
+        """The catalog as it is committed: its tables are read one after the other, but in one transaction, on a
+        connection that no stop of this session reaches."""
+        from mindsql.catalog import Catalog
+
+        with closing(self.database.cursor()) as raw:
+            database.run(raw, "BEGIN TRANSACTION")
+            return Catalog(self.database, raw).snapshot()
 
     def names_ours(self, text: str) -> bool:
         """Whether a text holds a name that may be ours."""

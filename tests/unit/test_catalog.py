@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from mindsql.catalog import Catalog
 from mindsql.database import Database, run
 from mindsql.errors import CatalogError, UnknownNameError
+from mindsql.session import Session, Settings, Shared
 from mindsql.snapshot import EngineEntry, Snapshot, SourceEntry, Version, View
 
 
@@ -106,3 +108,26 @@ def test_a_damaged_artifact_is_noticed(catalog: Catalog) -> None:
     run(catalog.raw, f"UPDATE {catalog.table('_artifacts')} SET content = 'evil'::BLOB")
     with pytest.raises(CatalogError, match="is damaged: its digest does not match"):
         catalog.artifact(stored, "model")
+
+
+def test_a_snapshot_is_of_one_moment(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another session commits a version while the catalog's tables are read one after the other."""
+    session = Session(Shared(database), Settings())
+    with session.writing() as catalog:
+        catalog.add_version(version())
+        catalog.set_active("mindsql", "Rents", 1)
+    other, read, said = database.cursor(), Catalog._read, []
+
+    def slow(self: Catalog, name: str, *rest: Any) -> Any:
+        found = read(self, name, *rest)
+        if name == "_versions" and not said:
+            said.append("committed")
+            second = "SELECT * REPLACE ('id2' AS id, 2 AS number) FROM mindsql._versions"
+            run(other, f"INSERT INTO mindsql._versions {second}")
+            run(other, "UPDATE mindsql._models SET active = 2")
+        return found
+
+    session.catalog_touched()
+    monkeypatch.setattr(Catalog, "_read", slow)
+    model = session.snapshot().models[0]
+    assert said and model.active == 1 and [each.number for each in model.versions] == [1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -52,9 +54,32 @@ def test_a_file_that_another_process_has_open(tmp_path: Path) -> None:
     code = f"import mindsql\ntry: mindsql.connect({str(path)!r})\nexcept mindsql.CatalogError as e: print(e.message)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     opened.close()
-    assert done.stdout == (
-        "the database file is open in another process, and only one may have it open for writing\n"
+    assert re.fullmatch(
+        rf"the database file is open in another process: .*python.*, process {os.getpid()}; "
+        "only one may have it open for writing\n",
+        done.stdout,
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"SQLite format 3\0" + bytes(100), "is a database of SQLite"),
+        (b"no database at all" * 100, "not a valid"),
+        (None, "damaged"),
+    ],
+)
+def test_a_file_that_is_no_database(content: bytes | None, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "shop.duckdb"
+    if content is None:
+        Database(str(path), read_only=False).close()
+        whole = bytearray(path.read_bytes())
+        whole[20] ^= 255
+        content = bytes(whole)
+    path.write_bytes(content)
+    with pytest.raises(CatalogError, match=said):
+        Database(str(path), read_only=False)
+    assert path.read_bytes() == content
 
 
 def test_names_and_texts_are_quoted(raw: database.Raw) -> None:
