@@ -1,73 +1,63 @@
-"""Owns the log of writes: who changed what, when, through which door, and how it ended.
+"""Owns what is logged: writes, requests, and statements that took long.
 
-One JSON object a line, appended and never read or rewritten: `time` (UTC), `who`, `role`, `door`, `statement` without
-its secrets, and `outcome`, which is `ok` or the code of the error. Only the owner of the process can read the file.
+Of a write `who`, `role`, `door`, `statement` without its secrets, and `outcome`: `ok`, or the code of the error. Of a
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-from datetime import UTC, datetime
-
-from mindsql.errors import CatalogError, MindSQLError
+from mindsql.errors import MindSQLError
 from mindsql.redaction import redact
 from mindsql.server.access import Principal
+from mindsql.server.lines import Lines
 from mindsql.server.options import ServeOptions
-
-log = logging.getLogger("mindsql.server")
 
 _LONGEST = 20_000
 
 
 class Audit:
-    """An append-only log.
+    """The logs of a server.
 
     Args:
-        path: Its file; None for no log.
+        path: The database.
+        options: Where the logs are: writes go to `FILE.audit.jsonl` beside the database unless `audit` says otherwise;
+            a database in memory has no such log. Requests and slow statements go where `access_log` says.
 
     Raises:
-        CatalogError: The file cannot be written.
+        CatalogError: A log cannot be written.
     """
 
-    def __init__(self, path: str | None) -> None:
-        self._file: int | None = None
-        if path is None:
-            return
-        try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        except OSError as error:
-            raise CatalogError(
-                f"the audit log {path} cannot be written: {error.strerror}", hint="--audit names another file"
-            ) from error
-
-    @classmethod
-    def of(cls, path: str, options: ServeOptions) -> Audit:
-        """The log of a database: `FILE.audit.jsonl` beside it, or what `--audit` says. One in memory has none."""
-        return cls(options.audit or (None if path == ":memory:" else f"{path}.audit.jsonl"))
+    def __init__(self, path: str, options: ServeOptions) -> None:
+        self._writes = Lines(options.audit or (None if path == ":memory:" else f"{path}.audit.jsonl"), "--audit")
+        self._requests = Lines(options.access_log, "--access-log")
+        self._slow = options.slow_seconds
 
     def write(self, who: Principal, door: str, text: str, error: MindSQLError | None) -> None:
         """Note a write and how it ended."""
-        if self._file is None:
-            return
-        shown = redact(text)
-        line = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "who": who.name,
-            "role": who.role.name.lower(),
-            "door": door,
-            "statement": "(not shown: it holds a secret)" if shown is None else shown[:_LONGEST],
-            "outcome": "ok" if error is None else error.code,
-        }
-        try:
-            # One write for each line: those of several threads do not mix.
-            os.write(self._file, (json.dumps(line) + "\n").encode())
-        except OSError:
-            log.exception("a write could not be noted in the audit log")
+        outcome = "ok" if error is None else error.code
+        self._writes.write({**_who(who), "door": door, "statement": _shown(text), "outcome": outcome})
+
+    def request(self, who: Principal | None, method: str, path: str, status: int, seconds: float) -> None:
+        """Note a request over HTTP and how long it took."""
+        if self._requests.on:
+            about = {"method": method, "path": path, "status": status, "seconds": round(seconds, 6)}
+            self._requests.write({"door": "http", **_who(who), **about})
+
+    def statement(self, who: Principal, door: str, text: str, seconds: float, rows: int) -> None:
+        """Note a statement, if it took as long as is worth noting."""
+        if self._requests.on and seconds >= self._slow:
+            about = {"statement": _shown(text), "seconds": round(seconds, 6), "rows": rows}
+            self._requests.write({"door": door, **_who(who), **about})
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        """Close the files."""
+        self._writes.close()
+        self._requests.close()
+
+
+def _who(who: Principal | None) -> dict[str, str | None]:
+    return {"who": who.name if who is not None else None, "role": who.role.name.lower() if who is not None else None}
+
+
+def _shown(text: str) -> str:
+    shown = redact(text)
+    return "(not shown: it holds a secret)" if shown is None else shown[:_LONGEST]

@@ -58,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--grace", type=_seconds, default=default.grace_seconds, metavar="S", help="seconds a stop waits (30)")
     add("--background", action="store_true", help="train in the background unless join_learn_process = true")
     add("--audit", metavar="FILE", help="the log of writes (FILE.audit.jsonl beside the database)")
+    add("--access-log", metavar="FILE", help="a log of requests and statements, a JSON object a line; - for stdout")
+    add("--slow", type=_seconds, default=default.slow_seconds, metavar="S", help="log statements from S seconds on (0)")
     add("--route", action="append", default=[], metavar="PATH=MODEL", help="a further URL of a model, or a YAML file")
     return parser
 
@@ -102,6 +104,8 @@ def main(arguments: list[str]) -> int:
         background=given.background,
         grace_seconds=given.grace,
         audit=given.audit,
+        access_log=given.access_log,
+        slow_seconds=given.slow or 0.0,
         routes=tuple(given.route),
     )
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")

@@ -31,6 +31,8 @@ class ServeOptions:
         background: Whether trainings run in the background unless a statement says otherwise.
         grace_seconds: How long a stop waits for what runs.
         audit: The file of the audit log; None for the one beside the database.
+        access_log: The file of the log of requests and statements, `-` for the standard output; None for none.
+        slow_seconds: How long a statement must take to stand in it.
         routes: Further URLs of models: `/path=model`, or YAML files in Gramex's form.
     """
 
@@ -54,6 +56,8 @@ class ServeOptions:
     background: bool = False
     grace_seconds: float = 30.0
     audit: str | None = None
+    access_log: str | None = None
+    slow_seconds: float = 0.0
     routes: tuple[str, ...] = ()
 
     @property

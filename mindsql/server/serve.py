@@ -53,7 +53,8 @@ def serve(path: str, options: ServeOptions) -> int:
 def _check_folders(path: str, options: ServeOptions) -> None:
     """Refuse folders for statements to read that hold what none may. Raises InterfaceError."""
     audit = options.audit or f"{path}.audit.jsonl"
-    private = {"database": path, "audit log": audit, "TLS key": options.key, "key of the secrets": str(key_file())}
+    private = {"database": path, "audit log": audit, "access log": options.access_log}
+    private |= {"TLS key": options.key, "key of the secrets": str(key_file())}
     for folder in options.folders:
         inside = os.path.join(os.path.realpath(folder), "")
         for what, file in private.items():

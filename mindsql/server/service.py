@@ -55,6 +55,8 @@ class Session:
         used: When it last began or ended a statement, in seconds of `time.monotonic`.
         seconds: The time limit of its statements, None for none.
         thread: The worker that runs it.
+        began: When that began; None between statements.
+        rows: How many rows it has given so far.
         clean: Whether nothing it ran can have left a trace in its connection, so that another may use it.
     """
 
@@ -70,6 +72,8 @@ class Session:
         self.clean = True
         self.deadline: float | None = None
         self.thread: int | None = None
+        self.began: float | None = None
+        self.rows = 0
         self._service = service
         self._late = False
         self._closed = False
@@ -104,7 +108,8 @@ class Session:
                 raise
             raise error from raised
         finally:
-            self.statement = None if error is not None else self.statement
+            if error is not None:
+                self.end()
             if needs.role >= access.Role.WRITE:
                 service.audit.write(self.principal, self.door, sql, error)
 
@@ -134,9 +139,20 @@ class Session:
         self.statement = what
         self._late = False
         self.deadline = None if self.seconds is None else now + self.seconds
+        if self.began is None:
+            self.began, self.rows = now, 0
+
+    def sent(self, rows: int) -> None:
+        """Count rows that went to the client."""
+        self.rows += rows
+        self._service.metrics.rows(self.door, rows)
 
     def end(self) -> None:
         """Stop the clock: the result has been read."""
+        if self.began is not None and self.statement is not None:
+            seconds = time.monotonic() - self.began
+            self._service.audit.statement(self.principal, self.door, self.statement, seconds, self.rows)
+        self.began = None
         self.statement = None
         self.deadline = None
         self.thread = None
@@ -202,7 +218,7 @@ class Service:
         self.root: Connection = connect(path, settings=settings, sandbox=sandbox)
         self.root.install()
         self.tokens = Tokens(self.root.cursor())
-        self.audit = Audit.of(path, options)
+        self.audit = Audit(path, options)
         self.sessions: dict[int, Session] = {}
         self.gatherer = Gatherer(self)
         self._numbers = itertools.count(1)

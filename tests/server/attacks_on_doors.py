@@ -96,7 +96,7 @@ BODIES = [
                 headers={"Content-Type": "application/json"}), (400, 422)),
     Attack("lists in lists, without an end", "read",
            http("POST", "/api/sql/query", data=b"[" * 500_000, headers={"Content-Type": "application/json"}),
-           (400, 422)),
+           (400, 413, 422)),
     Attack("parentheses in parentheses", "read", "SELECT " + "(" * 50_000 + "1" + ")" * 50_000, 400),
     Attack("... of a model", "predict", "SELECT rent FROM price WHERE sqft = " + "(" * 5_000 + "1" + ")" * 5_000, 400),
     Attack("subqueries in subqueries", "read",

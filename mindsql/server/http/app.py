@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import swagger_ui_bundle
 from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
 
 from mindsql.libraries import installed_libraries
 from mindsql.server.http import errors, jobs, mindsdb, models, routes, sql, tokens
@@ -29,6 +32,7 @@ def create_app(service: Service) -> FastAPI:
         title="MindSQL",
         version=installed_libraries().get("mindsql", ""),
         description=_DESCRIPTION,
+        docs_url=None,
         redoc_url=None,
         responses=errors.RESPONSES,
     )
@@ -46,6 +50,25 @@ def create_app(service: Service) -> FastAPI:
     async def start() -> Response:
         """Lead whoever opens the server's address to its description."""
         return RedirectResponse("/docs")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        """The description as a page, from files of this server's own: no other address is asked for."""
+        files = "/docs/files"
+        return get_swagger_ui_html(
+            openapi_url="/docs/openapi.json",
+            title="MindSQL",
+            swagger_js_url=f"{files}/swagger-ui-bundle.js",
+            swagger_css_url=f"{files}/swagger-ui.css",
+            swagger_favicon_url=f"{files}/favicon-32x32.png",
+        )
+
+    @app.get("/docs/openapi.json", include_in_schema=False)
+    async def described() -> Response:
+        """The description under the version number that the page knows."""
+        return Json({**app.openapi(), "openapi": "3.0.3"})
+
+    app.mount("/docs/files", StaticFiles(directory=swagger_ui_bundle.swagger_ui_path))
 
     @app.get("/health", tags=["state"])
     @app.head("/health", tags=["state"])

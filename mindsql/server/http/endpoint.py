@@ -121,7 +121,7 @@ class Endpoint:
                 return forms.predictions(rows, rows.select([]), target, predict(session, version, rows), form)
             fitted = inputs.fit(rows, version, stored.left_out(session, version))
             answers = predict(session, version, fitted)
-            self.service.metrics.rows(session.door, len(answers))
+            session.sent(len(answers))
             response = forms.predictions(rows, fitted, target, answers, form)
             missing = inputs.absent(fitted, version)
             return noted(response, [f'"{name}" is not given, and counts as missing' for name in missing])

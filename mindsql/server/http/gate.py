@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import time
 from urllib.parse import urlsplit
 
@@ -67,11 +69,17 @@ class Gate:
         except Exception as error:  # the last place where an error can still be an answer
             if status:
                 raise  # half an answer is out: break it off
-            await errors.response(error)(scope, receive, counted)
+            answer = errors.response(error)
+            if answer.status_code == 401 and "text/html" in Headers(scope=scope).get("accept", ""):
+                answer.headers["WWW-Authenticate"] = 'Basic realm="MindSQL: any name, a token as password"'
+            await answer(scope, receive, counted)
         finally:
             route = scope.get("route")
             path = getattr(route, "path", "other")
-            self.metrics.request(path, scope["method"], status, time.perf_counter() - begin)
+            seconds = time.perf_counter() - begin
+            self.metrics.request(path, scope["method"], status, seconds)
+            who = scope.get("state", {}).get("principal")
+            self.service.audit.request(who, scope["method"], scope["path"], status, seconds)
 
     # Who ----------------------------------------------------------------------------------------------------
 
@@ -85,6 +93,9 @@ class Gate:
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             secret = bearer.strip()
+        elif scheme.lower() == "basic":  # what a browser can send: any name, the token as password
+            with contextlib.suppress(ValueError):
+                secret = base64.b64decode(bearer).decode().partition(":")[2]
         client = scope["client"][0] if scope.get("client") else ""
         if not secret:
             raise AuthenticationError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Coroutine, Iterator
-from functools import partial
 from typing import Annotated, Any
 
 import orjson
@@ -192,8 +191,7 @@ async def answer(
                 result.fetchall()
             rows = result.rowcount if result.kind == "count" else None
             return Json({"type": "ok", "message": result.message, "affected_rows": rows, **context})
-        count = partial(service.metrics.rows, session.door)
-        stream = parts(result, media, service.options.rows, context, count)
+        stream = parts(result, media, service.options.rows, context, session.sent)
         if as_list:
             stream = list_of_objects(stream)
         try:

@@ -329,7 +329,7 @@ class Connection:
                 await stream.flush()
                 await self._guarded(lambda: outcome.put(stream))
             told.affected = outcome.sent
-            self.service.metrics.rows("mysql", outcome.sent)
+            self.session.sent(outcome.sent)
             await stream.send(self._replies.end_of_rows(more))
         else:
             affected = max(outcome.rowcount, 0)
