@@ -86,6 +86,7 @@ def test_the_version_is_said_once(project: dict[str, Any]) -> None:
 
 
 IMPORT_NAMES = {
+    "swagger-ui-bundle": "swagger_ui_bundle",
     "scikit-learn": "sklearn",
     "pytz": "",
     "httptools": "",

@@ -11,6 +11,7 @@ import sys
 from mindsql.errors import InterfaceError
 from mindsql.server import configuration
 from mindsql.server.options import ServeOptions
+from mindsql.server.supervise import SUPERVISED, supervise
 
 _EPILOG = """\
 examples:
@@ -22,6 +23,7 @@ examples:
 Without FILE the database is in memory. Each option can also stand in the environment (MINDSQL_MAX_ROWS=100)
 or in a file (--config serve.toml with the line max-rows = 100); the command line goes first.
 """
+_LOG = "%(asctime)s %(levelname)s %(message)s"
 _UNITS = {"KB": 1024, "MB": 1024**2, "GB": 1024**3, "B": 1, "": 1}
 
 
@@ -60,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--audit", metavar="FILE", help="the log of writes (FILE.audit.jsonl beside the database)")
     add("--access-log", metavar="FILE", help="a log of requests and statements, a JSON object a line; - for stdout")
     add("--slow", type=_seconds, default=default.slow_seconds, metavar="S", help="log statements from S seconds on (0)")
+    add("--supervise", action="store_true", help="start the server anew when it dies")
     add("--route", action="append", default=[], metavar="PATH=MODEL", help="a further URL of a model, or a YAML file")
     return parser
 
@@ -68,6 +71,9 @@ def main(arguments: list[str]) -> int:
     """Run `mindsql serve` and give its exit status."""
     parser = _parser()
     given = configuration.parse(parser, arguments, os.environ)
+    if given.supervise and SUPERVISED not in os.environ:
+        logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=_LOG)
+        return supervise(arguments)
     if (given.cert is None) != (given.key is None):
         parser.error("--cert and --key belong together")
     for folder in given.allow_folder:
@@ -108,7 +114,7 @@ def main(arguments: list[str]) -> int:
         slow_seconds=given.slow or 0.0,
         routes=tuple(given.route),
     )
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=_LOG)
     try:
         from mindsql.server.serve import serve
 
