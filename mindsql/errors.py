@@ -17,6 +17,7 @@
     ├── AuthenticationError  a server's client is not known
     ├── LimitError           more than a server allows
     │   ├── TooLargeError        a body or a result is too large
+    │   ├── TooSlowError         a body comes too slowly
     │   └── MemoryLimitError     a statement needs more memory than there is for it
     └── InternalError        a bug in MindSQL
 

@@ -209,13 +209,13 @@ class Session:
 
     def names_ours(self, text: str) -> bool:
         """Whether a text holds a name that may be ours."""
-        return self._patterns().names.search(text) is not None
+        return self._patterns().names_ours(text)
 
     def is_plain(self, text: str) -> bool:
         """Whether a text is one query of DuckDB's own."""
         if not self.database.has_catalog:  # said twice: this is asked of every statement
             return _in_doubt(text) is None
-        return self._patterns().doubt.search(text) is None
+        return not self._patterns().doubtful(text)
 
     def _patterns(self) -> Patterns:
         if not self.database.has_catalog:

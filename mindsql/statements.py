@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from mindsql.errors import StatementError
 
@@ -85,21 +86,38 @@ def is_verb(text: str, word: str) -> bool:
     return word in _OUR_WORDS and _OURS.match(text) is not None
 
 
-class Patterns(NamedTuple):
+@dataclass(frozen=True)
+class Patterns:
     """What tells from a text whether it may be ours.
 
     Attributes:
         names: A name of ours, a system table, or a back-quote, anywhere in the text.
         doubt: As `names`; or the text is no query, or more than one statement.
+        words: Names of ours that are single words, in lower case, when they are too many for a pattern.
     """
 
     names: re.Pattern[str]
     doubt: re.Pattern[str]
+    words: frozenset[str] = frozenset()
+
+    def names_ours(self, text: str) -> bool:
+        """Whether a text holds a name that may be ours."""
+        return self.names.search(text) is not None or (bool(self.words) and self._has_word(text))
+
+    def doubtful(self, text: str) -> bool:
+        """Whether a text is anything but one query of DuckDB's own."""
+        return self.doubt.search(text) is not None or (bool(self.words) and self._has_word(text))
+
+    def _has_word(self, text: str) -> bool:
+        return not self.words.isdisjoint(map(str.lower, _WORD.findall(text)))
 
     @classmethod
     def of(cls, names: Iterable[str]) -> Patterns:
         """The patterns for the names of models, views and sources."""
-        written = {spelt for name in names for spelt in (name, name.replace('"', '""'))}  # in double quotes, too
+        every = set(names)
+        single = frozenset(name.lower() for name in every if _WORD.fullmatch(name) and len(every) > _MANY)
+        every = {name for name in every if name.lower() not in single}
+        written = {spelt for name in every for spelt in (name, name.replace('"', '""'))}  # in double quotes, too
         parts = sorted(written, key=len, reverse=True)
         words = rf"|(?<!\w)(?:{'|'.join(map(re.escape, parts))})(?!\w)" if parts else ""
         # This is asked of every statement. What may stand first is looked for first, which is four times as fast.
@@ -111,7 +129,13 @@ class Patterns(NamedTuple):
         return cls(
             re.compile(rf"(?=[{first}])(?:{ours})", re.I),
             re.compile(rf"\A(?!\s*(?:SELECT|WITH|FROM|VALUES)\b)|(?=[;{first}])(?:;|{ours})", re.I),
+            single,
         )
+
+
+_MANY = 100
+"""Of more names a pattern takes longer to make than the statement that made one more; they are looked up in a set."""
+_WORD = re.compile(r"\w+")
 
 
 def parse(text: str) -> list[object]:

@@ -10,6 +10,7 @@ differently, both readings must pass.
 from __future__ import annotations
 
 import enum
+import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -149,9 +150,11 @@ _QUERYING = frozenset(
     {"SELECT", "WITH", "FROM", "VALUES", "TABLE", "PIVOT", "UNPIVOT", "DESCRIBE", "SUMMARIZE"}
 )
 _PRAGMAS = functions.names(
-    "collations database_list database_size functions platform show show_databases show_tables show_tables_expanded "
+    "collations functions platform show show_databases show_tables show_tables_expanded "
     "table_info user_agent version"
 )
+_ADMIN_PRAGMAS = functions.names("database_list database_size")
+"""They tell where on the machine things lie."""
 _SECRET = re.compile(r"(?:create|drop) (?:(?:or|replace|persistent|temporary|temp|if|not|exists) )*secret\b")
 _CATALOG_SCHEMA = re.compile(
     rf"(?:create|drop|alter) (?:(?:or|replace|if|not|exists) )*schema .*\b{SCHEMA}\b"
@@ -239,6 +242,8 @@ def _needs(session: Session, text: str) -> Needs:
         raise _own()  # the project of that name is no schema, but `file.mindsql` is
     if any(name in functions.CHANGING for name, _ in functions.calls(tokens)):
         roles.append(Role.WRITE)
+    if functions.tells_places(tokens):
+        roles.append(Role.ADMIN)
     passes = {kind for kind, _ in kinds or ()} <= _PASSING and all(
         type(each) in _PASSING_OURS for each in ours
     )
@@ -436,6 +441,8 @@ def _set(session: Session, text: str, tokens: list[Token], words: list[str]) -> 
 
 
 def _pragma(session: Session, text: str, tokens: list[Token], words: list[str]) -> Role:
+    if words[0] == "pragma" and words[1] in _ADMIN_PRAGMAS:
+        return Role.ADMIN
     if words[0] != "pragma" or words[1] not in _PRAGMAS or "=" in words:
         raise _refused(" ".join(words[:2]).upper())
     return Role.READ
@@ -469,6 +476,9 @@ def _define(session: Session, text: str, tokens: list[Token], words: list[str]) 
         raise _refused(" ".join(words[:2]).upper())
     if _CATALOG_SCHEMA.match(said):
         raise _own()
+    # A view of the project of that name is ours; and a database may have the name, too.
+    if "view" not in words[:4] and session.database.name.casefold() != SCHEMA and _in_catalog(words):
+        raise _own()
     made = _macro(words)
     if made is not None and functions.is_built_in(session.raw, made):
         raise AccessError(
@@ -476,6 +486,13 @@ def _define(session: Session, text: str, tokens: list[Token], words: list[str]) 
             hint="give the macro another name",
         )
     return Role.WRITE
+
+
+def _in_catalog(words: Sequence[str]) -> bool:
+    """Whether what is made, altered or dropped would stand in the catalog's schema."""
+    ends = [words.index(word) for word in ("as", "(", "on", "set", "add") if word in words]
+    head = words[: min(ends, default=len(words))]
+    return any(pair == (SCHEMA, ".") for pair in itertools.pairwise(head))
 
 
 def _macro(words: Sequence[str]) -> str | None:

@@ -6,6 +6,7 @@ aggregates compute from their arguments alone, but for a few that are named here
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,11 @@ _SCALARS = names(
     # they run a text, or write to the log
     "getenv json_serialize_plan write_log"
 )
+ADMIN = names("duckdb_databases duckdb_extensions duckdb_settings duckdb_temporary_files pragma_database_size")
+"""They tell where on the machine things lie."""
+_BY_NAME = names("pragma_show pragma_table_info")
+"""They take the name of a table, which must be there to be read: a computed one could be any."""
+_PLACES = re.compile(r"director|path|file|config|secret|home")
 CHANGING = frozenset({"nextval", "setval"})
 """They change the database in the middle of a query."""
 
@@ -60,12 +66,26 @@ def calls(tokens: Sequence[Token]) -> Iterator[tuple[str, Sequence[Token]]]:
             yield token.word, tokens[index + 2 :]
 
 
+def tells_places(tokens: Sequence[Token]) -> bool:
+    """Whether a statement asks where on the machine things lie."""
+    for name, arguments in calls(tokens):
+        if name in ADMIN:
+            return True
+        if name == "current_setting":
+            setting = string(arguments)
+            if setting is None or _PLACES.search(setting.casefold()):
+                return True
+    return False
+
+
 def check(raw: Raw, tokens: Sequence[Token], sandbox: Sandbox) -> None:
     """Refuse calls that reach past the statement. Raises AccessError."""
     for name, arguments in calls(tokens):
         if name in FILES:
             for path in _paths(name, arguments):
                 sandbox.admit(path)
+        elif name in _BY_NAME and string(arguments) is None:
+            raise AccessError(f"the function {name} takes a table's name, written out as one string")
         elif name in _closed(raw) or name in _SCALARS or name.startswith("__internal"):
             raise AccessError(f"the function {name} is not available through a server")
 

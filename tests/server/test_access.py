@@ -16,6 +16,18 @@ from mindsql.server.access import Principal, Role
 from mindsql.session import Settings
 
 NEEDS = r"""
+admin     select * from duckdb_databases()
+admin     select * from duckdb_settings()
+admin     pragma database_list
+admin     select current_setting('temp_directory')
+admin     select current_setting('temp' || '_directory')
+read      select current_setting('TimeZone')
+read      from pragma_table_info('t')
+nobody    from pragma_table_info('mindsql._tok' || 'ens')
+nobody    create table mindsql.foo (x integer)
+nobody    create table memory.mindsql.foo as select 1
+write     create table foo as select 1 as mindsql
+write     create view mindsql.v as select 1
 read      select * from t
 read      from t
 read      (select 1)

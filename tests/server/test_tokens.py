@@ -20,6 +20,7 @@ from mindsql.server import tokens as module
 from mindsql.server.access import Principal, Role
 from mindsql.server.audit import Audit
 from mindsql.server.limits import FAILURES_PER_MINUTE, Bucket, Limits
+from mindsql.server.options import ServeOptions
 from mindsql.server.tokens import Tokens
 from tests.server.conftest import Serve
 
@@ -243,7 +244,7 @@ def test_the_limits_of_a_token(tmp_path: Path, serve: Serve) -> None:
 
 def test_the_audit_log(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    audit = Audit(str(path))
+    audit = Audit(":memory:", ServeOptions(audit=str(path)))
     ann = Principal("ann", Role.WRITE, "id")
     audit.write(
         ann, "http", "CREATE ML_ENGINE e FROM x USING api_key = 'hunter2'\n, url = 'http://u:pw@h'", None
@@ -259,7 +260,7 @@ def test_the_audit_log(tmp_path: Path) -> None:
     assert first["statement"].startswith("CREATE ML_ENGINE e FROM x USING api_key = '***'")
     assert second["outcome"] == "CATALOG"
     with pytest.raises(CatalogError):
-        Audit(str(tmp_path / "nowhere" / "log"))
+        Audit(":memory:", ServeOptions(audit=str(tmp_path / "nowhere" / "log")))
 
 
 def test_tokens_are_for_sessions_that_write_to_the_catalog(tmp_path: Path) -> None:

@@ -61,3 +61,16 @@ def test_what_looks_secret_is_covered_wherever_it_stands() -> None:
         assert "hunter2" not in redaction.covered(text) and "hunter2" not in (redaction.redact(text) or ""), text
     for text in ("tokens = 'shown'", "SELECT 'http://host:80/a@b'", "max_tokens = 'shown'"):
         assert "shown" in redaction.covered(text) or "host" in redaction.covered(text)
+
+
+def test_many_names_are_found_as_few_are() -> None:
+    named = ["rent", "größe", "two words", 'a"b', "x.y"]
+    few, many = statements.Patterns.of(named), statements.Patterns.of([*named, *(f"n{i}" for i in range(1000))])
+    assert many.words and not few.words
+    for text in (
+        "SELECT * FROM rent", "SELECT * FROM Rent", "SELECT rents FROM t", "FROM t JOIN GRÖßE", 'FROM "two words"',
+        'FROM "a""b"', 'FROM "x.y"', "SELECT 1", "FROM t WHERE a = 'rent'", "SELECT rent_1", "INSERT INTO t VALUES (1)",
+        "SELECT 1; SELECT 2", "SELECT t.rent", "FROM t", "FROM information_schema.models", "FROM `t`",
+    ):  # fmt: skip
+        assert few.names_ours(text) == many.names_ours(text), text
+        assert few.doubtful(text) == many.doubtful(text), text
