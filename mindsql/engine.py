@@ -390,11 +390,18 @@ ROW_ID = "__mindsdb_row_id"
 
 class BaseMLEngine(Engine):
     """`Engine` by its MindsDB name and with MindsDB's habits: options need not be declared, and are then handed on
-    as they are given; `update` may be called `finetune`."""
+    as they are given; `update` may be called `finetune`; the training rows need not have the target, nor be there."""
 
     options: ClassVar[tuple[Option, ...]] = (ANY_OPTION,)
     engine_options: ClassVar[tuple[Option, ...]] = (ANY_OPTION,)
     predict_options: ClassVar[tuple[Option, ...]] = (ANY_OPTION,)
+    # The handler itself says whether it can do without rows.
+    capabilities: ClassVar[Capabilities] = Capabilities(needs_training_data=False)
+
+    @classmethod
+    def needs_target(cls, using: Mapping[str, Any]) -> bool:
+        """See `Engine.needs_target`: a recommender or a generative model answers what no row shows."""
+        return False
 
     def update(self, df: pd.DataFrame | None = None, args: Args | None = None) -> None:
         """See `Engine.update`."""

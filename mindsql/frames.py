@@ -104,6 +104,13 @@ def to_pandas(data: pa.Table | pa.RecordBatch) -> pd.DataFrame:
     return frame
 
 
+def _written(value: Any) -> Any:
+    """A dict or a list as JSON."""
+    import json
+
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, (dict, list)) else value
+
+
 def to_arrow(values: Any, wanted: pa.DataType) -> pa.Array:
     """A column of an engine's answer as an Arrow array of the wanted type. Raises pyarrow.ArrowException."""
     import pyarrow as pa
@@ -118,6 +125,8 @@ def to_arrow(values: Any, wanted: pa.DataType) -> pa.Array:
             array = array.combine_chunks()
     if array.type == wanted:
         return array
+    if pa.types.is_string(wanted) and pa.types.is_nested(array.type):  # an explanation as a dict: JSON
+        return pa.array([_written(value) for value in array.to_pylist()], pa.string())
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if pa.types.is_string(wanted) and not pa.types.is_large_string(array.type):

@@ -5,6 +5,7 @@ Its options are read by `using`; what is done when nobody waits for it is `backg
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from mindsql.session import Session
 
+_TEMPLATE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _TRIAL_ROWS = 3
 _CONFLICT_SECONDS = 0.1
 
@@ -411,11 +413,12 @@ def _plain_summary(
     """For an engine that says nothing of itself: inputs from the rows, outputs from a trial prediction."""
     target = recipe.schema.find(recipe.target) or Column(recipe.target, "VARCHAR")
     if recipe.sample is None:
-        columns = storage.columns_get()
+        columns = storage.columns_get() or _named_columns(args.get("using") or {})
         if not columns:
             raise EngineError(
                 f'the engine "{recipe.engine}" does not say which inputs its model takes',
-                hint="an engine that needs no rows implements summary(), or calls model_storage.columns_set",
+                hint="name them in USING (question_column = 'question', prompt_template = '… {{question}}'), or have "
+                "the engine implement summary() or call model_storage.columns_set",
             )
         return Summary(Schema.of(columns.items()).without(recipe.target), Schema([target]))
     inputs = recipe.schema.without(recipe.target)
@@ -424,6 +427,17 @@ def _plain_summary(
         engine, target, trial, {**args, "predict_params": {}}, (recipe.engine, recipe.name)
     )
     return Summary(inputs, outputs, rows=count)
+
+
+def _named_columns(using: Mapping[str, Any]) -> dict[str, str]:
+    """The inputs that options name, as those of handlers for generative models do: `question_column = 'question'`,
+    and `{{question}}` in a template."""
+    names: dict[str, str] = {}
+    for key, value in using.items():
+        if isinstance(value, str):
+            found = [value] if key.endswith("_column") else _TEMPLATE.findall(value)
+            names.update(dict.fromkeys(found, "VARCHAR"))
+    return names
 
 
 def _renamed(outputs: Schema, target: str, alias: str | None) -> Schema:
