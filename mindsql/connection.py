@@ -438,6 +438,7 @@ class Connection:
 
     def cursor(self) -> Connection:
         """Another connection to the same database, for another thread or an own transaction."""
+        self._check_open()
         return Connection(self._session.fork())
 
     def begin(self) -> Connection:
