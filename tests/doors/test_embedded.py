@@ -391,3 +391,12 @@ def test_copy_to_a_file(con, tmp_path: Path):
     path = tmp_path / "out.csv"
     con.execute(f"COPY (SELECT t.x, m.y FROM t JOIN m WHERE t.x < 2 ORDER BY t.x) TO '{path}' (HEADER)")
     assert path.read_text() == "x,y\n0,9.0\n1,9.0\n"
+
+
+def test_scores_of_the_rows_of_the_training_say_so() -> None:
+    with mindsql.connect() as con:
+        con.execute("CREATE TABLE t AS SELECT i AS x, 2 * i AS y FROM range(60) r(i)")
+        con.execute("CREATE MODEL m FROM (SELECT x, y FROM t WHERE x < 40) PREDICT y USING estimator = 'Ridge'")
+        (note,) = con.execute("EVALUATE m FROM (SELECT x,  y FROM t WHERE x < 40)").notes
+        assert "rows of the training query" in note
+        assert not con.execute("EVALUATE m FROM (SELECT x, y FROM t WHERE x >= 40)").notes
