@@ -165,7 +165,10 @@ _OWN_TABLES = re.compile(rf"(?<!\w)(?:{'|'.join(sorted(TABLES))})(?!\w)")
 def enter(connection: Connection, principal: Principal) -> None:
     """Make a connection that of a principal: below PREDICT its queries cannot name models, wherever they stand."""
     session = connection._session
-    inspector = plans.Inspector(session, writes=principal.role >= Role.WRITE)
+    writes = principal.role >= Role.WRITE
+    inspector = session.settings.inspect  # of a connection that was used before: it remembers what it has seen
+    if not isinstance(inspector, plans.Inspector) or inspector.writes != writes:
+        inspector = plans.Inspector(session, writes)
     session.settings = replace(session.settings, models=principal.role >= Role.PREDICT, inspect=inspector)
 
 

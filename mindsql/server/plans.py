@@ -34,14 +34,13 @@ _QUERIES = re.compile(r"query", re.IGNORECASE)
 class Inspector:
     """Looks at the plans of one session.
 
-    Args:
-        session: Whose statements they are.
-        writes: Whether it may change tables.
+    Attributes:
+        writes: Whether the session may change tables.
     """
 
     def __init__(self, session: Session, writes: bool) -> None:
         self._session = session
-        self._writes = writes
+        self.writes = writes
         self._passed: OrderedDict[Any, None] = OrderedDict()
 
     def __call__(self, raw: Raw, text: str, parameters: Parameters) -> None:
@@ -69,7 +68,7 @@ class Inspector:
         function = str(about.get("Function", "")).casefold()
         if function and not self._may_call(function):
             raise AccessError(f"the function {function} is not available through a server")
-        if not self._writes and _WRITES.search(name) and not name.endswith("_SCAN"):
+        if not self.writes and _WRITES.search(name) and not name.endswith("_SCAN"):
             raise AccessError("this statement would change the database, which the role may not")
 
     def _may_call(self, function: str) -> bool:
