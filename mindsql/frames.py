@@ -100,6 +100,10 @@ def to_pandas(data: pa.Table | pa.RecordBatch) -> pd.DataFrame:
     for index, field in enumerate(table.schema):
         if pa.types.is_decimal(field.type):
             table = table.set_column(index, field.name, table.column(index).cast(pa.float64()))
+        elif pa.types.is_dictionary(field.type) and pa.types.is_unsigned_integer(field.type.index_type):
+            # An ENUM has unsigned codes, which older releases of pyarrow do not take to pandas.
+            signed = pa.dictionary(pa.int64(), field.type.value_type, field.type.ordered)
+            table = table.set_column(index, field.name, table.column(index).cast(signed))
     frame: pd.DataFrame = table.to_pandas(date_as_object=False, ignore_metadata=True)
     return frame
 
