@@ -27,8 +27,9 @@ class Workers:
         self._running: dict[int, Future[Any]] = {}
         self._threads: dict[int, threading.Thread] = {}
         self._closed = False
-        self._pending = 0  # calls that wait or run
-        self._count = count
+        with self._lock:
+            for _ in range(count):
+                self._start()
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
         """Run something in a worker. Raises RuntimeError after `close`."""
@@ -36,9 +37,6 @@ class Workers:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the workers have ended")
-            self._pending += 1
-            if len(self._threads) < min(self._count, self._pending):
-                self._start()
             self._calls.put((future, call))
         return future
 
@@ -61,7 +59,6 @@ class Workers:
             if future is None:
                 return False
             self._threads.pop(thread, None)
-            self._pending -= 1
             if not self._closed:
                 self._start()
         with suppress(Exception):  # it ended in this very moment
@@ -103,8 +100,6 @@ class Workers:
                 return
             future, call = taken
             if not future.set_running_or_notify_cancel():
-                with self._lock:
-                    self._pending -= 1
                 continue
             with self._lock:
                 self._running[me] = future
@@ -114,7 +109,6 @@ class Workers:
                 result, error = None, raised
             with self._lock:
                 mine = self._running.pop(me, None) is future
-                self._pending -= mine
             if not mine:
                 return  # given up: nobody waits for this, and another thread has the place
             if error is not None:
