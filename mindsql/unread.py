@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from sqlglot import expressions as exp
 
 import mindsql_grammar as grammar
 from mindsql import database, queries
@@ -67,18 +69,13 @@ def _forget(session: Session, name: str) -> None:
     session.raw.unregister(name)
 
 
-def has_inner_pivot(statement: object) -> bool:
+def has_inner_pivot(statement: object, text: str) -> bool:
     """Whether a query holds PIVOT as a statement within it. DuckDB reads such a query's rows twice, first to see which
     columns there are."""
-    return isinstance(statement, grammar.Query) and any(_inner_pivots(statement))
-
-
-def _inner_pivots(statement: grammar.Query) -> Iterator[bool]:
-    from sqlglot import expressions as exp
-
-    for pivot in statement.tree.find_all(exp.Pivot):
-        if pivot.parent is not None and pivot.arg_key != "pivots":
-            yield True
+    if not isinstance(statement, grammar.Query) or "pivot" not in text.casefold():
+        return False  # most statements: their trees need not be walked
+    pivots = statement.tree.find_all(exp.Pivot)
+    return any(pivot.parent is not None and pivot.arg_key != "pivots" for pivot in pivots)
 
 
 def _query(session: Session, text: str) -> grammar.Query | None:
@@ -89,7 +86,7 @@ def _query(session: Session, text: str) -> grammar.Query | None:
         statement = grammar.parse_one(text)
     except grammar.ParseError:
         return None
-    if not isinstance(statement, grammar.Query) or statement.options or has_inner_pivot(statement):
+    if not isinstance(statement, grammar.Query) or statement.options or has_inner_pivot(statement, text):
         return None
     return statement
 

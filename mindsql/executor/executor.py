@@ -255,8 +255,9 @@ class Run:
         self.work.raws.append(raw)
         holder: list[pa.RecordBatchReader] = []
         self.work.on_close(holder.clear)  # an open reader keeps its connection busy
-        self.inspect(raw, sql, self.wanted(operator.tree))
-        holder.append(database.reader(raw, sql, self.wanted(operator.tree), BATCH_ROWS))
+        wanted = self.wanted(operator.tree)
+        self.inspect(raw, sql, wanted)
+        holder.append(database.reader(raw, sql, wanted, BATCH_ROWS))
 
         def read() -> Iterator[pa.RecordBatch]:
             while holder:
@@ -316,8 +317,9 @@ class Run:
     def scan_on(self, raw: Raw, tree: exp.Query, streams: list[Batches]) -> Batches:
         holder: list[pa.RecordBatchReader] = []
         self.work.on_close(holder.clear)
-        self.inspect(raw, generate(tree), self.wanted(tree))
-        holder.append(database.reader(raw, generate(tree), self.wanted(tree), BATCH_ROWS))
+        sql, wanted = generate(tree), self.wanted(tree)
+        self.inspect(raw, sql, wanted)
+        holder.append(database.reader(raw, sql, wanted, BATCH_ROWS))
 
         def read() -> Iterator[pa.RecordBatch]:
             while holder:
@@ -337,9 +339,10 @@ class Run:
         if raw not in self.work.raws:
             self.work.raws.append(raw)
         begin = time.perf_counter()
-        self.inspect(raw, printed(operator.tree), self.wanted(operator.tree))
+        sql, wanted = printed(operator.tree), self.wanted(operator.tree)
+        self.inspect(raw, sql, wanted)
         try:
-            database.open_result(raw, printed(operator.tree), self.wanted(operator.tree))
+            database.open_result(raw, sql, wanted)
         except MindSQLError as error:
             cause = next((stream.error for stream in streams if stream.error is not None), None)
             if cause is not None:

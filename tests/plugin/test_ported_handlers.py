@@ -19,7 +19,7 @@ import mindsql
 from mindsql import BaseMLEngine
 
 
-class AutoHandler(BaseMLEngine):  # type: ignore[misc]  # handlers are written without types
+class AutoHandler(BaseMLEngine):
     """Pickles a model of its library, and keeps its args as JSON, the schema of the rows among them."""
 
     name = "auto"
@@ -46,7 +46,7 @@ class AutoHandler(BaseMLEngine):  # type: ignore[misc]  # handlers are written w
         return pd.DataFrame(["model"], columns=["tables"])
 
 
-class FolderHandler(BaseMLEngine):  # type: ignore[misc]
+class FolderHandler(BaseMLEngine):
     """Its library writes a folder."""
 
     name = "folder"
@@ -68,7 +68,7 @@ class FolderHandler(BaseMLEngine):  # type: ignore[misc]
         return out[[target, f"{target}_explain"]]
 
 
-class PopularHandler(BaseMLEngine):  # type: ignore[misc]
+class PopularHandler(BaseMLEngine):
     """Keeps JSON, reports how far it is, and checks its args before anything runs."""
 
     name = "popular"
@@ -89,7 +89,7 @@ class PopularHandler(BaseMLEngine):  # type: ignore[misc]
         return pd.DataFrame({kept["target"]: [kept["items"][0]] * len(df)})
 
 
-class ChatHandler(BaseMLEngine):  # type: ignore[misc]
+class ChatHandler(BaseMLEngine):
     """A generative model: it is created without rows, and its inputs are those that its args name."""
 
     name = "chat"
@@ -121,7 +121,7 @@ class ChatHandler(BaseMLEngine):  # type: ignore[misc]
         return pd.DataFrame({args["target"]: [prompt.upper()[:limit] for prompt in prompts]})
 
 
-class ServiceHandler(BaseMLEngine):  # type: ignore[misc]
+class ServiceHandler(BaseMLEngine):
     """A client: its key is an argument of the engine."""
 
     name = "service"
