@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from mindsql.errors import MindSQLError
 from mindsql.redaction import redact
-from mindsql.server.access import Principal
 from mindsql.server.lines import Lines
 from mindsql.server.options import ServeOptions
+from mindsql.server.principal import Principal
 
 _LONGEST = 20_000
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mindsql.errors import Cancelled, MindSQLError
-from mindsql.server.access import LOCAL
+from mindsql.server.principal import LOCAL
 from mindsql.snapshot import Version
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from mindsql.errors import LimitError
-from mindsql.server.access import Principal
+from mindsql.server.principal import Principal
 
 FAILURES_PER_MINUTE = 100
 _MOST = 10_000

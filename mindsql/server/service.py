@@ -25,11 +25,11 @@ from mindsql.errors import (
 from mindsql.result import Result
 from mindsql.sandbox import Sandbox
 from mindsql.server import access
-from mindsql.server.access import Principal
 from mindsql.server.audit import Audit
 from mindsql.server.gather import Gatherer
 from mindsql.server.metrics import Metrics
 from mindsql.server.options import ServeOptions
+from mindsql.server.principal import LOCAL, Principal, Role
 from mindsql.server.tokens import Tokens
 from mindsql.server.workers import Workers
 from mindsql.session import Settings
@@ -110,7 +110,7 @@ class Session:
         finally:
             if error is not None:
                 self.end()
-            if needs.role >= access.Role.WRITE:
+            if needs.role >= Role.WRITE:
                 service.audit.write(self.principal, self.door, sql, error)
 
     def _on_time(self) -> None:
@@ -128,7 +128,7 @@ class Session:
         """Count a request of a door that has no gate. Raises LimitError, and AuthenticationError for who came when the
         server asked nobody for a token, and it does by now."""
         service = self._service
-        if self.principal is access.LOCAL and service.options.auth and service.tokens.any():
+        if self.principal is LOCAL and service.options.auth and service.tokens.any():
             raise AuthenticationError("the server asks for a token by now", hint="connect anew, with one as password")
         self._service.tokens.limits.spend(self.principal)
 
@@ -243,7 +243,7 @@ class Service:
                     hint="close one, or have the server started with a greater --sessions",
                 )
             share = self.options.sessions_of_one
-            if principal.role < access.Role.ADMIN and principal.token:
+            if principal.role < Role.ADMIN and principal.token:
                 own = sum(session.principal.token == principal.token for session in self.sessions.values())
                 if own >= share:
                     raise LimitError(

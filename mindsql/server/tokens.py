@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from mindsql import database
 from mindsql.errors import AuthenticationError, CatalogError, StatementError, UnknownNameError
-from mindsql.server.access import LOCAL, Principal, Role
 from mindsql.server.limits import Limits
+from mindsql.server.principal import LOCAL, Principal, Role
 
 if TYPE_CHECKING:
     from mindsql.catalog import Catalog

@@ -8,7 +8,7 @@ import sys
 
 from mindsql.connection import connect
 from mindsql.errors import CatalogError
-from mindsql.server.access import Role
+from mindsql.server.principal import Role
 from mindsql.server.tokens import Tokens
 
 _EPILOG = """\

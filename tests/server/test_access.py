@@ -12,7 +12,7 @@ from mindsql.connection import Connection
 from mindsql.errors import AccessError, MindSQLError
 from mindsql.sandbox import Sandbox
 from mindsql.server import access
-from mindsql.server.access import Principal, Role
+from mindsql.server.principal import Principal, Role
 from mindsql.session import Settings
 
 NEEDS = r"""

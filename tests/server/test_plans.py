@@ -10,7 +10,8 @@ import pytest
 import mindsql
 from mindsql.errors import AccessError
 from mindsql.sandbox import Sandbox
-from mindsql.server.access import Principal, Role, enter
+from mindsql.server.access import enter
+from mindsql.server.principal import Principal, Role
 
 HIDDEN = "\u200b"  # DuckDB reads a space: a text that is not looked at twice hides the name before it
 

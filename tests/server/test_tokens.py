@@ -17,10 +17,10 @@ import mindsql
 from mindsql.connection import Connection
 from mindsql.errors import AuthenticationError, CatalogError, LimitError, StatementError, UnknownNameError
 from mindsql.server import tokens as module
-from mindsql.server.access import Principal, Role
 from mindsql.server.audit import Audit
 from mindsql.server.limits import FAILURES_PER_MINUTE, Bucket, Limits
 from mindsql.server.options import ServeOptions
+from mindsql.server.principal import Principal, Role
 from mindsql.server.tokens import Tokens
 from tests.server.conftest import Serve
 

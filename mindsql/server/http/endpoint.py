@@ -15,12 +15,12 @@ from starlette.responses import Response
 from mindsql import metrics
 from mindsql.errors import AccessError, CatalogError, StatementError, suggest
 from mindsql.metrics import Metric
-from mindsql.server.access import Principal, Role
 from mindsql.server.http import bodies, columns, describing, forms, inputs, stored, training
 from mindsql.server.http.answers import Json, attended, noted
 from mindsql.server.http.faults import MediaTypeError, NotFoundError, RequestError, UnprocessableError
 from mindsql.server.http.parameters import TARGET, Query, choice, number
 from mindsql.server.http.predicting import predict
+from mindsql.server.principal import Principal, Role
 from mindsql.server.service import Service, Session
 from mindsql.snapshot import DEFAULT_PROJECT, Model, Snapshot, Version
 

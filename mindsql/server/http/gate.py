@@ -13,11 +13,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mindsql.errors import AccessError, AuthenticationError, TooLargeError, TooSlowError
-from mindsql.server import access
-from mindsql.server.access import Principal
 from mindsql.server.http import errors
 from mindsql.server.metrics import Metrics
 from mindsql.server.options import LOOPBACK
+from mindsql.server.principal import LOCAL, NOBODY, Principal
 from mindsql.server.service import Service
 
 OPEN_PATHS = frozenset({"/health", "/api/status", "/api/login", "/cloud/login"})
@@ -86,9 +85,9 @@ class Gate:
     def _who(self, scope: Scope, headers: Headers) -> Principal:
         service = self.service
         if not service.options.auth or not service.tokens.any():
-            return access.LOCAL
+            return LOCAL
         if scope["path"] in OPEN_PATHS:
-            return access.NOBODY
+            return NOBODY
         secret = headers.get("x-api-key")
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":

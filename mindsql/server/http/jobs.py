@@ -6,10 +6,10 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from mindsql.errors import AccessError
-from mindsql.server.access import Role
 from mindsql.server.http import describing
 from mindsql.server.http.answers import Json
 from mindsql.server.http.sql import Caller, Serving
+from mindsql.server.principal import Role
 
 router = APIRouter(prefix="/jobs", tags=["models"])
 

@@ -11,13 +11,13 @@ from starlette.responses import Response
 
 import mindsql_grammar as grammar
 from mindsql.errors import suggest
-from mindsql.server.access import Principal, Role
 from mindsql.server.http import columns, describing, forms, stored, training
 from mindsql.server.http.answers import ARROW, CSV, JSON, NDJSON, Json
 from mindsql.server.http.endpoint import Endpoint, known_metric, shown
 from mindsql.server.http.faults import RequestError, UnprocessableError
 from mindsql.server.http.parameters import ACTIONS, FLAGS, TARGET, Query, actions, choice, estimator
 from mindsql.server.http.sql import Caller, Serving, answer
+from mindsql.server.principal import Principal, Role
 from mindsql.server.service import Service, Session
 from mindsql.snapshot import Model
 

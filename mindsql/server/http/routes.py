@@ -16,11 +16,11 @@ from starlette.responses import Response
 
 import mindsql_grammar as grammar
 from mindsql.errors import InterfaceError, MindSQLError, suggest
-from mindsql.server.access import LOCAL
 from mindsql.server.http import bodies, columns, models, stored, training
 from mindsql.server.http.endpoint import place
 from mindsql.server.http.parameters import CLASS, ESTIMATOR, TARGET
 from mindsql.server.http.sql import Caller, Serving
+from mindsql.server.principal import LOCAL
 from mindsql.server.service import Service
 
 log = logging.getLogger("mindsql.server")

@@ -16,9 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mindsql.errors import StatementError
 from mindsql.schema import Column, is_integer
-from mindsql.server.access import Principal, Role
 from mindsql.server.gather import Row
 from mindsql.server.http import forms, training
+from mindsql.server.principal import Principal, Role
 from mindsql.server.service import Service
 from mindsql.snapshot import DEFAULT_PROJECT, Version
 

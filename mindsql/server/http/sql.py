@@ -18,7 +18,6 @@ from starlette.responses import Response
 from mindsql.database import quote
 from mindsql.errors import CatalogError, MindSQLError, TooLargeError, UnknownNameError
 from mindsql.result import Result
-from mindsql.server.access import Principal
 from mindsql.server.http import errors
 from mindsql.server.http.answers import (
     ARROW,
@@ -34,6 +33,7 @@ from mindsql.server.http.answers import (
     noted,
     parts,
 )
+from mindsql.server.principal import Principal
 from mindsql.server.service import Service, Session
 from mindsql.snapshot import PROJECT_ALIASES
 

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from mindsql.errors import AccessError, MindSQLError
-from mindsql.server.access import Principal, Role
 from mindsql.server.http.answers import Json
 from mindsql.server.http.sql import Caller, JsonRoute, Serving
+from mindsql.server.principal import Principal, Role
 from mindsql.server.service import Service
 
 router = APIRouter(prefix="/tokens", tags=["tokens"], route_class=JsonRoute)

@@ -25,9 +25,9 @@ from mindsql.errors import (
     UnknownNameError,
 )
 from mindsql.jobs import Job
-from mindsql.server.access import Principal
 from mindsql.server.http import stored
 from mindsql.server.http.faults import UnprocessableError
+from mindsql.server.principal import Principal
 from mindsql.server.service import Service, Session
 from mindsql.snapshot import Model, Version
 from mindsql.work import Work

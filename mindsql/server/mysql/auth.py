@@ -20,8 +20,8 @@ from mysql_mimic.utils import nonce as make_nonce
 from mysql_mimic.utils import xor
 
 from mindsql.errors import AuthenticationError
-from mindsql.server.access import LOCAL, Principal
 from mindsql.server.mysql.errors import MySQLError
+from mindsql.server.principal import LOCAL, Principal
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey

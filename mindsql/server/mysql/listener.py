@@ -8,13 +8,13 @@ import logging
 import ssl
 import time
 
-from mindsql.server.access import Role
 from mindsql.server.limits import CONNECTIONS
 from mindsql.server.mysql.auth import Keys
 from mindsql.server.mysql.connection import Connection
 from mindsql.server.mysql.errors import MySQLError
 from mindsql.server.mysql.login import Door
 from mindsql.server.mysql.stream import Reader, Stream
+from mindsql.server.principal import Role
 from mindsql.server.service import Service, Session
 
 log = logging.getLogger(__name__)

@@ -14,12 +14,12 @@ from mysql_mimic.constants import DEFAULT_SERVER_CAPABILITIES
 from mysql_mimic.types import Capabilities, read_str_len
 from mysql_mimic.utils import nonce as make_nonce
 
-from mindsql.server.access import Principal
 from mindsql.server.mysql.auth import NATIVE, Attempt, Keys, authenticate
 from mindsql.server.mysql.errors import MySQLError
 from mindsql.server.mysql.replies import FRESH
 from mindsql.server.mysql.stream import Stream
 from mindsql.server.mysql.variables import VERSION, character_set
+from mindsql.server.principal import Principal
 
 if TYPE_CHECKING:
     from mindsql.server.service import Service
