@@ -29,6 +29,7 @@ from mindsql.sandbox import Sandbox
 from mindsql.session import PROCESS, Session, Settings, open_session
 from mindsql.statements import (
     COUNTING_WORDS,
+    PREPARED_WORDS,
     QUERY_WORDS,
     READING_WORDS,
     SESSION_WORDS,
@@ -248,7 +249,7 @@ class Connection:
     def _dispatch(self, text: str, parameters: Parameters) -> Result:
         session = self._session
         word = leading_word(text)
-        if not (is_verb(text, word) or session.names_ours(text)):
+        if not (is_verb(text, word) or session.names_ours(text) or (session.prepared and word in PREPARED_WORDS)):
             return self._duckdb(text, word, parameters)
         import_apart("sqlglot", "mindsql.interpreter", "mindsql.unread")
         from mindsql import interpreter, unread
@@ -319,7 +320,7 @@ class Connection:
                 session.look_for_macros(text)
                 session.database.shape += 1
                 kind = "rows" if word == "CALL" else "done"
-        elif word in COUNTING_WORDS:
+        if word in COUNTING_WORDS or word == "EXECUTE":
             names = [item[0] for item in session.raw.description or []]
             kind = "count" if names == ["Count"] else "rows"
         return Result.of(raw=session.raw, kind=kind, close=self._work.close)

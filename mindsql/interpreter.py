@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import mindsql_grammar as grammar
 from mindsql import queries
-from mindsql.commands import databases, describe, evaluate, explain, models, show, views
+from mindsql.commands import databases, describe, evaluate, explain, models, prepared, show, views
 from mindsql.result import Result
 from mindsql.work import Work
 
@@ -27,6 +27,9 @@ COMMANDS: dict[type[grammar.Statement], Command] = {
     grammar.SetActive: models.set_active,
     grammar.Drop: databases.drop,
     grammar.CreateView: views.create,
+    grammar.Prepare: prepared.prepare,
+    grammar.Execute: prepared.execute,
+    grammar.Deallocate: prepared.deallocate,
     grammar.Show: show.show,
     grammar.Describe: describe.describe,
     grammar.DuckDB: describe.describe_query,

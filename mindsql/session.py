@@ -144,6 +144,7 @@ class Session:
         self.said: list[str] = []
         self.adopted: list[str] = []  # local variables that stand for tables in the running statement
         self.plans: OrderedDict[Any, Any] = OrderedDict()
+        self.prepared: dict[str, str] = {}  # the texts of PREPARE that ask a model, by their folded names
         self._sources: dict[str, tuple[Any, Source]] = {}
         self._own_snapshot: Snapshot | None = None
         self._changed = False

@@ -36,6 +36,8 @@ _SYSTEM = (
 )
 _LISTS = r"(?:models|models_versions|predictors)\b"
 
+PREPARED_WORDS = frozenset({"PREPARE", "EXECUTE", "DEALLOCATE"})
+"""Leading words of statements about prepared ones."""
 TRANSACTION_WORDS = {
     "BEGIN": True,
     "START": True,

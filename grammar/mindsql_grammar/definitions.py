@@ -14,10 +14,13 @@ from mindsql_grammar.statements import (
     CreateDatabase,
     CreateProject,
     CreateView,
+    Deallocate,
     Describe,
     Drop,
     DuckDB,
+    Execute,
     Name,
+    Prepare,
     Query,
     SetActive,
     Show,
@@ -29,6 +32,8 @@ from mindsql_grammar.statements import (
 from mindsql_grammar.words import DESCRIBED, SHOWN, nearest, word_set
 
 _OPENS_QUERY = word_set("SELECT WITH FROM VALUES TABLE PIVOT UNPIVOT")
+_OPENING = (TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE)
+_CLOSING = (TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE)
 _SHOWN = {**{what.upper(): what for what in SHOWN}, "PREDICTORS": "models"}
 _DESCRIBED = {**{kind.upper(): kind for kind in DESCRIBED}, "PREDICTOR": "model"}
 
@@ -76,6 +81,60 @@ def create_database(cursor: Cursor, span: Span, or_replace: bool) -> CreateDatab
             "CREATE DATABASE needs ENGINE", hint="write ENGINE = 'duckdb'; CREATE PROJECT makes a project"
         )
     return CreateDatabase(name, engine, parameters or {}, or_replace, exists, span=span)
+
+
+def prepare(cursor: Cursor, span: Span) -> Prepare | None:
+    """`PREPARE` is taken already. None when what is prepared is DuckDB's alone."""
+    name = cursor.single_name("the name of the prepared statement")
+    cursor.expect("AS", f"PREPARE {name}")
+    start = cursor.index
+    query = read_query(Cursor(cursor.source, cursor.tokens, start, cursor.end))
+    if query is None:
+        return None
+    return Prepare(name, query, cursor.source.text[cursor.tokens[start].start :], span=span)
+
+
+def execute(cursor: Cursor, span: Span) -> Execute:
+    """`EXECUTE` is taken already."""
+    name = cursor.single_name("the name of the prepared statement")
+    arguments: list[tuple[str, str]] = []
+    if cursor.kind() is TokenType.L_PAREN:
+        end = cursor.closing(cursor.index)
+        cursor.take()
+        while cursor.index < end:
+            arguments.append(_argument(cursor, end, len(arguments) + 1))
+        cursor.take()
+    cursor.finish("EXECUTE")
+    return Execute(name, tuple(arguments), span=span)
+
+
+def _argument(cursor: Cursor, end: int, number: int) -> tuple[str, str]:
+    """One value of EXECUTE, and the comma after it: what it is for, and its text."""
+    name = str(number)
+    if cursor.kind(1) is TokenType.COLON_EQ:
+        name = cursor.name_part("the name of a parameter")
+        cursor.take()
+    start = cursor.index
+    depth = 0
+    while cursor.index < end and (depth or cursor.kind() is not TokenType.COMMA):
+        kind = cursor.take().token_type
+        depth += (kind in _OPENING) - (kind in _CLOSING)
+    if cursor.index == start:
+        cursor.fail("expected a value")
+    text = cursor.source.text[cursor.tokens[start].start : cursor.tokens[cursor.index - 1].end + 1]
+    if cursor.index < end:
+        cursor.take()
+        if cursor.index == end:
+            cursor.fail("expected a value after the comma")
+    return name, text
+
+
+def deallocate(cursor: Cursor, span: Span) -> Deallocate:
+    """`DEALLOCATE` is taken already."""
+    cursor.accept("PREPARE")
+    name = cursor.single_name("the name of the prepared statement")
+    cursor.finish("DEALLOCATE")
+    return Deallocate(name, span=span)
 
 
 def _engine_name(cursor: Cursor) -> str:

@@ -75,6 +75,11 @@ def _statement(whole: str, text: str, base: int) -> Statement:
     span = Span(base, base + len(text))
     match = _WORD.match(text)
     verb = match.group().upper() if match else ""
+    if verb in ("PREPARE", "EXECUTE", "DEALLOCATE"):
+        cursor = _cursor(whole, text, base)
+        if verb == "PREPARE":
+            return definitions.prepare(cursor, span) or DuckDB(text, span=span)
+        return definitions.execute(cursor, span) if verb == "EXECUTE" else definitions.deallocate(cursor, span)
     if verb in DUCKDB_VERBS:
         return DuckDB(text, span=span)
     if verb == "EXPLAIN":

@@ -258,6 +258,32 @@ class CreateView(Statement):
 
 
 @dataclass(frozen=True)
+class Prepare(Statement):
+    """`PREPARE name AS SELECT …`. Only the catalog can tell whether the query asks a model; `query_text` is its text,
+    which EXECUTE runs."""
+
+    name: str
+    query: Query
+    query_text: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Execute(Statement):
+    """`EXECUTE name [(value, … | parameter := value, …)]`: the values as they are written, by the parameter's name, or
+    its number from 1."""
+
+    name: str
+    arguments: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Deallocate(Statement):
+    """`DEALLOCATE [PREPARE] name`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Use(Statement):
     """`USE name`: a project of ours, a source, or a schema of DuckDB."""
 

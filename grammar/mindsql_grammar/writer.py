@@ -210,6 +210,22 @@ def _create_view(statement: st.CreateView) -> str:
 
 
 @to_sql.register
+def _prepare(statement: st.Prepare) -> str:
+    return f"PREPARE {quote_command_name([statement.name])} AS {to_sql(statement.query)}"
+
+
+@to_sql.register
+def _execute(statement: st.Execute) -> str:
+    values = [text if name.isdigit() else f"{quote(name)} := {text}" for name, text in statement.arguments]
+    return f"EXECUTE {quote_command_name([statement.name])}" + (f"({', '.join(values)})" if values else "")
+
+
+@to_sql.register
+def _deallocate(statement: st.Deallocate) -> str:
+    return f"DEALLOCATE {quote_command_name([statement.name])}"
+
+
+@to_sql.register
 def _use(statement: st.Use) -> str:
     return f"USE {_name(statement.name)}"
 

@@ -1,0 +1,89 @@
+"""Owns PREPARE, EXECUTE and DEALLOCATE of queries that ask a model; all others are DuckDB's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import mindsql_grammar as grammar
+from mindsql import database, queries
+from mindsql.batches import Batches
+from mindsql.binder.binder import used_parameters
+from mindsql.commands.answers import done
+from mindsql.errors import MindSQLError, StatementError
+from mindsql.result import Result
+from mindsql.statements import named
+from mindsql.work import Work
+
+if TYPE_CHECKING:
+    from mindsql.session import Session
+
+_MOST = 1000
+"""Statements that one session may keep prepared."""
+
+
+def prepare(
+    session: Session, statement: grammar.Prepare, parameters: Mapping[str, Any], work: Work
+) -> Result | None:
+    """PREPARE. None when nothing in the query is ours."""
+    key = statement.name.casefold()
+    if not session.names_ours(statement.query_text):
+        session.prepared.pop(key, None)
+        return None
+    if parameters:
+        raise StatementError("PREPARE takes no values", hint=f"give them to it: EXECUTE {statement.name} (…)")
+    if not used_parameters(statement.query):
+        queries.prepare(session, statement.query, None, {})  # what cannot be planned is refused now
+    if len(session.prepared) >= _MOST and key not in session.prepared:
+        raise StatementError(
+            f"{_MOST} statements are prepared", hint="DEALLOCATE those that are no longer needed"
+        )
+    session.prepared[key] = statement.query_text
+    return done(f'"{statement.name}" is prepared')
+
+
+def execute(
+    session: Session, statement: grammar.Execute, parameters: Mapping[str, Any], work: Work
+) -> Result | None:
+    """EXECUTE. None when the prepared statement is not ours."""
+    text = session.prepared.get(statement.name.casefold())
+    if text is None:
+        return None
+    values = _values(session, statement, parameters)
+    try:
+        plan = queries.kept_plan(session, text, values)
+        if plan is None:
+            query = grammar.parse_query(text)
+            plan = queries.prepare(session, query, text, values)
+            if plan is None:  # the model was dropped, and a table has its name now
+                rows, schema = queries.rows(session, query, values, work)
+                return Result.of(batches=Batches(rows.schema, iter(rows.to_batches())), schema=schema)
+        return queries.answer(session, plan, values, work)
+    except MindSQLError as error:
+        error.span = None  # its place is in the text of PREPARE
+        raise
+
+
+def deallocate(
+    session: Session, statement: grammar.Deallocate, parameters: Mapping[str, Any], work: Work
+) -> Result | None:
+    """DEALLOCATE. None when the prepared statement is not ours."""
+    if session.prepared.pop(statement.name.casefold(), None) is None:
+        return None
+    return done(f'"{statement.name}" is no longer prepared')
+
+
+def _values(session: Session, statement: grammar.Execute, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values of EXECUTE, as DuckDB reads them."""
+    if not statement.arguments:
+        return {}
+    sql = f"SELECT {', '.join(text for _, text in statement.arguments)}"
+    wanted = {name: value for name, value in parameters.items() if f"${name}" in sql}
+    try:
+        if session.settings.inspect is not None:
+            session.settings.inspect(session.raw, sql, wanted)
+        (row,) = database.rows(session.raw, sql, wanted)
+    except MindSQLError as error:
+        error.span = None  # its place is in a text that the user has not written
+        raise
+    return named({name: value for (name, _), value in zip(statement.arguments, row, strict=True)})
