@@ -471,7 +471,7 @@ def translate(error: duckdb.Error, text: str | None = None) -> MindSQLError:
         message = message[: where.start()]
     hint: str | None = None
     call = _NO_FUNCTION.match(message)
-    found = re.search(r"\n\s*(Did you mean .*|Candidate .*|\* .*)", message, re.S)
+    found = re.search(r"\n\s*(Did you mean[ :].*|Candidate .*|\* .*)", message, re.S)
     if call is not None:
         # DuckDB lists all candidates, a hundred of them for an operator.
         message, hint = f"there is no '{call[1]}' for these types", "cast an argument: CAST(… AS DOUBLE)"

@@ -11,8 +11,11 @@ from mindsql.errors import CatalogError, StatementError, UnknownNameError, sugge
 
 if TYPE_CHECKING:
     from mindsql.session import Session
+    from mindsql.snapshot import Snapshot
 
 _NO_TABLE = re.compile(r"^table with name (.+?) does not exist")
+_MODEL_ACTIVE = re.compile(r"\s*SET\s+(model_active\b|active(?=\s*=))\s*=?\s*([^\s;]*)", re.I)
+_LISTS = frozenset({"models", "models_versions", "predictors"})
 
 
 def adopt(session: Session, error: UnknownNameError, frame: FrameType | None) -> str | None:
@@ -77,6 +80,8 @@ def suggest_relation(session: Session, error: UnknownNameError, frame: FrameType
     elsewhere = [shown for shown, short in models.items() if short.casefold() == name.casefold()]
     if elsewhere and elsewhere[0].casefold() == name.casefold():
         error.hint = f'"{name}" is a model: it stands in the FROM of a SELECT that is read by itself'
+    elif _is_list(snapshot, name):
+        error.hint = "this list can only be read; CREATE MODEL, RETRAIN m, SET active m.1 and DROP MODEL m.1 change it"
     elif elsewhere:
         error.hint = f"there is a model {elsewhere[0]}"
     else:
@@ -84,11 +89,22 @@ def suggest_relation(session: Session, error: UnknownNameError, frame: FrameType
         error.hint = suggest(name, [*session.tables(), *models, *frames])
 
 
+def _is_list(snapshot: Snapshot, name: str) -> bool:
+    """Whether a dotted name is that of a list of models, which is no table of DuckDB's."""
+    *schema, last = name.replace('"', "").split(".")
+    known = not schema or schema == ["information_schema"] or snapshot.project(schema[-1]) is not None
+    return known and last.casefold() in _LISTS
+
+
 def misspelt(session: Session, text: str) -> StatementError | None:
     """The error for a misspelt verb or model of ours: DuckDB only says that it does not know it."""
     import mindsql_grammar as grammar
     from mindsql.statements import translate
 
+    active = _MODEL_ACTIVE.match(text)
+    if active is not None:
+        hint = f"write SET active {active[2] or 'm.1'}"
+        return StatementError(f"there is no setting {active[1]}", hint=hint, span=active.span(1), text=text)
     found = grammar.suggest_verb(text)
     if found is not None:
         return translate(found)
