@@ -280,6 +280,23 @@ def test_begin_and_its_end(client: Client) -> None:
 # What clients ask of any server --------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT * FROM rent LIMIT 200",
+        "SELECT `r`.* FROM `mindsql`.`rent` AS `r` LIMIT 0, 1000",
+        "SELECT p.sqft, p.rent FROM rent p LIMIT 10 OFFSET 20",
+    ],
+)
+def test_the_preview_of_a_model_has_its_columns_and_no_row(client: Client, text: str) -> None:
+    with client.connection.cursor() as cursor:
+        assert cursor.execute(text) == 0
+        assert {column[0] for column in cursor.description} >= {"sqft", "rent"}
+    ((level, _, message),) = client("SHOW WARNINGS")
+    assert level == "Note" and "a model has no rows of its own" in message
+    assert client("SELECT sqft FROM flats ORDER BY sqft LIMIT 1")  # a table's is its first rows
+
+
 def test_variables_and_functions(client: Client) -> None:
     ((version, name, user, number),) = client("SELECT @@version, database(), USER(), connection_id()")
     assert version.startswith("8.") and (name, user) == ("shop", "ann@%")

@@ -27,6 +27,12 @@ _INTERESTING = re.compile(
     re.I,
 )
 
+_PREVIEW = re.compile(
+    rf"(?P<asked>SELECT\s+(?:(?!\bFROM\b|\().)+?\s+FROM\s+(?:(?P<database>{_NAME})\s*\.\s*)?(?P<name>{_NAME})"
+    rf"(?:\s+(?:AS\s+)?{_NAME})?)(?:\s+OFFSET\s+\d+)?\s+LIMIT\s+\d+(?:\s+OFFSET\s+\d+)?\s*;?\s*",
+    re.I | re.S,
+)
+
 
 class Relation(NamedTuple):
     """Something that stands in FROM: its database, its name, and whether it is a BASE TABLE, VIEW or MODEL."""
@@ -73,6 +79,9 @@ class Asker(Protocol):
     def processes(self) -> list[tuple[int, str, str, str, str, int, str, str | None]]:
         """The open connections: id, user, host, database, command, seconds, state, statement."""
 
+    def has_model(self, name: str) -> bool:
+        """Whether a model of any project has that name."""
+
     def relation(self, database: str | None, name: str) -> Relation | None:
         """A table, view or model, of the current database if none is named."""
 
@@ -118,6 +127,17 @@ def question(text: str, asker: Asker) -> str | None:
         if found is not None:
             return answer(found.groupdict(), asker)
     return None
+
+
+def preview(text: str, asker: Asker) -> str | None:
+    """The SELECT for the first rows of what is listed as a table, when it is a model: its columns, and no row; None
+    when it is none. Tools send one for whatever a user clicks on; a model has no rows without inputs."""
+    found = _PREVIEW.fullmatch(text)
+    if found is None or not asker.has_model(unquoted(found["name"])):
+        return None
+    database = unquoted(found["database"]) if found["database"] else None
+    relation = asker.relation(database, unquoted(found["name"]))
+    return f"{found['asked']} LIMIT 0" if relation is not None and relation.kind == "MODEL" else None
 
 
 def unquoted(name: str) -> str:

@@ -144,6 +144,9 @@ class Conversation:
             question = chatter.question(text, self)
             if question is not None:
                 return self.session.execute(question, parameters)
+        elif word == "SELECT" and (preview := chatter.preview(text, self)) is not None:
+            self.warnings.append(("Note", _NOTE, "a model has no rows of its own: ask it by WHERE, or JOIN a table"))
+            return self.session.execute(preview, parameters)
         text = chatter.rewritten(text, self)
         if not self.autocommit and not self.in_transaction and self._opens(word, text):
             self.session.execute("BEGIN TRANSACTION")
@@ -203,6 +206,10 @@ class Conversation:
             ) from error
         self.database = plain
         return result
+
+    def has_model(self, name: str) -> bool:
+        """Whether a model of any project has that name."""
+        return any(model.name.lower() == name.lower() for model in self.session.connection.snapshot().models)
 
     def relation(self, database: str | None, name: str) -> Relation | None:
         """A table, view or model of the current database, or of another. Of several, the one a query would mean."""
