@@ -116,6 +116,30 @@ def test_parquet_that_is_refused_goes_as_json(con: Connection) -> None:
         ]
 
 
+def test_optional_inputs_that_are_null_are_left_out(con: Connection) -> None:
+    def strict(request: Request) -> Any:
+        if request.path == "/version":
+            return Answer(b"3.17.2", headers={"Content-Type": "text/plain"})
+        rows = request.json()["dataframe_records"]
+        if any(None in row.values() for row in rows) or len({tuple(row) for row in rows}) > 1:
+            return Answer({"message": "Incompatible input types for column 1"}, status=400)
+        return {"predictions": [100 * row.get("0", 0) + row.get("1", 0) for row in rows]}
+
+    using = 'data_dtype={"0": "integer", "1": "integer"}, batch_rows = 4, concurrency = 1, parquet = false'
+    with Server(strict) as server:
+        con.execute(f"CREATE MODEL optional PREDICT y USING url.predict = '{server.url}', format = 'mlflow', {using}")
+        con.execute(
+            'CREATE TABLE rows AS SELECT nullif(i % 3, 0) AS "0", nullif(i % 4, 0) AS "1", i FROM range(1, 9) r(i)'
+        )
+        found = con.execute(
+            'SELECT y, 100 * ifnull(t."0", 0) + ifnull(t."1", 0) FROM rows AS t JOIN optional ORDER BY i'
+        ).fetchall()
+        assert len(found) == 8 and all(y == right for y, right in found)
+        # One request is refused; the second batch is not even tried whole.
+        sent = [row for r in server.requests if r.body for row in r.json()["dataframe_records"]]
+        assert sum(None in row.values() for row in sent) == 2
+
+
 @pytest.mark.parametrize(
     ("using", "message"),
     [

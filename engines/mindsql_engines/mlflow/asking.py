@@ -45,6 +45,7 @@ class Asking:
         self._params = params
         self._old: bool | None = {"current": False, "old": True}.get(protocol)
         self._parquet = parquet
+        self._leaves_out = False
         self._asked = protocol != "auto" and parquet is not None
 
     def __call__(self, client: Client, rows: Rows, again: bool) -> Mapping[str, Any]:
@@ -71,24 +72,54 @@ class Asking:
     def _json(self, client: Client, rows: Rows, again: bool) -> Mapping[str, Any]:
         columns = rows.columns()
         records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        payload: dict[str, Any] = {"dataframe_records": records}
-        if self._params:
-            payload["params"] = self._params
         if self._old:
             return keyed(self._send_old(client, records, again).json(), self._target)
+        missing = any(value is None for record in records for value in record.values())
+        if missing and self._leaves_out:
+            return self._without_nulls(client, records, again)
         try:
-            reply = client.post(self._url, payload, retry_rows=again)
+            reply = self._send(client, records, again)
         except RequestError as error:
-            if self._old is not None or error.status not in (400, 415):
+            if error.status not in (400, 415):
                 raise
             try:
-                reply = self._send_old(client, records, again)
+                if self._old is None:
+                    reply = self._send_old(client, records, again)
+                    self._old = True
+                elif missing:
+                    found = self._without_nulls(client, records, again)
+                    self._leaves_out = True
+                    return found
+                else:
+                    raise
             except RequestError:
                 raise error from None
-            self._old = True
         else:
             self._old = False
         return keyed(reply.json(), self._target)
+
+    def _without_nulls(self, client: Client, records: list[dict[str, Any]], again: bool) -> Mapping[str, Any]:
+        """Ask with the keys left out that are NULL, those that miss the same ones together: an optional whole number
+        or boolean may be left out, but not be null (https://github.com/mlflow/mlflow/issues/25593). Raises RequestError."""
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for number, record in enumerate(records):
+            groups.setdefault(tuple(key for key, value in record.items() if value is not None), []).append(number)
+        found: dict[str, list[Any]] = {}
+        for keys, numbers in groups.items():
+            sent = [{key: records[number][key] for key in keys} for number in numbers]
+            for key, values in keyed(self._send(client, sent, again).json(), self._target).items():
+                if not isinstance(values, list) or len(values) != len(numbers):
+                    raise RequestError(f"the answer has not one {key} for each row", status=200)
+                column = found.setdefault(key, [None] * len(records))
+                for number, value in zip(numbers, values, strict=True):
+                    column[number] = value
+        return found
+
+    def _send(self, client: Client, records: list[dict[str, Any]], again: bool) -> Reply:
+        payload: dict[str, Any] = {"dataframe_records": records}
+        if self._params:
+            payload["params"] = self._params
+        return client.post(self._url, payload, retry_rows=again)
 
     def _send_old(self, client: Client, records: list[dict[str, Any]], again: bool) -> Reply:
         return client.request("POST", self._url, dumps(records), _OLD, retry_rows=again)
