@@ -100,7 +100,11 @@ class Asking:
 
     def _without_nulls(self, client: Client, records: list[dict[str, Any]], again: bool) -> Mapping[str, Any]:
         """Ask with the keys left out that are NULL, those that miss the same ones together: an optional whole number
-        or boolean may be left out, but not be null (https://github.com/mlflow/mlflow/issues/25593). Raises RequestError."""
+        or boolean may be left out, but not be null (https://github.com/mlflow/mlflow/issues/25593).
+
+        Raises:
+            RequestError: What the server refuses; an answer of another length.
+        """
         groups: dict[tuple[str, ...], list[int]] = {}
         for number, record in enumerate(records):
             groups.setdefault(tuple(key for key, value in record.items() if value is not None), []).append(number)
