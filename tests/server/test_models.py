@@ -44,7 +44,7 @@ def bodies() -> dict[str, bytes]:
     ask = whole.drop(columns="lived")
     sheet, parquet = io.BytesIO(), io.BytesIO()
     ask.to_excel(sheet, index=False)
-    ask.to_parquet(parquet)
+    ask.set_axis([3 * row for row in range(len(ask))]).to_parquet(parquet)  # the row numbers go into the file
     records = json.loads(ask.to_json(orient="records"))
     return {
         "trips.json": whole.to_json(orient="records").encode(),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -22,6 +23,7 @@ from mindsql.server.http.faults import MediaTypeError, RequestError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_INDEX = re.compile(r"__index_level_\d+__")
 _PARQUET, _ZIP = b"PAR1", b"PK\x03\x04"
 _EMPTY_CELLS = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "#N/A"]
 _WITHOUT_BREAKS = "curl -d takes the line breaks out: curl --data-binary @file -H 'Content-Type: text/csv'"
@@ -204,14 +206,21 @@ def _parquet(body: _Body) -> pa.Table:
             if size > limits.unpacked_bytes:
                 raise limits.too_much()
             batches.append(batch)
-        table = pa.Table.from_batches(batches, file.schema_arrow)
-        return columns.checked(table.cast(schema.remove_metadata()), limits)
+        table = pa.Table.from_batches(batches, file.schema_arrow).cast(schema.remove_metadata())
+        return columns.checked(table.drop_columns(_unnamed_index(schema)), limits)
     except pa.ArrowMemoryError as error:
         raise MemoryLimitError("the rows need more memory than there is", hint="send them in parts") from error
     except (pa.ArrowException, OSError, ValueError, TypeError) as error:
         if "malloc" in str(error):
             raise MemoryLimitError("the rows need more memory than there is", hint="send them in parts") from error
         raise RequestError(f"the Parquet file cannot be read: {str(error).splitlines()[0][:300]}") from error
+
+
+def _unnamed_index(schema: pa.Schema) -> list[str]:
+    """The columns in which pandas has kept an index without a name: row numbers, and no column of the user's
+    (https://arrow.apache.org/docs/python/pandas.html#handling-pandas-indexes)."""
+    indexes = (schema.pandas_metadata or {}).get("index_columns", [])
+    return [name for name in indexes if isinstance(name, str) and _INDEX.fullmatch(name) and name in schema.names]
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
