@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from mindsql import database, unknown
+from mindsql import database, duckdb_errors, unknown
 from mindsql.batches import Batches
 from mindsql.database import Parameters
 from mindsql.errors import (
@@ -193,7 +193,7 @@ class Connection:
             self._result = None
         if self._session.adopted:
             for name in self._session.adopted:
-                with database.ignored():
+                with duckdb_errors.ignored():
                     self._session.raw.unregister(name)
             self._session.adopted.clear()
         # An old stop must not end the new statement.
@@ -334,7 +334,7 @@ class Connection:
             while held:
                 self._work.check()
                 try:
-                    with database.translated(text):
+                    with duckdb_errors.translated(text):
                         batch = held[0].read_next_batch()
                 except StopIteration:
                     held.clear()
@@ -348,7 +348,7 @@ class Connection:
     def register(self, name: str, frame: Any) -> Connection:
         """Make a DataFrame, an Arrow table or stream, or anything with `__arrow_c_stream__` a table."""
         self._begin()
-        with database.translated():
+        with duckdb_errors.translated():
             self._session.raw.register(name, frame)
         self._session.plans.clear()  # no other session sees it
         return self
@@ -356,7 +356,7 @@ class Connection:
     def unregister(self, name: str) -> Connection:
         """Take back `register`."""
         self._begin()
-        with database.translated():
+        with duckdb_errors.translated():
             self._session.raw.unregister(name)
         self._session.plans.clear()  # no other session sees it
         return self

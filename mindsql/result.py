@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
-from mindsql import database
+from mindsql import database, duckdb_errors
 from mindsql.batches import Batches
 from mindsql.database import Raw
 from mindsql.errors import InterfaceError
@@ -128,7 +128,7 @@ class Result:
             try:
                 row: tuple[Any, ...] | None = self._raw.fetchone()
                 return row
-            except database.FAILED as error:
+            except duckdb_errors.FAILED as error:
                 raise self._cause(error) from error
         return next(self._iterate(), None)
 
@@ -139,7 +139,7 @@ class Result:
             try:
                 found: list[tuple[Any, ...]] = self._raw.fetchmany(size)
                 return found
-            except database.FAILED as error:
+            except duckdb_errors.FAILED as error:
                 raise self._cause(error) from error
         return list(islice(self._iterate(), size))
 
@@ -151,7 +151,7 @@ class Result:
                 found: list[tuple[Any, ...]] = self._raw.fetchall()
                 self._drained = True
                 return found
-            except database.FAILED as error:
+            except duckdb_errors.FAILED as error:
                 raise self._cause(error) from error
         return list(self._iterate())
 
@@ -176,7 +176,7 @@ class Result:
         if self._raw is not None and (self.kind != "done" or self.schema):
             try:
                 return database.result_reader(self._raw, batch_rows)
-            except database.FAILED as error:
+            except duckdb_errors.FAILED as error:
                 raise self._cause(error) from error
         if self._batches is None:
             return pa.RecordBatchReader.from_batches(pa.schema([]), iter(()))
@@ -192,7 +192,7 @@ class Result:
         reader = self.reader()
         try:
             return reader.read_all()
-        except database.FAILED as error:
+        except duckdb_errors.FAILED as error:
             raise self._cause(error) from error
 
     def df(self) -> pd.DataFrame:
@@ -201,7 +201,7 @@ class Result:
             self._take()
             try:
                 return self._raw.df()
-            except database.FAILED as error:
+            except duckdb_errors.FAILED as error:
                 raise self._cause(error) from error
         frame: pd.DataFrame = self.arrow().to_pandas(date_as_object=False)
         return frame
@@ -286,7 +286,7 @@ class Result:
         for stream in self._streams:
             if stream.error is not None:
                 return stream.error
-        return database.translate_any(error)
+        return duckdb_errors.translate_any(error)
 
 
 def _tuples(batches: Batches) -> Iterator[tuple[Any, ...]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from mindsql import database
+from mindsql import database, duckdb_errors
 from mindsql.database import Database, Raw
 from mindsql.engine import Network
 from mindsql.errors import AbortedError, UnknownNameError
@@ -160,7 +160,7 @@ class Session:
         other.project = self.project
         other.said = list(self.said)
         for text in other.said:
-            with database.ignored():
+            with duckdb_errors.ignored():
                 other.raw.execute(text)
         return other
 
@@ -231,7 +231,7 @@ class Session:
         """Change the catalog: in the user's transaction if there is one, else in one of its own, on a connection of its
         own: a stop interrupts the statement's connections, and must not reach what tidies up after it."""
         if self.database.read_only:
-            raise database.read_only_error()
+            raise duckdb_errors.read_only_error()
         from mindsql.catalog import Catalog
 
         if self.in_transaction:
@@ -323,7 +323,7 @@ class Session:
         """Another DuckDB connection that has been told the same SET, USE and PRAGMA."""
         raw = self.database.cursor()
         for text in self.said:
-            with database.ignored():
+            with duckdb_errors.ignored():
                 raw.execute(text)
         return raw
 
@@ -346,7 +346,7 @@ class Session:
 
     def tables(self) -> list[str]:
         """The names of the user's tables and views in DuckDB."""
-        with database.ignored():
+        with duckdb_errors.ignored():
             found = self.raw.execute(
                 "SELECT table_name FROM system.main.duckdb_tables() "
                 "WHERE NOT internal AND schema_name <> 'mindsql' "
@@ -397,7 +397,7 @@ class Session:
         self.plans.clear()
         self._sources.clear()
         database.abandon(self.raw)
-        with database.ignored():
+        with duckdb_errors.ignored():
             self.raw.close()
         if self._background:
             return

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlglot import expressions as exp
 
-from mindsql import database
+from mindsql import database, duckdb_errors
 from mindsql.database import Raw, literal, quote
 from mindsql.engine import Option
 from mindsql.errors import MindSQLError, SourceError, StatementError, UnknownNameError
@@ -140,7 +140,7 @@ class DuckDBFile(Attached):
 
     def close(self) -> None:
         """Detach it."""
-        with database.ignored():
+        with duckdb_errors.ignored():
             self._raw.execute(f"DETACH {quote(self.name)}")
 
 

@@ -34,7 +34,9 @@ _SYSTEM = (
     r"(?:information_schema\s*\.\s*"
     r"(?:models\w*|predictors|ml_engines|handler\w*|estimators|projects|databases|views|model_columns))"
 )
-_LISTS = r"(?:models|models_versions|predictors)\b"
+MODEL_LISTS = frozenset({"models", "models_versions", "predictors"})
+"""The names under which the models of a project are listed, in lower case."""
+_LISTS = rf"(?:{'|'.join(sorted(MODEL_LISTS))})\b"
 
 PREPARED_WORDS = frozenset({"PREPARE", "EXECUTE", "DEALLOCATE"})
 """Leading words of statements about prepared ones."""

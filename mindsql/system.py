@@ -11,6 +11,7 @@ from mindsql.jobs import Job, Jobs
 from mindsql.registry import Registry
 from mindsql.secrets import masked
 from mindsql.snapshot import DEFAULT_PROJECT, PROJECT_ALIASES, Snapshot
+from mindsql.statements import MODEL_LISTS
 from mindsql.work import apart
 
 TABLES = ("models", "models_versions", "predictors", "ml_engines", "handlers", "estimators", "handler_options",
@@ -36,7 +37,7 @@ def system_table(
         if folded not in TABLES:
             return None
         return _QUERIES[folded](snapshot, jobs, registry, given)
-    if folded in ("models", "models_versions", "predictors") and snapshot.project(schema) is not None:
+    if folded in MODEL_LISTS and snapshot.project(schema) is not None:
         project = snapshot.project(schema)
         assert project is not None
         return f"SELECT * FROM ({_models(snapshot, jobs, registry, given)}) WHERE project = {literal(project)}"

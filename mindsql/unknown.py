@@ -6,8 +6,9 @@ import re
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from mindsql import database
+from mindsql import duckdb_errors
 from mindsql.errors import CatalogError, StatementError, UnknownNameError, suggest
+from mindsql.statements import MODEL_LISTS, translate
 
 if TYPE_CHECKING:
     from mindsql.session import Session
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 _NO_TABLE = re.compile(r"^table with name (.+?) does not exist")
 _MODEL_ACTIVE = re.compile(r"\s*SET\s+(model_active\b|active(?=\s*=))\s*=?\s*([^\s;]*)", re.I)
-_LISTS = frozenset({"models", "models_versions", "predictors"})
 
 
 def adopt(session: Session, error: UnknownNameError, frame: FrameType | None) -> str | None:
@@ -30,7 +30,7 @@ def adopt(session: Session, error: UnknownNameError, frame: FrameType | None) ->
         for variables in (frame.f_locals, frame.f_globals):
             value = variables.get(name)
             if _is_frame(value):
-                with database.translated():
+                with duckdb_errors.translated():
                     session.raw.register(name, value)
                 return name
         frame = frame.f_back
@@ -93,13 +93,12 @@ def _is_list(snapshot: Snapshot, name: str) -> bool:
     """Whether a dotted name is that of a list of models, which is no table of DuckDB's."""
     *schema, last = name.replace('"', "").split(".")
     known = not schema or schema == ["information_schema"] or snapshot.project(schema[-1]) is not None
-    return known and last.casefold() in _LISTS
+    return known and last.casefold() in MODEL_LISTS
 
 
 def misspelt(session: Session, text: str) -> StatementError | None:
     """The error for a misspelt verb or model of ours: DuckDB only says that it does not know it."""
     import mindsql_grammar as grammar
-    from mindsql.statements import translate
 
     active = _MODEL_ACTIVE.match(text)
     if active is not None:

@@ -14,7 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mindsql.database import Raw, ignored
+from mindsql.database import Raw
+from mindsql.duckdb_errors import ignored
 from mindsql.engine import Context, Network
 from mindsql.errors import Cancelled, MindSQLError
 from mindsql.progress import NullProgress, Progress, ProgressEvent

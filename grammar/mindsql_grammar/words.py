@@ -31,8 +31,9 @@ DUCKDB_VERBS = word_set(
     "INSTALL LOAD EXPORT IMPORT ANALYZE ALTER COMMENT SUMMARIZE TRUNCATE"
 )
 DUCKDB_OBJECTS = word_set("TABLE INDEX SCHEMA TYPE MACRO SEQUENCE FUNCTION SECRET TRIGGER")
-OUR_VERBS = word_set("CREATE DROP RETRAIN FINETUNE EVALUATE DESCRIBE DESC SHOW SET USE EXPLAIN COPY PREPARE EXECUTE "
-    "DEALLOCATE")
+OUR_VERBS = word_set(
+    "CREATE DROP RETRAIN FINETUNE EVALUATE DESCRIBE DESC SHOW SET USE EXPLAIN COPY PREPARE EXECUTE DEALLOCATE"
+)
 SHOWN = ("models", "ml_engines", "handlers", "estimators", "databases", "projects", "tables", "views")
 DESCRIBED = ("model", "ml_engine", "handler", "estimator", "database", "project", "view")
 DROPPED = ("model", "ml_engine", "project", "database", "view")

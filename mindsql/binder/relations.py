@@ -15,6 +15,7 @@ from mindsql.binder.tree import RELATION, names_in, span_of, unused_name
 from mindsql.bound import BoundModel
 from mindsql.errors import MindSQLError, StatementError, UnknownNameError
 from mindsql.snapshot import DEFAULT_PROJECT, Model, View
+from mindsql.statements import MODEL_LISTS
 from mindsql_grammar import verbatim
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ MODEL = "mindsql_model"
 _VIEW_DEPTH = 32
 _WORDS = {"when": "AT", "sample": "TABLESAMPLE", "pivots": "PIVOT"}
 _PLAIN_TABLE = frozenset({"this", "db", "catalog", "alias", "joins"})
-_MODEL_TABLES = frozenset({"models", "models_versions", "predictors"})
 
 
 Given: TypeAlias = "tuple[Any, tuple[int, int] | None]"
@@ -125,10 +125,10 @@ class _Expander:
         if len(parts) == 1 and _is_cte(table):
             return None
         system = self.binder.system(*(parts if len(parts) == 2 else ("", "")))
-        if system is None and len(parts) == 2 and parts[1].casefold() in _MODEL_TABLES:
+        if system is None and len(parts) == 2 and parts[1].casefold() in MODEL_LISTS:
             project = self.binder.snapshot.project(parts[0])
             system = self.binder.system(project, parts[1]) if project else None
-        elif len(parts) == 1 and parts[0].casefold() in _MODEL_TABLES and not self.is_known(parts):
+        elif len(parts) == 1 and parts[0].casefold() in MODEL_LISTS and not self.is_known(parts):
             system = self.binder.system(self.binder.project, parts[0])
         if system is not None:
             self.expansion.passing = True

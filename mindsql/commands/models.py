@@ -22,7 +22,7 @@ from mindsql.commands.training import (
     train,
 )
 from mindsql.commands.using import read_options
-from mindsql.database import read_only_error
+from mindsql.duckdb_errors import read_only_error
 from mindsql.errors import CatalogError, StatementError, UnknownNameError
 from mindsql.executor.engines import border
 from mindsql.result import Result

@@ -18,8 +18,8 @@ from mindsql.work import Work
 if TYPE_CHECKING:
     from mindsql.session import Session
 
-_MOST = 1000
-"""Statements that one session may keep prepared."""
+_MOST = 4 << 20
+"""Characters of the statements that one session may keep prepared."""
 
 
 def prepare(
@@ -34,11 +34,12 @@ def prepare(
         raise StatementError("PREPARE takes no values", hint=f"give them to it: EXECUTE {statement.name} (…)")
     if not used_parameters(statement.query):
         queries.prepare(session, statement.query, None, {})  # what cannot be planned is refused now
-    if len(session.prepared) >= _MOST and key not in session.prepared:
+    kept = {**session.prepared, key: statement.query_text}
+    if sum(map(len, kept.values())) > _MOST:
         raise StatementError(
-            f"{_MOST} statements are prepared", hint="DEALLOCATE those that are no longer needed"
+            "the prepared statements of this session are too long", hint="DEALLOCATE those that are no longer needed"
         )
-    session.prepared[key] = statement.query_text
+    session.prepared = kept
     return done(f'"{statement.name}" is prepared')
 
 

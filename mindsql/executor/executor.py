@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import expressions as exp
 
-from mindsql import database
+from mindsql import database, duckdb_errors
 from mindsql.batches import Batches
 from mindsql.binder.tree import RELATION, column, generate, printed, returned, table
 from mindsql.bound import BoundModel
@@ -155,11 +155,11 @@ class Run:
             database.run(raw, f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}", wanted)
             return
         database.open_result(raw, sql, wanted)
-        with database.translated():
+        with duckdb_errors.translated():
             rows = database.result_reader(raw, BATCH_ROWS).read_all()
         shape = generate(returned(kept.writes))
         database.run(raw, f"CREATE OR REPLACE TEMP TABLE {name} AS FROM ({shape}) LIMIT 0", self.wanted(kept.writes))
-        with database.translated():
+        with duckdb_errors.translated():
             raw.register(_RETURNED, rows)
         try:
             database.run(raw, f"INSERT INTO {name} FROM {database.quote(_RETURNED)}")
@@ -263,7 +263,7 @@ class Run:
             while holder:
                 self.work.check()
                 try:
-                    with database.translated():
+                    with duckdb_errors.translated():
                         batch = holder[0].read_next_batch()
                 except StopIteration:
                     holder.clear()
@@ -286,7 +286,7 @@ class Run:
             if stream.error is not None:
                 return stream.error
         text = str(error)
-        translated = database.translate_text(text)
+        translated = duckdb_errors.translate_text(text)
         return translated
 
     def values(self, operator: Values) -> Batches:
@@ -385,7 +385,7 @@ class Run:
         )
 
     def register_one(self, raw: Raw, name: str, data: Any) -> None:
-        with database.translated():
+        with duckdb_errors.translated():
             raw.register(name, data)
         if raw is self.executor.raw:
             self.work.on_close(lambda: _unregister(raw, name))
@@ -401,18 +401,18 @@ class Run:
 
 def _rollback(raw: Raw) -> None:
     database.abandon(raw)
-    with database.ignored():
+    with duckdb_errors.ignored():
         raw.execute("ROLLBACK")
 
 
 def _drop(raw: Raw, name: str) -> None:
     database.abandon(raw)
-    with database.ignored():
+    with duckdb_errors.ignored():
         raw.execute(f"DROP TABLE IF EXISTS {name}")
 
 
 def _unregister(raw: Raw, name: str) -> None:
-    with database.ignored():
+    with duckdb_errors.ignored():
         raw.unregister(name)
 
 

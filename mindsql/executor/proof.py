@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import expressions as exp
 
-from mindsql import database
+from mindsql import database, duckdb_errors
 from mindsql.binder.tree import column, generate, table
 from mindsql.database import Raw, quote
 from mindsql.engine import Translation
@@ -79,7 +79,7 @@ def prove(
     except MindSQLError as error:
         return f"an edge value fails: {error.message.splitlines()[0]}"
     finally:
-        with database.ignored():
+        with duckdb_errors.ignored():
             raw.unregister(_VIEW)
     for name, left in zip(names, expected, strict=True):
         row = _first_difference(computed.column(name), left)

@@ -249,8 +249,8 @@ def _add_steps(draft: Draft, mappings: Mappings, data: list[Relation], describe:
         if absent:
             _check_missing(relation, absent, data, draft.scan)
             names = ", ".join(f'"{name}"' for name in absent)
-            counts = "are not given, and count" if len(absent) > 1 else "is not given, and counts"
             if data or not asks_nothing(draft.scan):
+                counts = "are not given, and count" if len(absent) > 1 else "is not given, and counts"
                 draft.missing.append(
                     f"{relation.alias}: {names} {counts} as missing; USING strict = true refuses that"
                 )

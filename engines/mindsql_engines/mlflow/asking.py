@@ -80,25 +80,27 @@ class Asking:
         try:
             reply = self._send(client, records, again)
         except RequestError as error:
-            if error.status not in (400, 415):
+            if error.status not in (400, 415) or not (self._old is None or missing):
                 raise
             try:
-                if self._old is None:
-                    reply = self._send_old(client, records, again)
-                    self._old = True
-                elif missing:
-                    found = self._without_nulls(client, records, again)
-                    self._leaves_out = True
-                    return found
-                else:
-                    raise
+                return self._otherwise(client, records, again)
             except RequestError:
                 raise error from None
-        else:
-            self._old = False
+        self._old = False
         return keyed(reply.json(), self._target)
 
-    def _without_nulls(self, client: Client, records: list[dict[str, Any]], again: bool) -> Mapping[str, Any]:
+    def _otherwise(self, client: Client, records: list[dict[str, Any]], again: bool) -> Mapping[str, Any]:
+        """Ask anew what was refused in today's protocol: in the old one, unless the server is known to speak today's;
+        then without nulls. What succeeds is remembered. Raises RequestError."""
+        if self._old is None:
+            found = keyed(self._send_old(client, records, again).json(), self._target)
+            self._old = True
+            return found
+        found = self._without_nulls(client, records, again)
+        self._leaves_out = True
+        return found
+
+    def _without_nulls(self, client: Client, records: list[dict[str, Any]], again: bool) -> dict[str, Any]:
         """Ask with the keys left out that are NULL, those that miss the same ones together: an optional whole number
         or boolean may be left out, but not be null (https://github.com/mlflow/mlflow/issues/25593).
 

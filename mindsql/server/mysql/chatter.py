@@ -27,9 +27,12 @@ _INTERESTING = re.compile(
     re.I,
 )
 
+_LIMIT = re.compile(r"\bLIMIT\b", re.I)
+# Possessive (`++`): a text of many blanks would else be cut in each of the many ways there are.
 _PREVIEW = re.compile(
-    rf"(?P<asked>SELECT\s+(?:(?!\bFROM\b|\().)+?\s+FROM\s+(?:(?P<database>{_NAME})\s*\.\s*)?(?P<name>{_NAME})"
-    rf"(?:\s+(?:AS\s+)?{_NAME})?)(?:\s+OFFSET\s+\d+)?\s+LIMIT\s+\d+(?:\s+OFFSET\s+\d+)?\s*;?\s*",
+    rf"(?P<asked>SELECT\s++(?:(?!\sFROM\b|\bSELECT\b|[('\-/]).)++\sFROM\s++(?:(?P<database>{_NAME})\s*+\.\s*+)?"
+    rf"(?P<name>{_NAME})(?:\s++(?:AS\s++)?(?!LIMIT\b|OFFSET\b){_NAME})?)"
+    rf"(?:\s++OFFSET\s++\d++)?\s++LIMIT\s++\d++(?:\s++OFFSET\s++\d++)?\s*+;?\s*+",
     re.I | re.S,
 )
 
@@ -119,11 +122,9 @@ def rewritten(text: str, asker: Asker) -> str:
 
 def question(text: str, asker: Asker) -> str | None:
     """The SELECT that answers a SHOW or DESCRIBE; None when it is not one of MySQL's."""
-    plain = (
-        "".join(" " if token.kind == "comment" else token.text for token in tokens(text)).strip().rstrip(";")
-    )
+    plain = _without_comments(text).rstrip(";").strip()
     for pattern, answer in _QUESTIONS:
-        found = pattern.fullmatch(plain.strip())
+        found = pattern.fullmatch(plain)
         if found is not None:
             return answer(found.groupdict(), asker)
     return None
@@ -132,12 +133,18 @@ def question(text: str, asker: Asker) -> str | None:
 def preview(text: str, asker: Asker) -> str | None:
     """The SELECT for the first rows of what is listed as a table, when it is a model: its columns, and no row; None
     when it is none. Tools send one for whatever a user clicks on; a model has no rows without inputs."""
-    found = _PREVIEW.fullmatch(text)
+    if _LIMIT.search(text) is None:
+        return None
+    found = _PREVIEW.fullmatch(_without_comments(text))
     if found is None or not asker.has_model(unquoted(found["name"])):
         return None
     database = unquoted(found["database"]) if found["database"] else None
     relation = asker.relation(database, unquoted(found["name"]))
     return f"{found['asked']} LIMIT 0" if relation is not None and relation.kind == "MODEL" else None
+
+
+def _without_comments(text: str) -> str:
+    return "".join(" " if token.kind == "comment" else token.text for token in tokens(text)).strip()
 
 
 def unquoted(name: str) -> str:
