@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import sys
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from mindsql import database, duckdb_errors, unknown
-from mindsql.batches import Batches
+from mindsql import database, duckdb_errors, passthrough, unknown
 from mindsql.database import Parameters
 from mindsql.errors import (
     Cancelled,
@@ -24,16 +22,11 @@ from mindsql.errors import (
 )
 from mindsql.positions import relocated
 from mindsql.progress import Progress
-from mindsql.result import Kind, Result
+from mindsql.result import Result
 from mindsql.sandbox import Sandbox
 from mindsql.session import PROCESS, Session, Settings, open_session
 from mindsql.statements import (
-    COUNTING_WORDS,
     PREPARED_WORDS,
-    QUERY_WORDS,
-    READING_WORDS,
-    SESSION_WORDS,
-    TRANSACTION_WORDS,
     is_verb,
     leading_word,
     named,
@@ -50,7 +43,6 @@ if TYPE_CHECKING:
     from mindsql.jobs import Jobs
     from mindsql.snapshot import Snapshot, Version
 
-_CATALOG = re.compile(r"\bmindsql\b", re.I)
 _OPEN: weakref.WeakSet[Connection] = weakref.WeakSet()
 
 
@@ -250,7 +242,7 @@ class Connection:
         session = self._session
         word = leading_word(text)
         if not (is_verb(text, word) or session.names_ours(text) or (session.prepared and word in PREPARED_WORDS)):
-            return self._duckdb(text, word, parameters)
+            return passthrough.run(session, text, word, parameters, self._work)
         import_apart("sqlglot", "mindsql.interpreter", "mindsql.unread")
         from mindsql import interpreter, unread
 
@@ -267,7 +259,7 @@ class Connection:
             if replaced is not None:
                 return self._dispatch(*replaced)
             try:
-                return self._duckdb(text, word, parameters)
+                return passthrough.run(session, text, word, parameters, self._work)
             except MindSQLError:
                 raise error from None
         if not statements:
@@ -280,68 +272,7 @@ class Connection:
         if result is not None:
             return result
         session.attach_sources(text)
-        return self._duckdb(text, word, parameters)
-
-    def _duckdb(self, text: str, word: str, parameters: Parameters) -> Result:
-        """A statement that is DuckDB's alone, as it was written."""
-        session = self._session
-        if word in ("COMMIT", "END"):
-            session.check_commit()
-        try:
-            if session.settings.inspect is not None and (word in READING_WORDS or word == "CREATE"):
-                session.settings.inspect(session.raw, text, parameters)
-            if self._work.arrow and word in READING_WORDS:
-                return self._streamed(text, parameters)
-            database.open_result(session.raw, text, parameters)
-        except MindSQLError as error:
-            if word in ("COMMIT", "END"):
-                session.transaction(False, committed=False)  # what cannot be committed is rolled back
-            misspelt = unknown.misspelt(self._session, text) if isinstance(error, StatementError) else None
-            if misspelt is None:
-                raise
-            raise misspelt from None
-        finally:
-            if word in TRANSACTION_WORDS and word in ("ROLLBACK", "ABORT"):
-                session.transaction(False, committed=False)
-        if not word and session.raw.description is None:
-            return Result.of(kind="done", close=self._work.close)  # there was no statement in it
-        kind: Kind = "rows"
-        if word not in QUERY_WORDS and _CATALOG.search(text):
-            session.catalog_touched()
-        if word not in READING_WORDS:
-            kind = "done"
-            if word in TRANSACTION_WORDS:
-                session.transaction(TRANSACTION_WORDS[word], committed=word in ("COMMIT", "END"))
-            elif word in SESSION_WORDS:
-                session.said.append(database.variable_as_set(session.raw, text) or text)
-                session.plans.clear()
-                kind = "rows" if word == "PRAGMA" else "done"
-            else:
-                session.look_for_macros(text)
-                session.database.shape += 1
-                kind = "rows" if word == "CALL" else "done"
-        if word in COUNTING_WORDS or word == "EXECUTE":
-            names = [item[0] for item in session.raw.description or []]
-            kind = "count" if names == ["Count"] else "rows"
-        return Result.of(raw=session.raw, kind=kind, close=self._work.close)
-
-    def _streamed(self, text: str, parameters: Parameters) -> Result:
-        schema, reader = database.stream(self._session.raw, text, parameters)
-        held = [reader]
-        self._work.on_close(held.clear)  # an open reader keeps its connection busy
-
-        def read() -> Iterator[pa.RecordBatch]:
-            while held:
-                self._work.check()
-                try:
-                    with duckdb_errors.translated(text):
-                        batch = held[0].read_next_batch()
-                except StopIteration:
-                    held.clear()
-                    return
-                yield batch
-
-        return Result.of(batches=Batches(reader.schema, read()), schema=schema, close=self._work.close)
+        return passthrough.run(session, text, word, parameters, self._work)
 
     # Local variables --------------------------------------------------------------------------------------
 

@@ -283,14 +283,13 @@ def test_begin_and_its_end(client: Client) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "SELECT * FROM rent LIMIT 200",
+        "SELECT * FROM rent LIMIT 200", "SELECT p.sqft, p.rent FROM rent p LIMIT 10 OFFSET 20",
         "SELECT `r`.* FROM `mindsql`.`rent` AS `r` LIMIT 0, 1000",
-        "SELECT p.sqft, p.rent FROM rent p LIMIT 10 OFFSET 20",
     ],
 )
 def test_the_preview_of_a_model_has_its_columns_and_no_row(client: Client, text: str) -> None:
     with client.connection.cursor() as cursor:
-        assert cursor.execute(text) == 0
+        assert cursor.execute(f"/* ApplicationName=Tool */ {text}") == 0
         assert {column[0] for column in cursor.description} >= {"sqft", "rent"}
     ((level, _, message),) = client("SHOW WARNINGS")
     assert level == "Note" and "a model has no rows of its own" in message
