@@ -128,9 +128,12 @@ class Stream:
         Raises:
             Gone: It failed.
         """
+        plain = self.writer.transport
+        assert isinstance(plain, asyncio.Transport)
+        # What comes from here on stays with the system: the loop may have noticed it already, and read it next.
+        plain.pause_reading()
         early = await self.reader.exactly(self.reader.unread) if self.reader.unread else b""
         loop = asyncio.get_running_loop()
-        plain = self.writer.transport
         protocol = plain.get_protocol()
         upgrade = asyncio.ensure_future(
             loop.start_tls(plain, protocol, context, server_side=True, ssl_handshake_timeout=10)
