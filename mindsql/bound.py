@@ -41,7 +41,7 @@ class BoundModel:
         return self.version.model
 
 
-@dataclass
+@dataclass(eq=False)
 class Relation:
     """One item of a FROM.
 
@@ -52,6 +52,7 @@ class Relation:
         item: The node: a table, subquery, table function …
         join: The join that brings it in; None for the first.
         model: The model it is, or None.
+        within: The join in parentheses that it stands in, an item of FROM without columns of its own.
     """
 
     alias: str
@@ -60,10 +61,13 @@ class Relation:
     join: exp.Join | None = None
     model: BoundModel | None = None
     hidden: Schema = field(default_factory=Schema)
+    within: Relation | None = None
 
     @property
     def only_filters(self) -> bool:
         """Whether it is joined by SEMI or ANTI: it keeps or drops rows, and gives no columns."""
+        if self.within is not None and self.within.only_filters:
+            return True
         kind = str(self.join.args.get("kind") or "") if self.join is not None else ""
         return kind.upper() in ("SEMI", "ANTI")
 

@@ -10,7 +10,7 @@ from mindsql.binder.ctes import sees_outer, with_visible_ctes
 from mindsql.binder.joins import check_joins, flatten, is_lateral, name_natural
 from mindsql.binder.naming import name_projections, projection_names
 from mindsql.binder.relations import MODEL, called
-from mindsql.binder.tree import column, from_items, span_of
+from mindsql.binder.tree import column, from_items, is_parenthesised, members, span_of
 from mindsql.bound import SCOPE, BoundModel, Relation, Scope
 from mindsql.errors import StatementError, UnknownNameError
 from mindsql.schema import Schema
@@ -75,37 +75,47 @@ def _nodes(value: object) -> list[exp.Expr]:
 def _relations(select: exp.Select, models: Mapping[str, BoundModel]) -> Iterator[Relation]:
     taken: set[str] = set()
     for number, (item, join) in enumerate(from_items(select)):
-        named = (item.args.get("pivots") or [item])[-1]  # what PIVOT makes of a table has a name of its own
-        alias = named.alias or item.alias_or_name
-        if not alias and isinstance(item, exp.Table):
-            alias = item.this.name if hasattr(item.this, "name") else ""
-            alias = alias or (
-                "range" if item.this.args.get("is_end_exclusive") else item.this.sql_name().lower()
-            )
-        if not alias:
-            alias = f"_{number}"
-        if ("." in alias or "/" in alias) and MODEL not in item.meta and not item.alias:  # a file's path
-            alias = alias.rsplit("/", 1)[-1].split(".", 1)[0] or f"_{number}"
-        if alias.casefold() in taken and not item.alias and isinstance(item, exp.Table) and item.db:
-            alias = f"{item.db}.{alias}"  # of two tables of one name, in two schemas
-        if not named.alias:
-            named.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
-        if alias.casefold() in taken:
-            raise StatementError(
-                f'the name "{alias}" stands twice in FROM',
-                hint=f"give one of them another name: AS {alias}2",
-                span=span_of(item),
-            )
-        taken.add(alias.casefold())
+        if is_parenthesised(item):
+            group = Relation("", Schema(), item, join)
+            yield group
+            for member, own in members(item):
+                yield Relation(_alias(member, number, taken), Schema(), member, own, within=group)
+            continue
+        alias = _alias(item, number, taken)
         key = item.meta.get(MODEL)
         model = models[key] if key is not None else None
         columns, hidden = (model.columns, model.version.extra) if model is not None else (Schema(), Schema())
         yield Relation(alias, columns, item, join, model, hidden)
 
 
+def _alias(item: exp.Expr, number: int, taken: set[str]) -> str:
+    """What an item of FROM is called, written into it; it is taken then. Raises StatementError for a second one."""
+    named = (item.args.get("pivots") or [item])[-1]  # what PIVOT makes of a table has a name of its own
+    alias = named.alias or item.alias_or_name
+    if not alias and isinstance(item, exp.Table):
+        alias = item.this.name if hasattr(item.this, "name") else ""
+        alias = alias or ("range" if item.this.args.get("is_end_exclusive") else item.this.sql_name().lower())
+    if not alias:
+        alias = f"_{number}"
+    if ("." in alias or "/" in alias) and MODEL not in item.meta and not item.alias:  # a file's path
+        alias = alias.rsplit("/", 1)[-1].split(".", 1)[0] or f"_{number}"
+    if alias.casefold() in taken and not item.alias and isinstance(item, exp.Table) and item.db:
+        alias = f"{item.db}.{alias}"  # of two tables of one name, in two schemas
+    if not named.alias:
+        named.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
+    if alias.casefold() in taken:
+        raise StatementError(
+            f'the name "{alias}" stands twice in FROM',
+            hint=f"give one of them another name: AS {alias}2",
+            span=span_of(item),
+        )
+    taken.add(alias.casefold())
+    return alias
+
+
 def _describe(select: exp.Select, relations: list[Relation], describe: Callable[[exp.Expr], Schema]) -> None:
     """Ask DuckDB for the columns of all relations at once, models standing as empty relations."""
-    data = [relation for relation in relations if relation.model is None]
+    data = [relation for relation in relations if relation.model is None and relation.alias]
     if not data:
         return
     stars: list[exp.Expr] = []
@@ -144,6 +154,11 @@ def _hidden(relation: Relation, select: exp.Select, describe: Callable[[exp.Expr
         return describe(with_visible_ctes(probe, select))
     except StatementError:
         return Schema()
+
+
+def _gives(relation: Relation, joined: Relation, name: str) -> bool:
+    """Whether a relation is what is joined, or stands in it, and has a column of that name."""
+    return joined in (relation, relation.within) and relation.find(name) is not None
 
 
 class _Resolver:
@@ -253,10 +268,13 @@ class _Resolver:
                 folded = node.name.casefold()
                 side = (relation.join.side if relation.join is not None else "").upper()
                 earlier = [r for r in self.scope.relations[:index] if r.find(node.name) is not None]
+                if relation.within is not None:
+                    earlier = [r for r in earlier if r.within is relation.within]
+                owner = next((r for r in (relation, *self.scope.relations) if _gives(r, relation, node.name)), relation)
                 if side == "RIGHT" or not earlier:
-                    found[folded] = [relation]
+                    found[folded] = [owner]
                 elif side == "FULL":
-                    found[folded] = [*found.get(folded, earlier[:1]), relation]
+                    found[folded] = [*found.get(folded, earlier[:1]), owner]
                 else:
                     found.setdefault(folded, earlier[:1])
         return found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from sqlglot import expressions as exp
 
 import mindsql_grammar as grammar
 from mindsql.binder.relations import MODEL
-from mindsql.binder.tree import cross_if_bare, span_of
+from mindsql.binder.tree import cross_if_bare, is_parenthesised, span_of
 from mindsql.bound import Relation
 from mindsql.errors import StatementError
 
@@ -19,20 +20,19 @@ def flatten(select: exp.Select) -> None:
     joins: list[exp.Join] = list(select.args.get("joins") or [])
     first = source.this
     while True:
-        inner = first.this if isinstance(first, exp.Subquery) and not first.alias else None
-        if isinstance(inner, exp.Table) and any(MODEL in table.meta for table in inner.find_all(exp.Table)):
-            first = inner
-        hanging = first.args.get("joins")
-        if not hanging:
-            break
-        first.set("joins", None)
+        hanging = first.args.get("joins") or []
         joins = [*hanging, *joins]
+        first.set("joins", None)
+        if is_parenthesised(first):
+            first = first.this
+        elif not hanging:
+            break
     source.set("this", first)
     flat: list[exp.Join] = []
     for join in joins:
         flat.append(join)
         item = join.this
-        if isinstance(item, exp.Subquery) and isinstance(item.this, exp.Table):
+        if is_parenthesised(item):
             if any(MODEL in table.meta for table in item.find_all(exp.Table)):
                 raise StatementError(
                     "a model cannot stand in a join in parentheses",
@@ -48,25 +48,45 @@ def flatten(select: exp.Select) -> None:
 
 def check_joins(relations: Sequence[Relation]) -> None:
     """Refuse the joins that a model cannot take part in: RIGHT, FULL, ASOF … Raises StatementError."""
-    first_is_model = relations[0].model is not None
     for index, relation in enumerate(relations):
-        join = relation.join
-        follows_model = any(earlier.model is not None for earlier in relations[:index])
-        if join is not None and (relation.model is not None or follows_model):
-            _check_kind(relation, join, first_is_model and index == 1)
+        if relation.join is None or relation.within is not None:
+            continue
+        word = kind_of(relation.join)
+        if relation.model is not None:
+            if word not in ("", "LEFT"):
+                raise _no_meaning(relation, f"{word} JOIN with a model")
+            makes = next((r for r in relations[:index] if r.join is not None and _makes_rows(r, relations)), None)
+            if makes is not None and makes.join is not None:
+                raise _no_meaning(relation, f"model after a {kind_of(makes.join)} JOIN that follows a model")
+        elif index == 1 and relations[0].model is not None and word:
+            raise _no_meaning(relation, f"{word} JOIN after a model that has no rows yet")
 
 
-def _check_kind(relation: Relation, join: exp.Join, after_model: bool) -> None:
+def kind_of(join: exp.Join) -> str:
+    """What stands before JOIN: `LEFT`, `ASOF LEFT`, `NATURAL FULL`; nothing for an inner one."""
     said = [str(join.args.get(key) or "").upper() for key in ("method", "side", "kind")]
-    word = " ".join(part for part in said if part and part not in ("INNER", "OUTER", "CROSS"))
-    allowed = (
-        ("",) if after_model else ("", "LEFT", "SEMI", "ANTI") if relation.model is None else ("", "LEFT")
-    )
-    if word in allowed:
-        return
-    what = "after a model" if relation.model is None else "with a model"
-    raise StatementError(
-        f"{'an' if word.startswith('A') else 'a'} {word} JOIN {what} has no meaning: "
+    return " ".join(part for part in said if part and part not in ("INNER", "OUTER", "CROSS"))
+
+
+def follows_model(relation: Relation, relations: Sequence[Relation]) -> bool:
+    """Whether a model stands before it, and rows for the model."""
+    before = list(itertools.takewhile(lambda other: other is not relation, relations))
+    first = next((index for index, other in enumerate(before) if other.model is not None), None)
+    return first is not None and any(other.model is None for other in before)
+
+
+def needs_order(join: exp.Join) -> bool:
+    """Whether it must stay where it stands: it makes rows of its own, or counts on those before it."""
+    return any(word in kind_of(join) for word in ("RIGHT", "FULL", "ASOF", "POSITIONAL"))
+
+
+def _makes_rows(relation: Relation, relations: Sequence[Relation]) -> bool:
+    return relation.join is not None and needs_order(relation.join) and follows_model(relation, relations)
+
+
+def _no_meaning(relation: Relation, what: str) -> StatementError:
+    return StatementError(
+        f"{'an' if what.startswith('A') else 'a'} {what} has no meaning: "
         "a model answers the rows it is given and has none of its own",
         hint="put the joins between tables in a subquery, then write: … JOIN model",
         span=span_of(relation.item),
@@ -92,8 +112,11 @@ def name_natural(relations: list[Relation]) -> None:
         join = relation.join
         if join is None or str(join.args.get("method") or "").upper() != "NATURAL" or relation.model is not None:
             continue
-        before = [other for other in relations[:number] if other.model is None and not other.only_filters]
-        common = [item.name for item in relation.columns if any(other.find(item.name) for other in before)]
+        before = [other for other in relations[:number] if not other.only_filters]
+        if relation.within is not None:
+            before = [other for other in before if other.within is relation.within]
+        columns = [c for other in relations if relation in (other, other.within) for c in other.columns]
+        common = [item.name for item in columns if any(other.find(item.name) for other in before)]
         join.set("using", [exp.to_identifier(name, quoted=True) for name in common])
         join.set("method", None)
 

@@ -98,6 +98,23 @@ def from_items(select: exp.Select) -> Iterator[tuple[exp.Expr, exp.Join | None]]
         yield join.this, join
 
 
+def is_parenthesised(item: exp.Expr) -> bool:
+    """Whether an item of FROM is a join, or one item, in parentheses, and no query: `(a JOIN b ON …)`."""
+    return isinstance(item, exp.Subquery) and not item.alias and isinstance(item.this, (exp.Table, exp.Subquery))
+
+
+def members(item: exp.Expr) -> Iterator[tuple[exp.Expr, exp.Join | None]]:
+    """The items that stand in parentheses in FROM, in order, each with the join that brings it in there."""
+    joins = item.args.get("joins") or []
+    if is_parenthesised(item):
+        yield from members(item.this)
+    else:
+        yield item, None
+    for join in joins:
+        for number, (inner, own) in enumerate(members(join.this)):
+            yield inner, own if number else join
+
+
 def innermost_first(tree: exp.Expr) -> Iterator[exp.Select]:
     """The SELECTs of a tree, each after those that it can read: its common table expressions, its subqueries."""
     with_ = tree.args.get("with_")
@@ -111,14 +128,8 @@ def innermost_first(tree: exp.Expr) -> Iterator[exp.Select]:
 
 def direct_tables(select: exp.Select) -> Iterator[exp.Table]:
     """The tables that stand in a SELECT's own FROM, also in parentheses, but not in its subqueries."""
-    pending = [item for item, _ in from_items(select)]
-    while pending:
-        item = pending.pop(0)
-        if isinstance(item, exp.Subquery) and isinstance(item.this, exp.Table):
-            item = item.this
-        if isinstance(item, exp.Table):
-            yield item
-            pending.extend(join.this for join in item.args.get("joins") or [])
+    for item, _ in from_items(select):
+        yield from (inner for inner, _ in members(item) if isinstance(inner, exp.Table))
 
 
 def and_terms(condition: exp.Expr | None) -> list[exp.Expr]:

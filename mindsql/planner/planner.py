@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from sqlglot import expressions as exp
 
 from mindsql.binder.ctes import with_visible_ctes
+from mindsql.binder.joins import follows_model, needs_order
 from mindsql.binder.tree import (
     and_terms,
     column,
+    conjunction,
     cross_if_bare,
     data_type,
     names_in,
@@ -146,35 +148,81 @@ def _scan_relations(draft: Draft, mappings: Mappings) -> list[Relation]:
     scope = draft.scope
     models = {relation.alias for relation in scope.models}
     later: list[Relation] = []
-    items: list[tuple[Relation, exp.Join | None]] = []
+    items: list[Relation] = []
+    in_order = False
     for relation in scope.data:
+        if relation.within is not None:
+            (later if any(relation.within is other for other in later) else items).append(relation)
+            continue
+        if relation.join is not None and follows_model(relation, scope.relations):
+            _name_using(relation, scope)
+            in_order |= needs_order(relation.join) or _is_counted(relation, scope, mappings)
         condition = relation.join.args.get("on") if relation.join is not None else None
         parts = [part for part in (condition, relation.item) if part is not None]
         read = {named.table for part in parts for named in scope_columns(part, scope)}
-        if read & (models | {other.alias for other in later}):
+        if in_order or read & (models | {other.alias for other in later}):
             later.append(relation)
         else:
-            items.append((relation, relation.join))
+            items.append(relation)
     if not items:
         first = later[0]
         raise StatementError(
             f'the model "{scope.models[0].alias}" has no rows to answer: the join of "{first.alias}" needs its answer'
         )
     joins = []
-    for relation, join in items[1:]:
+    for relation in items[1:]:
+        if relation.within is not None:
+            continue
+        join = relation.join
         copy = join.copy() if join is not None else exp.Join(this=relation.item.copy())
         cross_if_bare(copy)
         joins.append(copy)
     projections = [
         _carried(draft, frame_column(relation.alias, item.name), column(item.name, relation.alias), item.type)
-        for relation, _ in items
+        for relation in items
         if not relation.only_filters
         for item in (*relation.columns, *relation.hidden)
     ]
     draft.scan = exp.Select(
-        expressions=projections, from_=exp.From(this=items[0][0].item.copy()), joins=joins or None
+        expressions=projections, from_=exp.From(this=items[0].item.copy()), joins=joins or None
     )
     return later
+
+
+def _is_counted(relation: Relation, scope: Scope, mappings: Mappings) -> bool:
+    """Whether a model before it must be given all rows at once, and these are none of its inputs."""
+    before = list(itertools.takewhile(lambda other: other is not relation, scope.relations))
+    for model in before:
+        if model.model is None or model.model.version.summary.get("row_wise", True):
+            continue
+        absent = [
+            item.name
+            for item in model.model.version.inputs
+            if (model.alias, item.name) not in mappings.values and not any(other.find(item.name) for other in before
+                                                                           if other is not model)
+        ]
+        if relation.alias not in mappings.read_by(model, scope) and not any(map(relation.find, absent)):
+            return True
+    return False
+
+
+def _name_using(relation: Relation, scope: Scope) -> None:
+    """Write the USING of a join after a model as the ON that it means: the frame has other names."""
+    assert relation.join is not None
+    terms: list[exp.Expr] = [relation.join.args["on"]] if relation.join.args.get("on") is not None else []
+    for node in relation.join.args.get("using") or []:
+        before = itertools.takewhile(lambda other: other is not relation, scope.relations)
+        inside = (other for other in scope.relations if relation in (other, other.within))
+        pair = [
+            next(other for other in some if other.find(node.name) is not None and (other is relation or not other.only_filters))
+            for some in (before, inside)
+        ]
+        sides = [column(node.name, owner.alias) for owner in pair]
+        for side in sides:
+            side.meta[SCOPE] = scope.key
+        terms.append(exp.EQ(this=sides[0], expression=sides[1]))
+    relation.join.set("using", None)
+    relation.join.set("on", conjunction(terms))
 
 
 def _carried(draft: Draft, name: str, value: exp.Expr, type_name: str | None) -> exp.Expr:
@@ -381,19 +429,23 @@ def _check_missing(relation: Relation, absent: list[str], data: list[Relation], 
 def _finish(draft: Draft, later: list[Relation]) -> None:
     """Turn the user's SELECT into one over the frame, in place."""
     select = draft.finish
-    kept = [relation.join for relation in later if relation.join is not None]
+    kept = [relation.join for relation in later if relation.within is None and relation.join is not None]
     select.set("from_", None)
     select.set("joins", None)
     to_frame(select, draft)
-    for relation, join in zip(later, kept, strict=True):
+    # Columns of relations joined after the models are their own still, not the frame's.
+    own = {
+        frame_column(relation.alias, item.name): column(item.name, relation.alias)
+        for relation in later
+        for item in (*relation.columns, *relation.hidden)
+    }
+    for join in kept:
         if join.args.get("on") is not None:
             join.set("on", to_frame(join.args["on"], draft))
         to_frame(join.this, draft)
-        # Columns of a relation joined after the models are its own still, not the frame's.
-        own = {frame_column(relation.alias, item.name): item.name for item in (*relation.columns, *relation.hidden)}
         for part in list(select.find_all(exp.Column)) + list(join.find_all(exp.Column)):
             if part.table == draft.name and part.name in own:
-                part.replace(verbatim.take_place(column(own[part.name], relation.alias), part))
+                part.replace(verbatim.take_place(own[part.name].copy(), part))
     select.set("from_", exp.From(this=table(draft.name)))
     select.set("joins", kept or None)
 

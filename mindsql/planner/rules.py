@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from sqlglot import expressions as exp
 
+from mindsql.binder.joins import kind_of
 from mindsql.binder.tree import and_terms, from_items, generate, set_where
 from mindsql.planner.frame import Draft, frame_columns
 from mindsql.planner.operators import Cell, Finish, Values
@@ -36,6 +37,8 @@ class _ConsumeConstants:
     name: str = "consume_constants"
 
     def draft(self, draft: Draft) -> bool:
+        if not _keeps_left(draft.finish):
+            return False
         terms = _where(draft.finish)
         rest = [
             term for term in terms if not any(term is done for done in draft.consumed if _is_certain(done))
@@ -355,8 +358,9 @@ def _row_wise(draft: Draft) -> bool:
 
 
 def _keeps_left(select: exp.Select) -> bool:
-    """Whether the joins after the models keep or drop whole rows of the frame, never make new ones."""
-    return all((join.side or "").upper() in ("", "LEFT") for join in select.args.get("joins") or [])
+    """Whether the joins after the models keep or drop whole rows of the frame, never make new ones or count them."""
+    kinds = [kind_of(join) for join in select.args.get("joins") or []]
+    return not any(word in kind for kind in kinds for word in ("RIGHT", "FULL", "POSITIONAL"))
 
 
 def _reads_only(term: exp.Expr, draft: Draft, columns: dict[str, exp.Expr], strict: bool = False) -> bool:

@@ -6,125 +6,15 @@ may leave unqualified.
 
 from __future__ import annotations
 
-import random
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
-SETUP = """
-CREATE TABLE t AS SELECT i::INTEGER AS id, nullif(i * 7 % 5, 4)::INTEGER AS a,
-    ['x', 'yy', 'zzz', NULL][1 + i * 3 % 4] AS b, [0.5, 1.5, NULL, -1.0][1 + i * 5 % 4]::DOUBLE AS c,
-    (i % 3)::INTEGER AS g, ['up', 'down', NULL][1 + i % 3]::ENUM ('up', 'down') AS en, (i * 1.25)::DECIMAL(6, 2) AS de,
-    DATE '2024-02-27' + i::INTEGER AS da, [i, NULL] AS li, (i * 10::HUGEINT ** 20)::HUGEINT AS hu,
-    {'p': i, 'q': 'x'} AS st
-  FROM range(12) AS r(i);
-CREATE TABLE u AS SELECT (i * 2 % 10)::INTEGER AS id, (i % 4)::INTEGER AS d, ['p', 'q', NULL][1 + i % 3] AS note
-  FROM range(7) AS r(i);
-CREATE TABLE w AS SELECT i::INTEGER AS id, (i % 3)::INTEGER AS a, ['x', NULL, 'yy'][1 + i % 3] AS b,
-    i * 1.0::DOUBLE AS y
-  FROM range(6) AS r(i);
-CREATE TABLE empty AS FROM t WHERE false;
-"""
-
-_HALVES = "UNION ALL SELECT NULL) AS {0}({0})"
-_DOMAINS = {
-    "a": "(SELECT range::INTEGER FROM range(-8, 31) UNION ALL SELECT NULL) AS a(a)",
-    "b": "(VALUES (NULL), ('x'), ('yy'), ('zzz'), ('X'), ('YY'), ('ZZZ'), ('q'), ('x!'), ('yy!'), ('zzz!')) AS b(b)",
-    "c": "(SELECT (range / 2.0)::DOUBLE FROM range(-16, 61) UNION ALL SELECT NULL) AS c(c)",
-    "y": "(SELECT (range / 2.0)::DOUBLE FROM range(-20, 121) UNION ALL SELECT NULL) AS y(y)",
-}
+from .relations import MODELS, Model, Relations, Source, mark, side
+from .variations import Pair, vary
 
 
-@dataclass(frozen=True)
-class Model:
-    """A model of the test: its inputs with their types, and the offset of each version."""
-
-    name: str
-    engine: str
-    target: str
-    inputs: Mapping[str, str]
-    offsets: tuple[float, ...] = (0.0,)
-
-    def create(self) -> list[str]:
-        """The statements that make it."""
-        columns = ", ".join(f"NULL::{kind} AS {name}" for name, kind in self.inputs.items())
-        kind = "VARCHAR" if self.engine == "bands" else "DOUBLE"
-        first, *others = self.offsets
-        return [
-            f"CREATE MODEL {self.name} FROM (SELECT {columns}, NULL::{kind} AS {self.target}) "
-            f"PREDICT {self.target} USING engine = '{self.engine}', offset = {first}",
-            *(f"RETRAIN {self.name} USING offset = {offset}" for offset in others),
-            f"CREATE VIEW v_{self.name} AS SELECT t.id, {self.name}.{self.target} AS answer "
-            f"FROM t CROSS JOIN {self.name} WHERE {self.name}.{self.target} IS NOT NULL"
-            if "y" not in self.inputs
-            else "SELECT 1",  # its rows are not fetched: the next statement must not mind
-        ]
-
-
-MODELS = (
-    Model("m", "linear", "y", {"a": "INTEGER", "b": "VARCHAR"}, (0.0, 10.0)),
-    Model("k", "bands", "band", {"c": "DOUBLE", "a": "INTEGER"}),
-    Model("n", "linear", "z", {"y": "DOUBLE", "c": "DOUBLE"}),
-)
-
-
-def grid_sql(model: Model, version: int) -> str:
-    """The statement that makes the table of all combinations of a model's inputs."""
-    names = ", ".join(f"{name}.{name}" for name in model.inputs)
-    domains = " CROSS JOIN ".join(_DOMAINS[name] for name in model.inputs)
-    return f"CREATE TABLE {model.name}_{version}_inputs AS SELECT {names} FROM {domains}"
-
-
-@dataclass
-class Pair:
-    """One query in two texts."""
-
-    mindsql: str
-    duckdb: str
-    ordered: bool
-    pick: random.Random
-
-    def modes(self, all_modes: Sequence[str]) -> list[str]:
-        """The modes it is run in: the three main ones, and two rules left out by turns."""
-        return [*all_modes[:3], *self.pick.sample(list(all_modes[3:]), 2)]
-
-
-@dataclass
-class Source:
-    """A FROM: its text, and the columns that can be read from it, by kind."""
-
-    text: str
-    numbers: list[str] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    where: list[str] = field(default_factory=list)
-    key: str | None = None
-    """A column without repetitions."""
-
-    def add(self, alias: str, numbers: str, texts: str = "") -> None:
-        self.numbers += [f"{alias}.{name}" for name in numbers.split()]
-        self.texts += [f"{alias}.{name}" for name in texts.split()]
-
-
-def mark(ours: str, theirs: str) -> str:
-    return f"⟦{ours}¦{theirs}⟧"
-
-
-def side(text: str, index: int) -> str:
-    """One of the two texts: innermost marks first, as they may nest."""
-    pattern = re.compile(r"⟦([^⟦⟧¦]*)¦([^⟦⟧¦]*)⟧")
-    while "⟦" in text:
-        text = pattern.sub(lambda found: found[index], text)
-    return text
-
-
-class Generator:
+class Generator(Relations):
     """Makes queries from a source of randomness."""
-
-    def __init__(self, pick: random.Random) -> None:
-        self.pick = pick
-
-    def chance(self, share: float) -> bool:
-        return self.pick.random() < share
 
     def query(self) -> Pair:
         """A query."""
@@ -134,100 +24,17 @@ class Generator:
             self.self_joined,
         ]  # fmt: skip
         text, ordered = self.pick.choice(shapes)()
-        return Pair(side(text, 1), side(text, 2), ordered, self.pick)
-
-    # FROM ------------------------------------------------------------------------------------------------------
-
-    def model(self, source: Source, model: Model, alias: str, given: Mapping[str, str]) -> None:
-        """Join a model to a source; `given` says which column each of its inputs has by name."""
-        version = self.pick.choice([None, *range(1, len(model.offsets) + 1)])
-        number = version or len(model.offsets)
-        name = f"{model.name}.{version}" if version else model.name
-        if alias != model.name or version:
-            name += f" AS {alias}"
-        terms = dict(given)
-        on: list[str] = []
-        for column in model.inputs:
-            fate = self.pick.random()
-            if fate < 0.12 and column in "ab":
-                value = self.constant(column)
-                source.where.append(f"{alias}.{column} = {value}")
-                terms.pop(column, None)
-            elif fate < 0.24 and column in "abc" and "t.id" in source.numbers:
-                value = self.pick.choice(
-                    {
-                        "a": ["t.id + 1", "t.g * 2", "coalesce(t.a, 7)", "length(t.b)"],
-                        "b": ["upper(t.b)", "t.b || '!'", "'q'"],
-                        "c": ["t.c * 2", "t.g + 0.5", "t.a"],
-                    }[column]
-                )
-                terms[column] = value
-                on.append(self.pick.choice([f"{alias}.{column} = {value}", f"{value} = {alias}.{column}"]))
-        join = self.pick.choice(["JOIN", "JOIN", "CROSS JOIN", "INNER JOIN", "LEFT JOIN", ","])
-        if on:
-            join = self.pick.choice(["JOIN", "LEFT JOIN"])
-        equal = " AND ".join(
-            f"{alias}.{column} IS NOT DISTINCT FROM {value}" for column, value in terms.items()
-        )
-        ours = f"{join} {name}" + (f" ON {' AND '.join(on)}" if on else "")
-        source.text += " " + mark(ours, f"JOIN {model.name}_{number} AS {alias} ON {equal or 'true'}")
-        if model.engine == "bands":
-            source.add(alias, "band_confidence a c", "band")
-        else:
-            inputs = [name for name in model.inputs if name not in "b"]
-            source.add(alias, f"{model.target} {model.target} {model.target}_confidence {' '.join(inputs)}")
-
-    def source(self) -> Source:
-        """Data with one to three models."""
-        m, k, n = MODELS
-        fate = self.pick.random()
-        if fate < 0.1:
-            source = Source("w", key="w.id")
-            source.add("w", "id a y", "b")
-            self.model(source, m, "m", {"a": "w.a", "b": "w.b"})
-            return source
-        table = "empty AS t" if self.chance(0.05) else "t"
-        source = Source(table, key="t.id")
-        source.add("t", "id a c g", "b")
-        if fate < 0.25:
-            self.join_other(source, "t.id")
-        if fate > 0.9:
-            inner = f"(SELECT * FROM t WHERE {self.pick.choice(['id > 3', 'b IS NOT NULL', 'g <> 1'])}) AS t"
-            source.text = inner
-        self.model(source, m, "m", {"a": "t.a", "b": "t.b"})
-        if self.chance(0.4):
-            self.model(source, k, "k", {"c": "t.c", "a": "t.a"})
-        if self.chance(0.25):
-            self.model(source, m, "m2", {"a": "t.a", "b": "t.b"})
-        elif self.chance(0.3) and not source.where:
-            self.model(source, n, "n", {"y": "m.y", "c": "t.c"})
-        if 0.25 <= fate < 0.4:
-            self.join_other(source, self.pick.choice(["t.id", "m.y", "t.g"]))
-        return source
-
-    def join_other(self, source: Source, column: str) -> None:
-        how = self.pick.choice(["JOIN", "LEFT JOIN"])
-        source.text += f" {how} u ON u.id = {column}"
-        if self.chance(0.3):
-            source.text += " AND u.d > 0"
-        source.add("u", "d", "note")
-        source.key = None
+        return vary(Pair(side(text, 1), side(text, 2), ordered), self.pick)
 
     # Expressions ------------------------------------------------------------------------------------------------
 
-    def constant(self, column: str) -> str:
-        return {
-            "a": self.pick.choice(["0", "1", "2", "3", "-1", "1 + 1", "(SELECT 2)", "abs(-3)"]),
-            "b": self.pick.choice(["'x'", "'yy'", "'zzz'", "upper('x')", "(SELECT max(b) FROM t)"]),
-            "c": self.pick.choice(["0.5", "1.5", "-1", "3", "1.0 / 2"]),
-            "y": self.pick.choice(["1", "2.5", "10", "-3"]),
-        }[column]
-
     def number_column(self, source: Source) -> str:
         name = self.pick.choice(source.numbers)
+        if "¦" in name:
+            return name
         _, column = name.split(".")
         owners = {other for other in source.numbers if other.split(".")[1] == column}
-        if owners == {name} and " u " not in source.text and self.chance(0.3):
+        if owners == {name} and not re.search(r"\bu\b", source.text) and self.chance(0.3):
             return mark(column, name)
         return name
 
@@ -380,6 +187,8 @@ class Generator:
 
     def star(self) -> tuple[str, bool]:
         source = self.source()
+        while not source.stars:
+            source = self.source()
         columns = self.pick.choice(
             [
                 "*",

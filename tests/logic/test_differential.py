@@ -23,7 +23,8 @@ from mindsql.planner import RULES
 from mindsql.session import Settings
 
 from .engines import Bands, BandsAsSQL, Linear, LinearAsSQL
-from .generator import MODELS, SETUP, Generator, grid_sql
+from .generator import Generator
+from .relations import MODELS, ORDINAL, SETUP, grid_sql
 from .runner import PLAIN, connected
 
 SEEDS = range(25)
@@ -48,6 +49,7 @@ def prepared(mode: str, settings: Settings | None) -> mindsql.Connection:
     for model in MODELS:
         for statement in model.create():
             connection.execute(statement)
+    connection.execute(ORDINAL)
     return connection
 
 

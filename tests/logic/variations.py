@@ -1,0 +1,117 @@
+"""Owns how a query of the differential test is varied: other names, parameters, a setting, a place in another statement.
+
+A variation changes both texts alike, so it can change no answer.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+_ALIASES = ('"T 1"', '"a"', '"y"', '"m.y"', '"select"', '"__p0"', '"t.id"', '"é"', "s0", "T", "frame")
+_TABLES = ("main.t", '"main"."t"', "T", "memory.main.t")
+_SETTINGS = (
+    "SET default_null_order = 'NULLS_FIRST'",
+    "SET default_null_order = 'NULLS_LAST'",
+    "SET default_order = 'DESC'",
+    "SET integer_division = true",
+    "SET preserve_insertion_order = false",
+    "SET threads = 1",
+)
+RESET = tuple(re.sub(r"SET (\w+) = .*", r"RESET \1", setting) for setting in _SETTINGS)
+"""What takes the settings back."""
+
+_CONSTANTS: dict[str, tuple[str, Any]] = {
+    "ten": (r"(?<![\w.'-])10(?![\w.'])", 10),
+    "eleven": (r"(?<![\w.'-])11(?![\w.'])", 11),
+    "ex": (r"'x'(?!')", "x"),
+    "why": (r"'yy'", "yy"),
+}
+
+
+@dataclass
+class Pair:
+    """One query in two texts.
+
+    Attributes:
+        mindsql, duckdb: The texts.
+        ordered: Whether the order of the rows is part of the answer.
+        before: Statements that are run before, each a pair of texts too.
+        parameters: Values by name.
+    """
+
+    mindsql: str
+    duckdb: str
+    ordered: bool
+    before: list[tuple[str, str]] = field(default_factory=list)
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def both(self, change: Any) -> None:
+        self.mindsql, self.duckdb = change(self.mindsql), change(self.duckdb)
+
+
+def vary(pair: Pair, pick: random.Random) -> Pair:
+    """Vary a pair in none, one or several ways."""
+    if pick.random() < 0.2:
+        _rename(pair, pick.choice(_ALIASES))
+    elif pick.random() < 0.1:
+        table = pick.choice(_TABLES)
+        pair.both(lambda text: re.sub(r"(?<=FROM )t(?= |\)|$)", f"{table} AS t", text.replace("FROM t AS", "FROM t  AS")))
+    if pick.random() < 0.15:
+        pair.both(lambda text: re.sub(r"\b([tm])\.([abg])\b", lambda found: found[0].upper(), text))
+    if pick.random() < 0.15:
+        pair.before.append((pick.choice(_SETTINGS),) * 2)
+    if pick.random() < 0.2:
+        _place(pair, pick)
+    elif pick.random() < 0.2:
+        _parameters(pair)
+    return pair
+
+
+def _rename(pair: Pair, alias: str) -> None:
+    """Call the table t otherwise, wherever it is read."""
+
+    def renamed(text: str) -> str:
+        text = re.sub(r"(?<![\w.\"])t\.(?=[\w*])", f"{alias}.", text)
+        text = re.sub(r"(?<=AS )t(?=[ ),]|$)", alias, text)
+        return re.sub(r"((?:FROM|JOIN) )t(?= |\)|,|$)(?! +AS )", rf"\g<1>t AS {alias}", text)
+
+    pair.both(renamed)
+
+
+def _parameters(pair: Pair) -> None:
+    """Give the constants by parameters."""
+    for name, (pattern, value) in _CONSTANTS.items():
+        if re.search(pattern, pair.mindsql) and re.search(pattern, pair.duckdb):
+            pair.both(lambda text: re.sub(pattern, f"${name}", text))  # noqa: B023
+            pair.parameters[name] = value
+
+
+def _place(pair: Pair, pick: random.Random) -> None:
+    """Let the query stand in another statement."""
+    texts = (pair.mindsql, pair.duckdb)
+    make = [
+        ["CREATE OR REPLACE TEMP TABLE r AS {0}", "FROM r"],
+        ["CREATE OR REPLACE TEMP TABLE r AS SELECT * FROM ({0}) LIMIT 0", "INSERT INTO r {0}", "FROM r"],
+        ["CREATE OR REPLACE TEMP TABLE r AS {0}", "INSERT INTO r SELECT * FROM ({0})", "FROM r"],
+        ["CREATE OR REPLACE TEMP TABLE r AS SELECT 1 AS n", "UPDATE r SET n = (SELECT count(*) FROM ({0}) AS c)", "FROM r"],
+        ["CREATE OR REPLACE TEMP TABLE r AS SELECT range AS n FROM range(20)",
+         "DELETE FROM r WHERE n > (SELECT count(*) FROM ({0}) AS c)", "FROM r"],
+        ["CREATE OR REPLACE VIEW rv AS SELECT * FROM ({0}) AS inside", "SELECT * FROM rv"],
+        ["WITH c AS MATERIALIZED ({0}) SELECT * FROM c"],
+        ["WITH c AS ({0}), d AS (SELECT count(*) AS n FROM c) SELECT c.*, d.n FROM c, d"],
+        ["SELECT (SELECT count(*) FROM ({0}) AS c) AS n, EXISTS ({0}) AS e"],
+        ["SELECT * FROM u WHERE u.d <= (SELECT count(*) FROM ({0}) AS c)"],
+        ["SELECT * FROM ({0}) AS c UNION ALL SELECT * FROM ({0}) AS d"],
+        ["SELECT count(*) AS n FROM range(2) AS r(i), LATERAL ({0}) AS c"],
+        ["SELECT list(c) AS l FROM (SELECT * FROM ({0}) AS x ORDER BY ALL) AS c"],
+        ["EXPLAIN {0}", "{0}"],
+        ["PREPARE p AS {0}", "EXECUTE p"],
+    ]  # fmt: skip
+    chosen = pick.choice(make)
+    statements = [tuple(text.format(query) for query in texts) for text in chosen]
+    pair.before += statements[:-1]  # type: ignore[arg-type]
+    pair.mindsql, pair.duckdb = statements[-1]
+    pair.ordered = pair.ordered and chosen[-1] in ("{0}", "EXECUTE p")
