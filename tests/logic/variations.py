@@ -58,7 +58,7 @@ def vary(pair: Pair, pick: random.Random) -> Pair:
         _rename(pair, pick.choice(_ALIASES))
     elif pick.random() < 0.1:
         table = pick.choice(_TABLES)
-        pair.both(lambda text: re.sub(r"(?<=FROM )t(?= |\)|$)", f"{table} AS t", text.replace("FROM t AS", "FROM t  AS")))
+        pair.both(lambda text: re.sub(r"(?<=FROM )t(?= |\)|$)(?! AS )", f"{table} AS t", text))
     if pick.random() < 0.15:
         pair.both(lambda text: re.sub(r"\b([tm])\.([abg])\b", lambda found: found[0].upper(), text))
     if pick.random() < 0.15:
