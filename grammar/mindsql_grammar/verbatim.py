@@ -274,7 +274,8 @@ class _Annotator:
             return
         for node in nodes:
             at = [next(iter(_positions(cte.args["alias"])), None) for cte in node.expressions]
-            for found in self.outline.withs:
+            # The innermost goes first: the names of a WITH stand inside the WITH that it stands in, too.
+            for found in sorted(self.outline.withs, key=lambda with_: with_.tokens[1] - with_.tokens[0]):
                 places = [self.place(piece) for piece in found.expressions]
                 if len(places) == len(at) and all(
                     name is not None and start <= name < end for name, (start, end) in zip(at, places, strict=True)
@@ -353,7 +354,7 @@ def write(tree: exp.Expr) -> str:
 
 
 def _forms(tree: exp.Expr) -> list[tuple[exp.Expr, int]]:
-    """Each node with the fingerprint of what is below it: placed nodes count as their place, a WITH does not count."""
+    """Each node with the fingerprint of what is below it: placed nodes count as their place, a placed WITH not at all."""
     result: list[tuple[exp.Expr, int]] = []
 
     def visit(node: exp.Expr) -> int:
@@ -369,7 +370,7 @@ def _forms(tree: exp.Expr) -> list[tuple[exp.Expr, int]]:
                 continue
             else:
                 form = hash(value)
-            if key != "with_":
+            if key != "with_" or _WITH not in node.meta:
                 parts += [key, form]
         form = hash("parameter") if isinstance(node, (exp.Placeholder, exp.Parameter)) else hash(tuple(parts))
         result.append((node, form))

@@ -243,8 +243,8 @@ class _Resolver:
                 continue
             for item in relation.columns:
                 folded = item.name.casefold()
-                if folded in merged and relation is not merged[folded][0]:
-                    continue
+                if folded in merged and folded in seen:
+                    continue  # it stands where the first of those that have it stands, whoever gives its value
                 seen.add(folded)
                 if folded in dropped:
                     continue

@@ -198,8 +198,8 @@ def _is_counted(relation: Relation, scope: Scope, mappings: Mappings) -> bool:
         absent = [
             item.name
             for item in model.model.version.inputs
-            if (model.alias, item.name) not in mappings.values and not any(other.find(item.name) for other in before
-                                                                           if other is not model)
+            if (model.alias, item.name) not in mappings.values
+            and not any(other.find(item.name) for other in before if other is not model)
         ]
         if relation.alias not in mappings.read_by(model, scope) and not any(map(relation.find, absent)):
             return True
@@ -213,11 +213,9 @@ def _name_using(relation: Relation, scope: Scope) -> None:
     for node in relation.join.args.get("using") or []:
         before = itertools.takewhile(lambda other: other is not relation, scope.relations)
         inside = (other for other in scope.relations if relation in (other, other.within))
-        pair = [
-            next(other for other in some if other.find(node.name) is not None and (other is relation or not other.only_filters))
-            for some in (before, inside)
-        ]
-        sides = [column(node.name, owner.alias) for owner in pair]
+        left = next(other for other in before if other.find(node.name) is not None and not other.only_filters)
+        right = next(other for other in inside if other.find(node.name) is not None)
+        sides = [column(node.name, owner.alias) for owner in (left, right)]
         for side in sides:
             side.meta[SCOPE] = scope.key
         terms.append(exp.EQ(this=sides[0], expression=sides[1]))

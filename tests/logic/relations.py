@@ -213,7 +213,8 @@ class Relations:
             ("{0}, LATERAL (SELECT count(*) AS d, min(note) AS note FROM u AS i WHERE i.id = " + column + ") AS u",
              "d", "note"),
             ("{0}, (VALUES (1, 'x'), (2, NULL)) AS u(d, note)", "d", "note"),
-            ("{0} JOIN (u AS u0 JOIN (SELECT id AS number FROM w) AS w0 ON w0.number = u0.id) ON u0.id = " + column, "", ""),
+            ("{0} JOIN (u AS u0 JOIN (SELECT id AS number FROM w) AS w0 ON number = u0.id) ON u0.id = " + column,
+             "", ""),
         ]
         if after:
             before += [

@@ -1,4 +1,4 @@
-"""Owns how a query of the differential test is varied: other names, parameters, a setting, a place in another statement.
+"""Owns how a query of the differential test is varied: names, parameters, a setting, a place in another statement.
 
 A variation changes both texts alike, so it can change no answer.
 """
@@ -96,7 +96,8 @@ def _place(pair: Pair, pick: random.Random) -> None:
         ["CREATE OR REPLACE TEMP TABLE r AS {0}", "FROM r"],
         ["CREATE OR REPLACE TEMP TABLE r AS SELECT * FROM ({0}) LIMIT 0", "INSERT INTO r {0}", "FROM r"],
         ["CREATE OR REPLACE TEMP TABLE r AS {0}", "INSERT INTO r SELECT * FROM ({0})", "FROM r"],
-        ["CREATE OR REPLACE TEMP TABLE r AS SELECT 1 AS n", "UPDATE r SET n = (SELECT count(*) FROM ({0}) AS c)", "FROM r"],
+        ["CREATE OR REPLACE TEMP TABLE r AS SELECT 1 AS n", "UPDATE r SET n = (SELECT count(*) FROM ({0}) AS c)",
+         "FROM r"],
         ["CREATE OR REPLACE TEMP TABLE r AS SELECT range AS n FROM range(20)",
          "DELETE FROM r WHERE n > (SELECT count(*) FROM ({0}) AS c)", "FROM r"],
         ["CREATE OR REPLACE VIEW rv AS SELECT * FROM ({0}) AS inside", "SELECT * FROM rv"],
