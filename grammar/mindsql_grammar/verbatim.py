@@ -354,7 +354,7 @@ def write(tree: exp.Expr) -> str:
 
 
 def _forms(tree: exp.Expr) -> list[tuple[exp.Expr, int]]:
-    """Each node with the fingerprint of what is below it: placed nodes count as their place, a placed WITH not at all."""
+    """Each node with the fingerprint of what is below it: placed nodes count as their place, placed WITHs do not."""
     result: list[tuple[exp.Expr, int]] = []
 
     def visit(node: exp.Expr) -> int:
