@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from mindsql.database import literal, quote
 from mindsql.server.mysql import information_schema
 from mindsql.server.mysql.errors import MySQLError
+from mindsql.server.mysql.functions import in_duckdb
 from mindsql.server.mysql.lexer import Token, replaced, tokens
 from mindsql.server.mysql.variables import VERSION, Value, Variables
 from mindsql.system import values
@@ -35,6 +36,14 @@ _PREVIEW = re.compile(
     rf"(?:\s++OFFSET\s++\d++)?\s++LIMIT\s++\d++(?:\s++OFFSET\s++\d++)?\s*+;?\s*+",
     re.I | re.S,
 )
+
+
+_WRAPPED = re.compile(
+    rf"(?P<front>SELECT\s++(?:(?!\sFROM\b|\bSELECT\b|[('\-/]).)++\sFROM\s*+)"
+    rf"\((?P<inside>[^()]++)\)\s*+(?P<end>(?:AS\s++)?{_NAME}\s++LIMIT\s++\d++\s*+;?\s*+)",
+    re.I | re.S,
+)
+"""A preview of a preview, as tools write it that take any statement for a table."""
 
 
 class Relation(NamedTuple):
@@ -91,6 +100,7 @@ class Asker(Protocol):
 
 def rewritten(text: str, asker: Asker) -> str:
     """A statement with MySQL's variables, functions and `information_schema` in it replaced by what they mean."""
+    text = in_duckdb(text)
     if _INTERESTING.search(text) is None:
         return text
     functions: dict[str, Callable[[], Value]] = {
@@ -135,7 +145,11 @@ def preview(text: str, asker: Asker) -> str | None:
     when it is none. Tools send one for whatever a user clicks on; a model has no rows without inputs."""
     if _LIMIT.search(text) is None:
         return None
-    found = _PREVIEW.fullmatch(_without_comments(text))
+    plain = _without_comments(text)
+    if (around := _WRAPPED.fullmatch(plain)) is not None:
+        inside = preview(around["inside"] + ("" if _LIMIT.search(around["inside"]) else " LIMIT 0"), asker)
+        return f"{around['front']}({inside}) {around['end']}" if inside is not None else None
+    found = _PREVIEW.fullmatch(plain)
     if found is None or not asker.has_model(unquoted(found["name"])):
         return None
     database = unquoted(found["database"]) if found["database"] else None
