@@ -58,7 +58,7 @@ def run(session: Session, text: str, word: str, parameters: Parameters, work: Wo
         if word in TRANSACTION_WORDS:
             session.transaction(TRANSACTION_WORDS[word], committed=word in ("COMMIT", "END"))
         elif word in SESSION_WORDS:
-            session.said.append(database.variable_as_set(session.raw, text) or text)
+            session.remember(database.variable_as_set(session.raw, text) or text)
             session.plans.clear()
             kind = "rows" if word == "PRAGMA" else "done"
         else:

@@ -32,6 +32,10 @@ PROCESS = f"{os.getpid()}-{os.urandom(4).hex()}"
 """This process, to tell whose unfinished trainings are in the catalog."""
 
 _MACRO = re.compile(r"\b(?:MACRO|FUNCTION)\b", re.I)
+_SUBJECT = re.compile(
+    r"\s*(?:(?:SET|RESET|PRAGMA)\s+(?:(?:SESSION|GLOBAL|LOCAL)\s+)?(VARIABLE\s+)?(\w+)(?!\w|\.)|(USE)\s)", re.I
+)
+"""What a statement sets: a setting, a variable, or the schema. `PRAGMA threads = 2` is `SET threads = 2`."""
 _TEMPORARY = re.compile(r"\s*CREATE\s+(?:OR\s+REPLACE\s+)?TEMP(?:ORARY)?\b", re.I)
 _NO_NAMES = Patterns.of(())
 _in_doubt = _NO_NAMES.doubt.search
@@ -141,7 +145,7 @@ class Session:
         self.raw: Raw = shared.database.cursor()
         self.project = "mindsql"
         self.in_transaction = False
-        self.said: list[str] = []
+        self.said: dict[str, str] = {}
         self.adopted: list[str] = []  # local variables that stand for tables in the running statement
         self.plans: OrderedDict[Any, Any] = OrderedDict()
         self.prepared: dict[str, str] = {}  # the texts of PREPARE that ask a model, by their folded names
@@ -158,8 +162,8 @@ class Session:
         """Another session of the same database, with the same project and settings, for another thread."""
         other = Session(self.shared, self.settings, None if background else self.progress, background)
         other.project = self.project
-        other.said = list(self.said)
-        for text in other.said:
+        other.said = dict(self.said)
+        for text in other.said.values():
             with duckdb_errors.ignored():
                 other.raw.execute(text)
         return other
@@ -262,12 +266,19 @@ class Session:
         self.database.has_catalog = True
         return catalog
 
+    def remember(self, text: str) -> None:
+        """Keep a statement that every connection of the session must be told; the last one about a setting counts."""
+        found = _SUBJECT.match(text)
+        subject = " ".join(part.casefold() for part in found.groups() if part) if found is not None else text
+        self.said.pop(subject, None)
+        self.said[subject] = text
+
     def look_for_macros(self, text: str) -> None:
         """Note that a statement may have made or dropped a macro; a temporary one must be made on every connection."""
         if not _MACRO.search(text):
             return
         if _TEMPORARY.match(text):
-            self.said.append(text)
+            self.remember(text)
         self.database.macros_changed()
         self.plans.clear()
 
@@ -322,7 +333,7 @@ class Session:
     def cursor(self) -> Raw:
         """Another DuckDB connection that has been told the same SET, USE and PRAGMA."""
         raw = self.database.cursor()
-        for text in self.said:
+        for text in self.said.values():
             with duckdb_errors.ignored():
                 raw.execute(text)
         return raw
