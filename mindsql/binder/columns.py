@@ -207,7 +207,7 @@ class _Resolver:
         """The relation of that name; the last parts decide."""
         relation = self.relation(parts, node)
         if relation is None:
-            known = [relation.alias for relation in self.scope.relations]
+            known = [relation.alias for relation in self.scope.relations if relation.alias]
             raise UnknownNameError.of("relation", ".".join(parts), known, span=span_of(node))
         return relation
 

@@ -117,6 +117,7 @@ def draft_scope(scope: Scope, name: str, describe: Describe) -> Draft:
             select, [once(term, *made[id(term)], scope) if id(term) in made else term for term in terms]
         )
         later = _scan_relations(draft, mappings)
+        _refuse_later_inputs(mappings, later, scope)
         _add_steps(draft, mappings, [r for r in scope.data if r not in later], describe)
     else:
         later = []
@@ -187,6 +188,20 @@ def _scan_relations(draft: Draft, mappings: Mappings) -> list[Relation]:
         expressions=projections, from_=exp.From(this=items[0].item.copy()), joins=joins or None
     )
     return later
+
+
+def _refuse_later_inputs(mappings: Mappings, later: list[Relation], scope: Scope) -> None:
+    """Refuse an input that is set from what is joined to the model's answers. Raises StatementError."""
+    joined = {relation.alias for relation in later}
+    for (model, name), value in mappings.values.items():
+        for part in scope_columns(value, scope):
+            if part.table in joined:
+                raise StatementError(
+                    f'the input "{name}" of the model "{model}" cannot come from "{part.table}", which is joined to '
+                    "what the models answer",
+                    hint=f"join {part.table} before the model, or put the join into a subquery and JOIN {model} to it",
+                    span=span_of(part),
+                )
 
 
 def _is_counted(relation: Relation, scope: Scope, mappings: Mappings) -> bool:
