@@ -7,17 +7,22 @@ from collections.abc import Callable, Iterator, Mapping
 from sqlglot import expressions as exp
 
 from mindsql.binder.ctes import sees_outer, with_visible_ctes
-from mindsql.binder.joins import check_joins, flatten, is_lateral, name_natural
+from mindsql.binder.joins import (
+    check_joins,
+    describe_relations,
+    flatten,
+    is_lateral,
+    name_natural,
+    relations_of,
+)
 from mindsql.binder.naming import name_projections, projection_names
-from mindsql.binder.relations import MODEL, called
-from mindsql.binder.tree import column, from_items, is_parenthesised, members, span_of
+from mindsql.binder.relations import called
+from mindsql.binder.tree import column, from_items, span_of
 from mindsql.bound import SCOPE, BoundModel, Relation, Scope
 from mindsql.errors import StatementError, UnknownNameError
 from mindsql.schema import Schema
 from mindsql_grammar import verbatim
 
-_SEPARATOR = "mindsql separator"
-_ROWID = "rowid"
 _CLAUSES = (
     "expressions",
     "where",
@@ -47,9 +52,9 @@ def resolve_scope(
         StatementError: An ambiguous column, or a form of FROM that cannot hold a model.
     """
     flatten(select)
-    relations = list(_relations(select, models))
+    relations = list(relations_of(select, models))
     check_joins(relations)
-    _describe(select, relations, describe)
+    describe_relations(select, relations, describe)
     name_natural(relations)
     scope = Scope(key, select, relations)
     resolver = _Resolver(scope, describe)
@@ -70,90 +75,6 @@ def resolve_scope(
 def _nodes(value: object) -> list[exp.Expr]:
     values = value if isinstance(value, list) else [value]
     return [node for node in values if isinstance(node, exp.Expr)]
-
-
-def _relations(select: exp.Select, models: Mapping[str, BoundModel]) -> Iterator[Relation]:
-    taken: set[str] = set()
-    for number, (item, join) in enumerate(from_items(select)):
-        if is_parenthesised(item):
-            group = Relation("", Schema(), item, join)
-            yield group
-            for member, own in members(item):
-                yield Relation(_alias(member, number, taken), Schema(), member, own, within=group)
-            continue
-        alias = _alias(item, number, taken)
-        key = item.meta.get(MODEL)
-        model = models[key] if key is not None else None
-        columns, hidden = (model.columns, model.version.extra) if model is not None else (Schema(), Schema())
-        yield Relation(alias, columns, item, join, model, hidden)
-
-
-def _alias(item: exp.Expr, number: int, taken: set[str]) -> str:
-    """What an item of FROM is called, written into it; it is taken then. Raises StatementError for a second one."""
-    named = (item.args.get("pivots") or [item])[-1]  # what PIVOT makes of a table has a name of its own
-    alias = named.alias or item.alias_or_name
-    if not alias and isinstance(item, exp.Table):
-        alias = item.this.name if hasattr(item.this, "name") else ""
-        alias = alias or ("range" if item.this.args.get("is_end_exclusive") else item.this.sql_name().lower())
-    if not alias:
-        alias = f"_{number}"
-    if ("." in alias or "/" in alias) and MODEL not in item.meta and not item.alias:  # a file's path
-        alias = alias.rsplit("/", 1)[-1].split(".", 1)[0] or f"_{number}"
-    if alias.casefold() in taken and not item.alias and isinstance(item, exp.Table) and item.db:
-        alias = f"{item.db}.{alias}"  # of two tables of one name, in two schemas
-    if not named.alias:
-        named.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
-    if alias.casefold() in taken:
-        raise StatementError(
-            f'the name "{alias}" stands twice in FROM',
-            hint=f"give one of them another name: AS {alias}2",
-            span=span_of(item),
-        )
-    taken.add(alias.casefold())
-    return alias
-
-
-def _describe(select: exp.Select, relations: list[Relation], describe: Callable[[exp.Expr], Schema]) -> None:
-    """Ask DuckDB for the columns of all relations at once, models standing as empty relations."""
-    data = [relation for relation in relations if relation.model is None and relation.alias]
-    if not data:
-        return
-    stars: list[exp.Expr] = []
-    for relation in data:
-        stars.append(exp.Column(this=exp.Star(), table=exp.to_identifier(relation.alias, quoted=True)))
-        stars.append(exp.alias_(exp.Null(), _SEPARATOR, quoted=True))
-    # Join conditions take no part: only the relations' columns are wanted, and names in conditions are not
-    # resolved yet.
-    source = select.args["from_"].copy()
-    joins = [join.copy() for join in select.args.get("joins") or []]
-    for join in joins:
-        for key in ("on", "using", "side", "kind", "method"):
-            join.set(key, None)
-        join.set("kind", "CROSS")
-    probe = exp.Select(expressions=stars, from_=source, joins=joins)
-    found = iter(describe(with_visible_ctes(probe, select)))
-    for relation in data:
-        columns = []
-        for item in found:
-            if item.name == _SEPARATOR:
-                break
-            columns.append(item)
-        relation.columns = Schema(columns)
-    if any(node.name.casefold() == _ROWID for node in select.find_all(exp.Column)):
-        for relation in data:
-            if isinstance(relation.item, exp.Table) and relation.find(_ROWID) is None:
-                relation.hidden = _hidden(relation, select, describe)
-
-
-def _hidden(relation: Relation, select: exp.Select, describe: Callable[[exp.Expr], Schema]) -> Schema:
-    """The `rowid` of a table, which no star gives; a view has none."""
-    probe = exp.Select(
-        expressions=[column(_ROWID, relation.alias)], from_=exp.From(this=relation.item.copy())
-    )
-    try:
-        return describe(with_visible_ctes(probe, select))
-    except StatementError:
-        return Schema()
 
 
 def _gives(relation: Relation, joined: Relation, name: str) -> bool:

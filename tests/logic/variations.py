@@ -85,13 +85,12 @@ def _parameters(pair: Pair) -> None:
     """Give the constants by parameters."""
     for name, (pattern, value) in _CONSTANTS.items():
         if re.search(pattern, pair.mindsql) and re.search(pattern, pair.duckdb):
-            pair.both(lambda text: re.sub(pattern, f"${name}", text))  # noqa: B023
+            pair.mindsql, pair.duckdb = (re.sub(pattern, f"${name}", text) for text in (pair.mindsql, pair.duckdb))
             pair.parameters[name] = value
 
 
 def _place(pair: Pair, pick: random.Random) -> None:
     """Let the query stand in another statement."""
-    texts = (pair.mindsql, pair.duckdb)
     make = [
         ["CREATE OR REPLACE TEMP TABLE r AS {0}", "FROM r"],
         ["CREATE OR REPLACE TEMP TABLE r AS SELECT * FROM ({0}) LIMIT 0", "INSERT INTO r {0}", "FROM r"],
@@ -112,7 +111,7 @@ def _place(pair: Pair, pick: random.Random) -> None:
         ["PREPARE p AS {0}", "EXECUTE p"],
     ]  # fmt: skip
     chosen = pick.choice(make)
-    statements = [tuple(text.format(query) for query in texts) for text in chosen]
-    pair.before += statements[:-1]  # type: ignore[arg-type]
+    statements = [(text.format(pair.mindsql), text.format(pair.duckdb)) for text in chosen]
+    pair.before += statements[:-1]
     pair.mindsql, pair.duckdb = statements[-1]
     pair.ordered = pair.ordered and chosen[-1] in ("{0}", "EXECUTE p")
