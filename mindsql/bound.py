@@ -52,6 +52,7 @@ class Relation:
         item: The node: a table, subquery, table function …
         join: The join that brings it in; None for the first.
         model: The model it is, or None.
+        collations: The collations of its columns that have one, by name.
         within: The join in parentheses that it stands in, an item of FROM without columns of its own.
     """
 
@@ -61,6 +62,7 @@ class Relation:
     join: exp.Join | None = None
     model: BoundModel | None = None
     hidden: Schema = field(default_factory=Schema)
+    collations: dict[str, str] = field(default_factory=dict)
     within: Relation | None = None
 
     @property

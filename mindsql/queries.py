@@ -166,6 +166,7 @@ def binder(session: Session, parameters: Mapping[str, Any]) -> Binder:
         check_params=lambda model, given: _predict_params(session, model, given),
         parameters=parameters,
         given=given,
+        collations=lambda sql: database.collations(session.raw, sql),
     )
 
 

@@ -35,6 +35,7 @@ class Binder:
         describe: Asks DuckDB for the columns of a query.
         native_schema: Asks a source for the columns of a native query.
         source_relation: The SQL with which DuckDB reads a source's table, given the name's parts after the source.
+        collations: Asks DuckDB for the collations of a query's columns; an empty list when nothing has one.
         system: SQL of a system table (`information_schema.models`), or None; its rows are parameters.
         parameters, given: The statement's parameters, and those of system tables among them.
     """
@@ -52,6 +53,7 @@ class Binder:
     }
     parameters: Mapping[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
+    collations: Callable[[str], list[str]] = lambda sql: []
 
     def bind(self, query: grammar.Query) -> BoundQuery | None:
         """Bind a query; None when nothing in it is ours, so that DuckDB may have it as it was written.
@@ -97,7 +99,7 @@ class Binder:
         _refuse_misplaced(tree, selects)
         verbatim.open_up(tree, selects)
         for number, select in enumerate(selects):
-            scopes.append(resolve_scope(select, f"s{number}", expansion.models, describe))
+            scopes.append(resolve_scope(select, f"s{number}", expansion.models, describe, describe.collations))
         # The statement with every model replaced by an empty relation of its columns: DuckDB checks the rest.
         schema = describe(tree) if isinstance(tree, exp.Query) else Schema()
         if isinstance(tree, (exp.Insert, exp.Create, exp.Copy)):
@@ -193,3 +195,7 @@ class _Twins:
         if sql not in self._known:
             self._known[sql] = self._binder.describe(sql)
         return self._known[sql]
+
+    def collations(self, tree: exp.Expr) -> list[str]:
+        """The collations of a query's columns, in order; an empty list when nothing has one."""
+        return self._binder.collations(generate(twin(tree, self._schemas)))

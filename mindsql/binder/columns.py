@@ -44,6 +44,7 @@ def resolve_scope(
     key: str,
     models: Mapping[str, BoundModel],
     describe: Callable[[exp.Expr], Schema],
+    collations: Callable[[exp.Expr], list[str]] = lambda query: [],
 ) -> Scope:
     """Resolve the columns of one SELECT with models, in place.
 
@@ -54,7 +55,7 @@ def resolve_scope(
     flatten(select)
     relations = list(relations_of(select, models))
     check_joins(relations)
-    describe_relations(select, relations, describe)
+    describe_relations(select, relations, describe, collations)
     name_natural(relations)
     scope = Scope(key, select, relations)
     resolver = _Resolver(scope, describe)

@@ -94,7 +94,10 @@ def _alias(item: exp.Expr, number: int, taken: set[str]) -> str:
 
 
 def describe_relations(
-    select: exp.Select, relations: list[Relation], describe: Callable[[exp.Expr], Schema]
+    select: exp.Select,
+    relations: list[Relation],
+    describe: Callable[[exp.Expr], Schema],
+    collations: Callable[[exp.Expr], list[str]],
 ) -> None:
     """Ask DuckDB for the columns of all relations at once, models standing as empty relations."""
     data = [relation for relation in relations if relation.model is None and relation.alias]
@@ -113,13 +116,18 @@ def describe_relations(
             join.set(key, None)
         join.set("kind", "CROSS")
     probe = exp.Select(expressions=stars, from_=source, joins=joins)
-    found = iter(describe(with_visible_ctes(probe, select)))
+    probe_with = with_visible_ctes(probe, select)
+    columns_found = describe(probe_with)
+    collated = itertools.chain(collations(probe_with), itertools.repeat(""))
+    found = iter(zip(columns_found, collated, strict=False))
     for relation in data:
         columns = []
-        for item in found:
+        for item, collation in found:
             if item.name == _SEPARATOR:
                 break
             columns.append(item)
+            if collation:
+                relation.collations[item.name] = collation
         relation.columns = Schema(columns)
     if any(node.name.casefold() == _ROWID for node in select.find_all(exp.Column)):
         for relation in data:

@@ -60,6 +60,8 @@ class Draft:
     """A model's `(alias, input)` → the frame column that it has in common with the data."""
     types: dict[str, str] = field(default_factory=dict)
     """Frame column → its type in DuckDB, where it comes back from Arrow as another."""
+    collations: dict[str, str] = field(default_factory=dict)
+    """Frame column → its collation, which Arrow does not carry."""
     consumed: list[exp.Expr] = field(default_factory=list)
     applied: list[str] = field(default_factory=list)
     frames: frozenset[str] = frozenset()
@@ -95,6 +97,8 @@ def to_frame(node: exp.Expr, draft: Draft) -> exp.Expr:
             replacement: exp.Expr = column(name, draft.name)
             if name in draft.types:
                 replacement = exp.Cast(this=replacement, to=data_type(draft.types[name]))
+            if name in draft.collations:
+                replacement = exp.Collate(this=replacement, expression=exp.Var(this=draft.collations[name]))
             verbatim.take_place(replacement, part)
             if part is node:
                 node = replacement

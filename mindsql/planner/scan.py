@@ -55,6 +55,11 @@ def scan_relations(draft: Draft, mappings: Mappings) -> list[Relation]:
         if not relation.only_filters
         for item in (*relation.columns, *relation.hidden)
     ]
+    draft.collations.update(
+        (frame_column(relation.alias, name), collation)
+        for relation in items
+        for name, collation in relation.collations.items()
+    )
     draft.scan = exp.Select(
         expressions=projections, from_=exp.From(this=items[0].item.copy()), joins=joins or None
     )
