@@ -156,11 +156,9 @@ def describe(raw: Raw, sql: str, parameters: Parameters = None) -> Schema:
 def collations(raw: Raw, sql: str) -> list[str]:
     """The collation of each column that a SELECT would give, without running it; empty where there is none.
 
-    DESCRIBE does not tell them: DuckDB's plan of the query does. The list is empty when nothing has one.
+    DESCRIBE does not tell them: DuckDB's plan of the query does. The list is empty when there is no such plan.
     """
     with ignored():
-        if not raw.execute(_COLLATED).fetchone() and "collate" not in sql.casefold():
-            return []
         plan = json.loads(rows(raw, "SELECT system.main.json_serialize_plan($mindsql_sql)", {"mindsql_sql": sql})[0][0])
         node = plan["plans"][0] if not plan["error"] else {}
         while node.get("type") != "LOGICAL_PROJECTION" and node.get("children"):
@@ -169,14 +167,6 @@ def collations(raw: Raw, sql: str) -> list[str]:
             kinds = [item.get("return_type") or {} for item in node["expressions"]]
             return [str((kind.get("type_info") or {}).get("collation", "")) for kind in kinds]
     return []
-
-
-_COLLATED = (
-    "SELECT true FROM ("
-    "SELECT sql FROM system.main.duckdb_tables() UNION ALL SELECT sql FROM system.main.duckdb_views()"
-    ") WHERE system.main.contains(system.main.lower(sql), 'collate')"
-    " UNION ALL SELECT true WHERE system.main.current_setting('default_collation') <> '' LIMIT 1"
-)
 
 
 def has_relation(raw: Raw, name: str) -> bool:

@@ -35,7 +35,7 @@ class Binder:
         describe: Asks DuckDB for the columns of a query.
         native_schema: Asks a source for the columns of a native query.
         source_relation: The SQL with which DuckDB reads a source's table, given the name's parts after the source.
-        collations: Asks DuckDB for the collations of a query's columns; an empty list when nothing has one.
+        collations: Asks DuckDB for the collations of a query's columns; an empty list when it cannot tell.
         system: SQL of a system table (`information_schema.models`), or None; its rows are parameters.
         parameters, given: The statement's parameters, and those of system tables among them.
     """
@@ -197,5 +197,5 @@ class _Twins:
         return self._known[sql]
 
     def collations(self, tree: exp.Expr) -> list[str]:
-        """The collations of a query's columns, in order; an empty list when nothing has one."""
+        """The collations of a query's columns, in order; an empty list when DuckDB cannot tell."""
         return self._binder.collations(generate(twin(tree, self._schemas)))

@@ -118,7 +118,8 @@ def describe_relations(
     probe = exp.Select(expressions=stars, from_=source, joins=joins)
     probe_with = with_visible_ctes(probe, select)
     columns_found = describe(probe_with)
-    collated = itertools.chain(collations(probe_with), itertools.repeat(""))
+    has_texts = any("VARCHAR" in item.type for item in columns_found)
+    collated = itertools.chain(collations(probe_with) if has_texts else (), itertools.repeat(""))
     found = iter(zip(columns_found, collated, strict=False))
     for relation in data:
         columns = []
