@@ -99,8 +99,13 @@ def from_items(select: exp.Select) -> Iterator[tuple[exp.Expr, exp.Join | None]]
 
 
 def is_parenthesised(item: exp.Expr) -> bool:
-    """Whether an item of FROM is a join, or one item, in parentheses, and no query: `(a JOIN b ON …)`."""
-    return isinstance(item, exp.Subquery) and not item.alias and isinstance(item.this, (exp.Table, exp.Subquery))
+    """Whether an item of FROM is a join, or a table, in parentheses, and no query: `(a JOIN b ON …)`."""
+    if not isinstance(item, exp.Subquery) or item.alias:
+        return False
+    inner = item.this
+    return isinstance(inner, exp.Table) or (
+        isinstance(inner, exp.Subquery) and (bool(inner.args.get("joins")) or is_parenthesised(inner))
+    )
 
 
 def members(item: exp.Expr) -> Iterator[tuple[exp.Expr, exp.Join | None]]:
