@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from mindsql import database, duckdb_errors, passthrough, unknown
-from mindsql.database import Parameters
 from mindsql.errors import (
     Cancelled,
     EngineError,
@@ -20,18 +19,13 @@ from mindsql.errors import (
     StatementError,
     UnknownNameError,
 )
+from mindsql.parameters import Parameters, given, named, sets, without_tables
 from mindsql.positions import relocated
 from mindsql.progress import Progress
 from mindsql.result import Result
 from mindsql.sandbox import Sandbox
 from mindsql.session import PROCESS, Session, Settings, open_session
-from mindsql.statements import (
-    PREPARED_WORDS,
-    is_verb,
-    leading_word,
-    named,
-    parse,
-)
+from mindsql.statements import PREPARED_WORDS, is_verb, leading_word, parse
 from mindsql.work import Work, apart, import_apart, shielded
 
 if TYPE_CHECKING:
@@ -103,11 +97,15 @@ class Connection:
         Raises:
             MindSQLError: What is wrong, where, and what to do.
         """
-        session = self._session
-        plain = not arrow and not session.adopted and not self._closed and session.settings.inspect is None
-        if plain and session.is_plain(sql):
+        session, tables = self._session, dict[str, Any]()
+        if parameters is not None:
+            sql, parameters, tables = without_tables(sql, given(parameters))
+        special = arrow or tables or session.adopted or self._closed or session.settings.inspect is not None
+        if not special and session.is_plain(sql):
             return self._plain(sql, parameters)
         self._begin()
+        for name, table in tables.items():
+            unknown.register(session, name, table)
         self._work.arrow = arrow
         if ";" in sql.rstrip().rstrip(";"):
             return self._several(sql, parameters)
@@ -144,7 +142,7 @@ class Connection:
     def executemany(self, sql: str, parameters: Iterable[Parameters]) -> Result:
         """Run a statement once for each set of parameters; the result of the last. `rowcount` is that of all."""
         result, total = Result.of(kind="done"), 0
-        for row in parameters:
+        for row in sets(parameters):
             result = self.execute(sql, row)
             total = total + result.rowcount if total >= 0 and result.rowcount >= 0 else -1
         self._many = total if result.kind == "count" else None
@@ -222,10 +220,9 @@ class Connection:
                 except UnknownNameError as error:
                     self._work.close()
                     adopted = unknown.adopt(self._session, error, sys._getframe(2))
-                    if adopted is None:
+                    if not adopted:
                         unknown.suggest_relation(self._session, error, sys._getframe(2))
                         raise
-                    self._session.adopted.append(adopted)
         except MindSQLError as error:
             self._work.close()
             relocated(error, text).locate(text)
@@ -246,8 +243,8 @@ class Connection:
         import_apart("sqlglot", "mindsql.interpreter", "mindsql.unread")
         from mindsql import interpreter, unread
 
-        given = named(parameters)
-        kept = interpreter.run_kept(session, text, given, self._work)
+        values = named(parameters)
+        kept = interpreter.run_kept(session, text, values, self._work)
         if kept is not None:
             return kept
         try:
@@ -255,7 +252,7 @@ class Connection:
         except StatementError as error:
             if is_verb(text, word):
                 raise
-            replaced = unread.without_models(session, text, given, self._work)
+            replaced = unread.without_models(session, text, values, self._work)
             if replaced is not None:
                 return self._dispatch(*replaced)
             try:
@@ -265,10 +262,10 @@ class Connection:
         if not statements:
             return Result.of(kind="done")
         if unread.has_inner_pivot(statements[0], text):
-            replaced = unread.without_models(session, text, given, self._work)
+            replaced = unread.without_models(session, text, values, self._work)
             if replaced is not None:
                 return self._dispatch(*replaced)
-        result = interpreter.run(session, statements[0], text, given, self._work)
+        result = interpreter.run(session, statements[0], text, values, self._work)
         if result is not None:
             return result
         session.attach_sources(text)

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -19,6 +19,7 @@ from mindsql.errors import (
     MindSQLError,
     StatementError,
 )
+from mindsql.parameters import Parameters
 from mindsql.quiet import quiet
 from mindsql.sandbox import FREE_SETTINGS, Sandbox, spill_folder, start_options
 from mindsql.schema import Schema
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Raw: TypeAlias = duckdb.DuckDBPyConnection
-Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any] | None
 
 
 

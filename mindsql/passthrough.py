@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from mindsql import database, duckdb_errors, unknown
 from mindsql.batches import Batches
-from mindsql.database import Parameters
 from mindsql.errors import MindSQLError, StatementError
+from mindsql.parameters import Parameters
 from mindsql.result import Kind, Result
 from mindsql.statements import (
     COUNTING_WORDS,

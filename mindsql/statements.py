@@ -7,9 +7,8 @@ microseconds; when it says "maybe", the grammar reads the statement and the bind
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from mindsql.errors import StatementError
 
@@ -38,8 +37,8 @@ MODEL_LISTS = frozenset({"models", "models_versions", "predictors"})
 """The names under which the models of a project are listed, in lower case."""
 _LISTS = rf"(?:{'|'.join(sorted(MODEL_LISTS))})\b"
 
-PREPARED_WORDS = frozenset({"PREPARE", "EXECUTE", "DEALLOCATE"})
-"""Leading words of statements about prepared ones."""
+PREPARED_WORDS = frozenset({"PREPARE", "EXECUTE", "DEALLOCATE", "EXPLAIN"})
+"""Leading words of statements that may be about prepared ones."""
 TRANSACTION_WORDS = {
     "BEGIN": True,
     "START": True,
@@ -158,25 +157,3 @@ def translate(error: object) -> StatementError:
 
     assert isinstance(error, grammar.ParseError)
     return StatementError(error.message, hint=error.hint, span=error.span, text=error.text)
-
-
-def named(parameters: Sequence[Any] | Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Parameters by name; positional ones are `p1`, `p2`, …"""
-    if parameters is None:
-        return {}
-    if isinstance(parameters, Mapping):
-        return {
-            (f"p{key}" if str(key).isdigit() else str(key)): plain(value) for key, value in parameters.items()
-        }
-    return {f"p{number}": plain(value) for number, value in enumerate(parameters, 1)}
-
-
-def plain(value: Any) -> Any:
-    """A parameter as a value of Python's own: numpy's numbers are numbers, pandas' NaT and NA are NULL."""
-    module = type(value).__module__
-    if module == "numpy" and getattr(value, "ndim", None) == 0:
-        # A datetime64 of nanoseconds would become a whole number.
-        return value.astype("datetime64[us]").item() if value.dtype.kind == "M" else value.item()
-    if module.startswith("pandas.") and type(value).__name__ in ("NaTType", "NAType"):
-        return None
-    return value

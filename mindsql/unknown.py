@@ -18,11 +18,18 @@ _NO_TABLE = re.compile(r"^table with name (.+?) does not exist")
 _MODEL_ACTIVE = re.compile(r"\s*SET\s+(model_active\b|active(?=\s*=))\s*=?\s*([^\s;]*)", re.I)
 
 
-def adopt(session: Session, error: UnknownNameError, frame: FrameType | None) -> str | None:
-    """Register an unknown table that is a variable of the caller, as DuckDB does. Returns its name if it was found."""
+def register(session: Session, name: str, table: Any) -> None:
+    """Make a value a table until the running statement's result is done with."""
+    with duckdb_errors.translated():
+        session.raw.register(name, table)
+    session.adopted.append(name)
+
+
+def adopt(session: Session, error: UnknownNameError, frame: FrameType | None) -> bool:
+    """Register an unknown table that is a variable of the caller, as DuckDB does. Whether it was found."""
     found = _NO_TABLE.match(error.message)
     if found is None or not session.settings.replacements:
-        return None
+        return False
     name = found[1].strip('"')
     while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "mindsql":
         frame = frame.f_back
@@ -30,11 +37,10 @@ def adopt(session: Session, error: UnknownNameError, frame: FrameType | None) ->
         for variables in (frame.f_locals, frame.f_globals):
             value = variables.get(name)
             if _is_frame(value):
-                with duckdb_errors.translated():
-                    session.raw.register(name, value)
-                return name
+                register(session, name, value)
+                return True
         frame = frame.f_back
-    return None
+    return False
 
 
 def _is_frame(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from mindsql_grammar.dialect import MindSQL
 from mindsql_grammar.errors import ParseError
-from mindsql_grammar.lexer import string_value
+from mindsql_grammar.lexer import parameters, string_value
 from mindsql_grammar.manual import section, sections
 from mindsql_grammar.parser import parse, parse_one, parse_query
 from mindsql_grammar.query import NATIVE_PREFIX
@@ -79,6 +79,7 @@ __all__ = [
     "has_more_than",
     "is_complete",
     "nearest",
+    "parameters",
     "parenthesised",
     "parse",
     "parse_one",

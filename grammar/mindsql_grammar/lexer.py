@@ -75,6 +75,16 @@ def tokenize(whole: str, text: str, base: int) -> tuple[Source, list[Token]]:
     return source, tokens
 
 
+def parameters(text: str) -> list[tuple[str, int, int, str]]:
+    """The parameters of a statement in order: name or number, start, end, and the word or sign before it."""
+    _, tokens = tokenize(text, text, 0)
+    return [
+        (tokens[at + 1].text, token.start, tokens[at + 1].end + 1, tokens[at - 1].text if at else "")
+        for at, token in enumerate(tokens[:-1])
+        if token.token_type is TokenType.PARAMETER and token.text == "$"
+    ]
+
+
 def is_word(token: Token) -> bool:
     """Whether a token is written as a bare word, keyword or not."""
     kind = token.token_type

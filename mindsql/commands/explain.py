@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import mindsql_grammar as grammar
 from mindsql import queries
 from mindsql.commands.answers import table
+from mindsql.commands.prepared import prepared_query
 from mindsql.errors import StatementError
 from mindsql.executor.pipeline import BATCH_ROWS
 from mindsql.planner import explain as explain_plan
@@ -25,6 +26,11 @@ def explain(
 ) -> Result | None:
     """EXPLAIN: the plan as text. ANALYZE runs it and adds each operator's rows, batches, seconds and engine calls."""
     query = statement.statement
+    if isinstance(query, grammar.Execute):
+        found = prepared_query(session, query, parameters)
+        if found is None:
+            return None
+        query, parameters = found
     if not isinstance(query, grammar.Query):
         if isinstance(query, grammar.DuckDB):
             return None

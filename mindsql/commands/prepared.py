@@ -11,8 +11,8 @@ from mindsql.batches import Batches
 from mindsql.binder.binder import used_parameters
 from mindsql.commands.answers import done
 from mindsql.errors import MindSQLError, StatementError
+from mindsql.parameters import named
 from mindsql.result import Result
-from mindsql.statements import named
 from mindsql.work import Work
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def execute(
         plan = queries.kept_plan(session, text, values)
         if plan is None:
             query = grammar.parse_query(text)
+            _check_given(statement, query, values)
             plan = queries.prepare(session, query, text, values)
             if plan is None:  # the model was dropped, and a table has its name now
                 rows, schema = queries.rows(session, query, values, work)
@@ -63,6 +64,27 @@ def execute(
     except MindSQLError as error:
         error.span = None  # its place is in the text of PREPARE
         raise
+
+
+def prepared_query(
+    session: Session, statement: grammar.Execute, parameters: Mapping[str, Any]
+) -> tuple[grammar.Query, Mapping[str, Any]] | None:
+    """The query that EXECUTE would run, and its values. None when the prepared statement is not ours."""
+    text = session.prepared.get(statement.name.casefold())
+    if text is None:
+        return None
+    query, values = grammar.parse_query(text), _values(session, statement, parameters)
+    _check_given(statement, query, values)
+    return query, values
+
+
+def _check_given(statement: grammar.Execute, query: grammar.Query, values: Mapping[str, Any]) -> None:
+    missing = sorted(used_parameters(query) - set(values))
+    if missing:
+        name = missing[0]
+        value = f"{statement.name}(value, …)" if name[1:].isdigit() else f"{statement.name}({name} := value, …)"
+        shown = name[1:] if name[1:].isdigit() else name
+        raise StatementError(f"the parameter ${shown} has no value", hint=f"give it: EXECUTE {value}")
 
 
 def deallocate(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from mindsql import database
 from mindsql.catalog import SCHEMA, TABLES
-from mindsql.database import Parameters
 from mindsql.errors import AccessError, MindSQLError
+from mindsql.parameters import Parameters
 from mindsql.server import functions
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from mindsql.connection import Connection, connect
-from mindsql.database import Parameters
 from mindsql.errors import (
     AccessError,
     AuthenticationError,
@@ -22,6 +21,7 @@ from mindsql.errors import (
     MindSQLError,
     TimeLimitError,
 )
+from mindsql.parameters import Parameters
 from mindsql.result import Result
 from mindsql.sandbox import Sandbox
 from mindsql.server import access
