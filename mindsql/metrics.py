@@ -36,12 +36,17 @@ class Metric:
 
 _LABELS = (
     "accuracy_score balanced_accuracy_score precision_score recall_score f1_score matthews_corrcoef "
-    "cohen_kappa_score jaccard_score zero_one_loss"
+    "cohen_kappa_score jaccard_score zero_one_loss hamming_loss "
+    # of clusters, whatever they are called
+    "rand_score adjusted_rand_score mutual_info_score normalized_mutual_info_score adjusted_mutual_info_score "
+    "homogeneity_score completeness_score v_measure_score fowlkes_mallows_score"
 )
+_CLUSTERS = frozenset(_LABELS.split()[_LABELS.split().index("rand_score") :])
 _NUMBERS = (
     "r2_score mean_absolute_error root_mean_squared_error mean_squared_error median_absolute_error "
     "mean_absolute_percentage_error max_error explained_variance_score mean_squared_log_error "
-    "d2_absolute_error_score"
+    "root_mean_squared_log_error d2_absolute_error_score d2_pinball_score d2_tweedie_score mean_pinball_loss "
+    "mean_poisson_deviance mean_gamma_deviance mean_tweedie_deviance"
 )
 _PROBABILITIES = "roc_auc_score log_loss average_precision_score brier_score_loss"
 _AVERAGED = ("precision", "recall", "f1", "jaccard")
@@ -178,6 +183,35 @@ def score(
     return -value if metric.negated else value
 
 
+def check_labels(metric: Metric, actual: Sequence[Any], prediction: Sequence[Any]) -> str | None:
+    """A note where a metric of labels is asked for predictions none of which is an actual label.
+
+    Raises:
+        DataError: A prediction is a fraction, and no label: it is a probability, or another number.
+    """
+    if metric.wants != "labels" or metric.function in _CLUSTERS:
+        return None
+    left, right = labels(actual, prediction)
+    known = set(left.tolist())
+    stranger = next(
+        (
+            value
+            for value, label in zip(prediction, right.tolist(), strict=True)
+            if isinstance(value, float | Decimal) and value % 1 != 0 and label not in known
+        ),
+        None,
+    )
+    if stranger is not None:
+        raise DataError(
+            f"{metric.name} compares labels, and the prediction {stranger} is none",
+            hint="for probabilities take roc_auc or log_loss, for numbers r2; CAST to VARCHAR what is a label",
+        )
+    if known.isdisjoint(right.tolist()):
+        shown = [", ".join(map(str, sorted(set(side.tolist()))[:3])) for side in (left, right)]
+        return f"no prediction is an actual label: actual are {shown[0]}, predicted {shown[1]}"
+    return None
+
+
 def _numbers(metric: Metric, values: Sequence[Any]) -> Any:
     import numpy as np
 
@@ -216,16 +250,23 @@ def probabilities(explained: Sequence[str | None]) -> tuple[list[str], list[list
 
 
 def labels(*sides: Sequence[Any]) -> list[Any]:
-    """Labels as arrays of one kind, numbers if all are: 1, 1.0, DECIMAL 1.00 and '1' are one class."""
+    """Labels as arrays of one kind, numbers if all are: 1, 1.0, DECIMAL 1.00 and '1' are one class, and so are true,
+    'True' and 1 where any of the values is a BOOLEAN."""
     import numpy as np
 
     texts = [[_label(value) for value in side] for side in sides]
     every = {text for side in texts for text in side}
+    some = any(isinstance(value, bool) for side in sides for value in side)
+    if some and {*map(str.lower, every)} <= _BOOLEANS.keys():
+        return [np.array([_BOOLEANS[text.lower()] for text in side], dtype=bool) for side in texts]
     if every <= {"true", "false"}:
         return [np.array([text == "true" for text in side], dtype=bool) for side in texts]
     if all(_is_whole(text) for text in every):
         return [np.array([int(text) for text in side], dtype=np.int64) for side in texts]
     return [np.array(side, dtype=object).astype(str) for side in texts]
+
+
+_BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
 
 def _is_whole(text: str) -> bool:

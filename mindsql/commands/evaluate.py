@@ -75,10 +75,11 @@ def _metric(
     if not len(actual):
         raise DataError("the query of EVALUATE gives no rows")
     left, right = actual.to_pylist(), prediction.to_pylist()
+    note = metrics.check_labels(metric, left, right)
     value = metrics.score(metric, left, right, options)
     if decimals is not None:
         value = round(value, typed(_DECIMALS, decimals))
-    return table([(statement.name[-1], "DOUBLE")], [(value,)])
+    return table([(statement.name[-1], "DOUBLE")], [(value,)], (note,) if note else ())
 
 
 def _model(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -40,8 +41,18 @@ _DAYS = (
     ("%d %b %Y", "day month year"),
     ("%b %d, %Y", "month day, year"),
 )
-_TIMES = ("", " %H:%M:%S", "T%H:%M:%S", " %H:%M")
-_DIGITS = {"%Y": r"\d{4}", "%y": r"\d\d", "%b": "[A-Za-z]{3}", "%H": r"\d\d", "%M": r"\d\d", "%S": r"\d\d(?:\.\d+)?"}
+_TIMES = ("", " %H:%M:%S", "T%H:%M:%S", " %H:%M", "T%H:%M")
+_CLOCKS = (("%H:%M", "hour:minute"), ("%H:%M:%S", "hour:minute:second"))
+_DIGITS = {
+    "%Y": r"\d{4}",
+    "%y": r"\d\d",
+    "%b": "[A-Za-z]{3}",
+    "%H": r"\d\d?",
+    "%M": r"\d\d",
+    "%S": r"\d\d(?:\.\d+)?",
+    "%z": r" ?(?:Z|[+-]\d\d(?::?\d\d)?)",
+}
+_MONEY = re.compile(r".*[$€£¥₹]|EUR|USD|GBP|CHF|JPY")
 
 
 @dataclass(frozen=True)
@@ -84,7 +95,9 @@ class Spelling:
         if not (value.startswith(self.before) and value.endswith(self.after)):
             return float("nan")
         body = value[len(self.before) : len(value) - len(self.after)].strip()
-        if self.thousands:
+        if self.thousands in body and self.thousands:
+            if not _GROUPED[self.thousands].fullmatch(body.partition(self.decimal)[0]):
+                return float("nan")  # 1.5 is not 15 where 1.234 is a thousand
             body = body.replace(self.thousands, "")
         return columns.parse(body.replace(self.decimal, ".") if self.decimal != "." else body)
 
@@ -93,9 +106,12 @@ class Spelling:
             return pa.DictionaryArray.from_arrays(array.indices, self._dates(array.dictionary)).dictionary_decode()
         matching = pc.match_substring_regex(array, f"^(?:{_regex(self.format)})$")
         kept = pc.if_else(matching, array, None)
+        if self.format.endswith("%z"):
+            return pa.array([_instant(text) for text in kept.to_pylist()], pa.timestamp("us"))
         if self.format.endswith("%S"):  # a fraction of a second is beyond strptime
             kept = pc.replace_substring_regex(kept, r"\.\d+$", "")
-        return pc.strptime(kept, format=self.format, unit="us", error_is_null=True)
+        moments = pc.strptime(kept, format=self.format, unit="us", error_is_null=True)
+        return moments if "%d" in self.format else moments.cast(pa.time64("us"))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -107,6 +123,16 @@ class Spelling:
         if isinstance(data, Mapping):
             return cls(**data)
         return cls() if data else None
+
+
+def _instant(text: str | None) -> datetime | None:
+    """A date and time with an offset from UTC, in UTC."""
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text.replace(" +", "+").replace(" -", "-").replace(" Z", "Z")).astimezone(UTC)
+    except ValueError:
+        return None
 
 
 def recognise(values: Sequence[str]) -> Spelling | None:
@@ -132,21 +158,23 @@ def _figures(sample: Sequence[str]) -> Spelling | None:
     if not (_BEFORE.fullmatch(before) and _AFTER.fullmatch(after)):
         return None
     bodies = [match[2].strip() for match, pair in zip(found, around, strict=True) if pair == (before, after)]
-    for thousands, decimal in _marks(bodies):
+    for thousands, decimal in _marks(bodies, _MONEY.fullmatch(before or after) is not None):
         spelling = Spelling(before=before, after=after, thousands=thousands, decimal=decimal)
         if sum(not np.isnan(spelling._number(value)) for value in sample) >= needed:
             return Spelling(**{**asdict(spelling), "words": _words(spelling)})
     return None
 
 
-def _marks(bodies: Sequence[str]) -> list[tuple[str, str]]:
+def _marks(bodies: Sequence[str], money: bool) -> list[tuple[str, str]]:
     """The marks for thousands and fractions that the figures may have been written with, the likeliest first."""
     found: list[tuple[str, str]] = []
     for thousands, decimal in ((",", "."), (".", ","), ("'", "."), (" ", ","), ("\u00a0", ","), ("\u202f", ",")):
         grouped = [body for body in bodies if thousands in body]
+        if thousands == "." and not money and not any("," in body or body.count(".") > 1 for body in bodies):
+            continue  # 1.234 kg has three decimals, as 1.234 has; money never does
         if grouped and all(_GROUPED[thousands].fullmatch(body.partition(decimal)[0]) for body in grouped):
             found.append((thousands, decimal))
-    if all(body.count(",") <= 1 and "." not in body for body in bodies):
+    if any("," in body for body in bodies) and all(body.count(",") <= 1 and "." not in body for body in bodies):
         found.append(("", ","))
     return [*found, ("", ".")]
 
@@ -164,15 +192,15 @@ def _words(spelling: Spelling) -> str:
 
 def _dates(sample: Sequence[str]) -> Spelling | None:
     needed = max(2, MOSTLY * len(sample))
-    for time in _TIMES:
-        for day, words in _DAYS:
-            form = day + time
-            pattern = re.compile(_regex(form))
-            if sum(pattern.fullmatch(value) is not None for value in sample) < needed:
-                continue
-            spelling = Spelling("date", format=form, words=words)
-            if len(sample) - spelling.read(pa.array(sample, pa.string())).null_count >= needed:
-                return spelling
+    days = [(day + time, words) for time in _TIMES for day, words in _DAYS]
+    zoned = [(f"{form}%z", f"{words} with an offset from UTC") for form, words in days if "%Y-%m-%d" in form[:-6]]
+    for form, words in (*days, *zoned, *_CLOCKS):
+        pattern = re.compile(_regex(form))
+        if sum(pattern.fullmatch(value) is not None for value in sample) < needed:
+            continue
+        spelling = Spelling("date", format=form, words=words)
+        if len(sample) - spelling.read(pa.array(sample, pa.string())).null_count >= needed:
+            return spelling
     return None
 
 
