@@ -112,7 +112,6 @@ class BoundQuery:
         schema: The columns the whole statement gives; empty when it gives no rows.
         passing: Whether it holds what a system table says at this moment.
         describe: Asks DuckDB for the columns of a query, with models as empty relations.
-        given: Values of parameters that system tables bring.
     """
 
     tree: exp.Expr
@@ -121,4 +120,3 @@ class BoundQuery:
     schema: Schema = field(default_factory=Schema)
     passing: bool = False
     describe: Callable[[exp.Expr], Schema] = lambda query: Schema()
-    given: Mapping[str, Any] = field(default_factory=dict)

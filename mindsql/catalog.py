@@ -99,14 +99,14 @@ class Catalog:
         if not self.installed():
             return Snapshot()
         versions: dict[tuple[str, str], list[Version]] = {}
-        for row in self._read("_versions", "ORDER BY number"):
+        for row in self._read("_versions", "ORDER BY number ASC"):
             version = _version(row)
             versions.setdefault((version.project, version.model), []).append(version)
         return Snapshot(
-            projects=tuple(row["name"] for row in self._read("_projects", "ORDER BY name")),
+            projects=tuple(row["name"] for row in self._read("_projects", "ORDER BY name ASC")),
             engines=tuple(
                 EngineEntry(row["name"], row["handler"], json.loads(row["options"]))
-                for row in self._read("_engines", "ORDER BY name")
+                for row in self._read("_engines", "ORDER BY name ASC")
             ),
             models=tuple(
                 Model(
@@ -115,15 +115,15 @@ class Catalog:
                     row["active"],
                     tuple(versions.get((row["project"], row["name"]), ())),
                 )
-                for row in self._read("_models", "ORDER BY project, name")
+                for row in self._read("_models", "ORDER BY project ASC, name ASC")
             ),
             views=tuple(
                 View(row["project"], row["name"], row["query"])
-                for row in self._read("_views", "ORDER BY name")
+                for row in self._read("_views", "ORDER BY name ASC")
             ),
             sources=tuple(
                 SourceEntry(row["name"], row["engine"], json.loads(row["parameters"]))
-                for row in self._read("_sources", "ORDER BY name")
+                for row in self._read("_sources", "ORDER BY name ASC")
             ),
             installed=True,
         )
@@ -136,7 +136,7 @@ class Catalog:
         """
         if self._others or not before.installed:
             return None
-        return before.with_models({key: self._model(*key) for key in self._models})
+        return before.with_models({key: self.model(*key) for key in self._models})
 
     def _read(self, name: str, rest: str, values: list[Any] | None = None) -> list[dict[str, Any]]:
         columns = [part.strip().split(" ")[0] for part in _TABLES[name].split(", ")]
@@ -239,14 +239,15 @@ class Catalog:
             f"UPDATE {self.table('_models')} SET active = active WHERE project = $1 AND name = $2",
             [project, name],
         )
-        return self._model(project, name)
+        return self.model(project, name)
 
-    def _model(self, project: str, name: str) -> Model | None:
+    def model(self, project: str, name: str) -> Model | None:
+        """A model by its name, as this connection sees it, or None."""
         where = "WHERE lower(project) = lower($1) AND lower(name) = lower($2)"
         found = self._read("_models", where, [project, name])
         if not found:
             return None
-        where = "WHERE lower(project) = lower($1) AND lower(model) = lower($2) ORDER BY number"
+        where = "WHERE lower(project) = lower($1) AND lower(model) = lower($2) ORDER BY number ASC"
         versions = self._read("_versions", where, [project, name])
         row = found[0]
         return Model(row["project"], row["name"], row["active"], tuple(map(_version, versions)))

@@ -105,7 +105,7 @@ class Connection:
             return self._plain(sql, parameters)
         self._begin()
         for name, table in tables.items():
-            unknown.register(session, name, table)
+            session.adopt(name, table)
         self._work.arrow = arrow
         if ";" in sql.rstrip().rstrip(";"):
             return self._several(sql, parameters)

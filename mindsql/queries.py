@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -152,8 +151,6 @@ def _key(session: Session, text: str, parameters: Mapping[str, Any]) -> tuple[An
 def binder(session: Session, parameters: Mapping[str, Any]) -> Binder:
     """A binder over the session's picture of the catalog."""
     snapshot = session.snapshot()
-    given: dict[str, Any] = {}
-    parameters = ChainMap(given, dict(parameters))
     return Binder(
         snapshot=snapshot,
         project=session.project,
@@ -162,10 +159,9 @@ def binder(session: Session, parameters: Mapping[str, Any]) -> Binder:
         describe=session.describe(parameters),
         native_schema=lambda source, text: session.source(source).describe(text),
         source_relation=lambda source, parts: session.source(source).relation(parts),
-        system=lambda schema, name: session.system_table(schema, name, given),
+        system=session.system_table,
         check_params=lambda model, given: _predict_params(session, model, given),
         parameters=parameters,
-        given=given,
         collations=lambda sql: database.collations(session.raw, sql),
     )
 
@@ -174,7 +170,6 @@ def start(
     session: Session, plan: Plan, parameters: Mapping[str, Any], work: Work, measure: bool = False
 ) -> Run:
     """Run a plan."""
-    parameters = {**parameters, **plan.given} if plan.given else parameters
     if any(name not in parameters for name in plan.parameters):
         missing = next(name for name in plan.parameters if name not in parameters)
         shown = missing[1:] if missing[1:].isdigit() else missing

@@ -146,7 +146,7 @@ class Session:
         self.project = "mindsql"
         self.in_transaction = False
         self.said: dict[str, str] = {}
-        self.adopted: list[str] = []  # local variables that stand for tables in the running statement
+        self.adopted: list[str] = []  # what stands for tables in the running statement only
         self.plans: OrderedDict[Any, Any] = OrderedDict()
         self.prepared: dict[str, str] = {}  # the texts of PREPARE that ask a model, by their folded names
         self._sources: dict[str, tuple[Any, Source]] = {}
@@ -182,12 +182,25 @@ class Session:
 
     # Catalog ----------------------------------------------------------------------------------------------
 
-    def system_table(self, schema: str, name: str, given: dict[str, Any]) -> str | None:
+    def system_table(self, schema: str, name: str) -> str | None:
         """The query that a system table stands for, as things are now; None when the name means something else. Its
-        rows are parameters, which `given` takes."""
+        rows are there until the running statement's result is done with."""
         from mindsql.system import system_table
 
-        return system_table(schema, name, self.snapshot(), self.shared.jobs, self.registry, given)
+        return system_table(schema, name, self.snapshot(), self.shared.jobs, self.registry, self._offer)
+
+    def _offer(self, table: Any) -> str:
+        from mindsql.system import OFFERED
+
+        name = f"{OFFERED}{os.urandom(8).hex()}"  # no statement can name it, nor have a table of that name
+        self.adopt(name, table)
+        return name
+
+    def adopt(self, name: str, table: Any) -> None:
+        """Make a value a table until the running statement's result is done with."""
+        with duckdb_errors.translated():
+            self.raw.register(name, table)
+        self.adopted.append(name)
 
     def snapshot(self) -> Snapshot:
         """The catalog as this session's transaction sees it."""

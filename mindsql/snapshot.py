@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -157,16 +158,26 @@ class SourceEntry:
     parameters: Mapping[str, Any]
 
 
+def _place(model: Model) -> tuple[str, str]:
+    """By what models are sorted."""
+    return model.project, model.name
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """An immutable picture of the catalog. Names are looked up without case."""
 
     projects: tuple[str, ...] = (DEFAULT_PROJECT,)
     engines: tuple[EngineEntry, ...] = ()
-    models: tuple[Model, ...] = ()
+    models: tuple[Model, ...] = ()  # sorted by project and name
     views: tuple[View, ...] = ()
     sources: tuple[SourceEntry, ...] = ()
     installed: bool = False
+
+    @cached_property
+    def tables(self) -> dict[str, Any]:
+        """Tables that were made of it, by name: they are as immutable as it is."""
+        return {}
 
     @cached_property
     def _models(self) -> dict[tuple[str, str], Model]:
@@ -199,10 +210,19 @@ class Snapshot:
 
     def with_models(self, changes: Mapping[tuple[str, str], Model | None]) -> Snapshot:
         """This snapshot with some models as they are now; None for those that are no more."""
-        folded = {(project.casefold(), name.casefold()): model for (project, name), model in changes.items()}
-        kept = [model for model in self.models if (model.project.casefold(), model.name.casefold()) not in folded]
-        there = [*kept, *(model for model in folded.values() if model is not None)]
-        return replace(self, models=tuple(sorted(there, key=lambda model: (model.project, model.name))))
+        # Of ten thousand models one is changed: the others keep their places, and nothing is folded or sorted anew.
+        listed, folded = list(self.models), dict(self._models)
+        for (project, name), model in changes.items():
+            key = project.casefold(), name.casefold()
+            old = folded.pop(key, None)
+            if old is not None:
+                del listed[bisect_left(listed, _place(old), key=_place)]
+            if model is not None:
+                folded[key] = model
+                insort(listed, model, key=_place)
+        after = replace(self, models=tuple(listed))
+        vars(after)["_models"] = folded
+        return after
 
     def own_query(self, of: Sequence[str]) -> str | None:
         """The project in which `name (text)` is a query of ours; None when the text is for a source to read."""

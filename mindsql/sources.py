@@ -68,7 +68,7 @@ class Attached:
         found = database.rows(
             self._raw,
             "SELECT table_name FROM information_schema.tables WHERE table_catalog = "
-            f"{literal(self.name)} AND table_schema <> 'mindsql' ORDER BY 1",
+            f"{literal(self.name)} AND table_schema <> 'mindsql' ORDER BY 1 ASC",
         )
         return [name for (name,) in found]
 

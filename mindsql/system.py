@@ -1,10 +1,10 @@
-"""Owns the system tables: `information_schema.models` and the like, as SQL text over the catalog's own tables."""
+"""Owns the system tables: `information_schema.models` and the like, as Arrow tables made of the catalog."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mindsql.database import literal, quote
 from mindsql.jobs import Job, Jobs
@@ -14,13 +14,22 @@ from mindsql.snapshot import DEFAULT_PROJECT, PROJECT_ALIASES, Snapshot
 from mindsql.statements import MODEL_LISTS
 from mindsql.work import apart
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Offer: TypeAlias = "Callable[[pa.Table], str]"
+"""Makes an Arrow table one that DuckDB can read in this statement, and gives its name."""
+
+OFFERED = "mindsql_"
+"""How the names of what is offered begin; sixteen random hexadecimal digits follow."""
+
 TABLES = ("models", "models_versions", "predictors", "ml_engines", "handlers", "estimators", "handler_options",
           "projects", "databases", "views", "model_columns")  # fmt: skip
 """Tables of `information_schema` that are ours; those that DuckDB has too (`tables`, `columns`) stay DuckDB's."""
 
 
 def system_table(
-    schema: str, name: str, snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]
+    schema: str, name: str, snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer
 ) -> str | None:
     """The query that a system table stands for, or None when the name means something else.
 
@@ -30,17 +39,17 @@ def system_table(
         snapshot: The catalog.
         jobs: The trainings in the background.
         registry: The handlers.
-        given: Takes the parameters of the query.
+        offer: Takes the rows.
     """
     folded = name.casefold()
     if schema.casefold() == "information_schema":
         if folded not in TABLES:
             return None
-        return _QUERIES[folded](snapshot, jobs, registry, given)
+        return _QUERIES[folded](snapshot, jobs, registry, offer)
     if folded in MODEL_LISTS and snapshot.project(schema) is not None:
         project = snapshot.project(schema)
         assert project is not None
-        return f"SELECT * FROM ({_models(snapshot, jobs, registry, given)}) WHERE project = {literal(project)}"
+        return f"SELECT * FROM ({_models(snapshot, jobs, registry, offer)}) WHERE project = {literal(project)}"
     return None
 
 
@@ -65,22 +74,24 @@ def _cell(value: Any) -> str:
     return literal(str(value))
 
 
-def listed(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]], given: dict[str, Any]) -> str:
-    """A query that gives these rows. They are a parameter of it, so that its text is short whatever their number.
+_ARROW = {"VARCHAR": "string", "BOOLEAN": "bool", "INTEGER": "int32", "DOUBLE": "float64", "TIMESTAMP": "timestamp[us]"}
 
-    Args:
-        given: Takes the parameter.
-    """
-    name = f"mindsql_rows_{len(given)}"
-    names = [f"c{number}" for number in range(len(columns))]
-    given[name] = json.dumps([dict(zip(names, row, strict=True)) for row in rows], default=str)
-    shape = json.dumps([dict.fromkeys(names, "VARCHAR")])
-    picked = ", ".join(
-        f"CAST(r.{short} AS {type_name}) AS {quote(column)}"
-        for short, (column, type_name) in zip(names, columns, strict=True)
-    )
-    unpacked = f"system.main.unnest(system.main.from_json(${name}, {literal(shape)}))"
-    return f"SELECT {picked} FROM (SELECT {unpacked} AS r) AS v"
+
+def rows_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]) -> pa.Table:
+    """Rows as an Arrow table."""
+    import pyarrow as pa
+
+    each = zip(*rows, strict=True) if rows else ([] for _ in columns)
+    arrays = [
+        pa.array(values, pa.type_for_alias(_ARROW[type_name]))
+        for values, (_, type_name) in zip(each, columns, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, names=[name for name, _ in columns])
+
+
+def listed(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]], offer: Offer) -> str:
+    """A query that gives these rows."""
+    return f"SELECT * FROM {quote(offer(rows_table(columns, rows)))}"
 
 
 def _json(value: Any) -> str:
@@ -111,37 +122,49 @@ _MODEL_COLUMNS = [
 ]
 
 
-def _models(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str:
-    rows = []
+_PHASE_COLUMNS = [column for column in _MODEL_COLUMNS if "training_phase" in column[0]]
+
+
+def _models(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) -> str:
+    table = snapshot.tables.get("models")
+    if table is None:
+        table = snapshot.tables["models"] = rows_table(_MODEL_COLUMNS, list(_model_rows(snapshot)))
     at_work = jobs.unfinished()
+    if at_work:
+        ids = [version.id for model in snapshot.models for version in model.versions]
+        phases = rows_table(_PHASE_COLUMNS, [_phase(at_work.get(each)) for each in ids])
+        for name in phases.column_names:
+            table = table.set_column(table.column_names.index(name), name, phases.column(name))
+    return f"SELECT * FROM {quote(offer(table))}"
+
+
+def _model_rows(snapshot: Snapshot) -> Iterator[tuple[Any, ...]]:
     for model in snapshot.models:
         # Before its first version is trained, a model's last one stands for it, as in MindsDB.
         active = model.active or max((version.number for version in model.versions), default=None)
         for version in model.versions:
-            job = at_work.get(version.id)
-            rows.append(
-                (
-                    model.name,
-                    version.engine,
-                    model.project,
-                    version.number == active,
-                    version.number,
-                    version.status,
-                    version.summary.get("accuracy"),
-                    version.settings.get("alias") or version.target,
-                    "up_to_date",
-                    version.libraries.get("mindsql"),
-                    version.error,
-                    version.query,
-                    _json(dict(version.options)),
-                    *_phase(job),
-                    version.tag,
-                    version.created_at,
-                    version.seconds,
-                    version.summary.get("estimator") or None,
-                )
+            yield (
+                model.name,
+                version.engine,
+                model.project,
+                version.number == active,
+                version.number,
+                version.status,
+                version.summary.get("accuracy"),
+                version.settings.get("alias") or version.target,
+                "up_to_date",
+                version.libraries.get("mindsql"),
+                version.error,
+                version.query,
+                _json(dict(version.options)),
+                None,
+                None,
+                None,
+                version.tag,
+                version.created_at,
+                version.seconds,
+                version.summary.get("estimator") or None,
             )
-    return listed(_MODEL_COLUMNS, rows, given)
 
 
 def _phase(job: Job | None) -> tuple[int | None, int | None, str | None]:
@@ -152,14 +175,14 @@ def _phase(job: Job | None) -> tuple[int | None, int | None, str | None]:
     return done, total, job.phase or ("waiting" if job.started is None else None)
 
 
-def _engines(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str:
+def _engines(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) -> str:
     columns = [("name", "VARCHAR"), ("handler", "VARCHAR"), ("connection_data", "VARCHAR")]
     rows = [(name, name, "{}") for name in registry.names() if snapshot.engine(name) is None]
     rows += [(entry.name, entry.handler, _json(dict(entry.options))) for entry in snapshot.engines]
-    return listed(columns, sorted(rows), given)
+    return listed(columns, sorted(rows), offer)
 
 
-def _handlers(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str:
+def _handlers(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) -> str:
     columns = [
         ("name", "VARCHAR"),
         ("type", "VARCHAR"),
@@ -185,10 +208,10 @@ def _handlers(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[st
                 error,
             )
         )
-    return listed(columns, rows, given)
+    return listed(columns, rows, offer)
 
 
-def _estimators(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str:
+def _estimators(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) -> str:
     columns = [
         ("name", "VARCHAR"),
         ("task", "VARCHAR"),
@@ -204,10 +227,10 @@ def _estimators(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[
         if (cls := registry.attempt(handler.name)[0]) is not None
         for one in apart(cls.estimators)
     ]
-    return listed(columns, rows, given)
+    return listed(columns, rows, offer)
 
 
-def _handler_options(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str:
+def _handler_options(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) -> str:
     columns = [
         ("handler", "VARCHAR"),
         ("statement", "VARCHAR"),
@@ -241,14 +264,14 @@ def _handler_options(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: 
                 )
                 for o in options
             ]
-    return listed(columns, rows, given)
+    return listed(columns, rows, offer)
 
 
-def _projects(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str:
-    return listed([("name", "VARCHAR")], [(name,) for name in snapshot.projects], given)
+def _projects(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) -> str:
+    return listed([("name", "VARCHAR")], [(name,) for name in snapshot.projects], offer)
 
 
-def _databases(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str:
+def _databases(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) -> str:
     columns = [
         ("name", "VARCHAR"),
         ("type", "VARCHAR"),
@@ -261,20 +284,22 @@ def _databases(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[s
     rows += [(s.name, "data", s.engine, _json(dict(s.parameters))) for s in snapshot.sources]
     known = ", ".join(literal(s.name) for s in snapshot.sources) or "''"
     return (
-        f"{listed(columns, rows, given)} UNION ALL SELECT database_name, 'data', 'duckdb', "
+        f"{listed(columns, rows, offer)} UNION ALL SELECT database_name, 'data', 'duckdb', "
         "system.main.json_object('file', system.main.parse_filename(path))::VARCHAR "
         f"FROM system.main.duckdb_databases() WHERE NOT internal AND database_name NOT IN ({known})"
     )
 
 
-def _views(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str:
+def _views(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) -> str:
     columns = [("name", "VARCHAR"), ("project", "VARCHAR"), ("query", "VARCHAR")]
-    ours = listed(columns, [(v.name, v.project, v.query) for v in snapshot.views], given)
-    theirs = f"SELECT view_name, {literal(DEFAULT_PROJECT)}, sql FROM system.main.duckdb_views() WHERE NOT internal"
+    ours = listed(columns, [(v.name, v.project, v.query) for v in snapshot.views], offer)
+    theirs = f"SELECT view_name, {literal(DEFAULT_PROJECT)}, sql FROM system.main.duckdb_views() "
+    offered = literal(OFFERED + "[0-9a-f]{16}")
+    theirs += f"WHERE NOT internal AND NOT system.main.regexp_full_match(view_name, {offered})"
     return f"{ours} UNION ALL {theirs}"
 
 
-def _model_columns(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: dict[str, Any]) -> str:
+def _model_columns(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) -> str:
     columns = [
         ("project", "VARCHAR"),
         ("model", "VARCHAR"),
@@ -288,10 +313,10 @@ def _model_columns(snapshot: Snapshot, jobs: Jobs, registry: Registry, given: di
         for version in model.versions:
             for role, schema in (("output", version.answers), ("input", version.inputs)):
                 rows += [(model.project, model.name, version.number, c.name, c.type, role) for c in schema]
-    return listed(columns, rows, given)
+    return listed(columns, rows, offer)
 
 
-_QUERIES: dict[str, Callable[[Snapshot, Jobs, Registry, dict[str, Any]], str]] = {
+_QUERIES: dict[str, Callable[[Snapshot, Jobs, Registry, Offer], str]] = {
     "models": _models,
     "models_versions": _models,
     "predictors": _models,

@@ -6,7 +6,6 @@ import re
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from mindsql import duckdb_errors
 from mindsql.errors import CatalogError, StatementError, UnknownNameError, suggest
 from mindsql.statements import MODEL_LISTS, translate
 
@@ -16,13 +15,6 @@ if TYPE_CHECKING:
 
 _NO_TABLE = re.compile(r"^table with name (.+?) does not exist")
 _MODEL_ACTIVE = re.compile(r"\s*SET\s+(model_active\b|active(?=\s*=))\s*=?\s*([^\s;]*)", re.I)
-
-
-def register(session: Session, name: str, table: Any) -> None:
-    """Make a value a table until the running statement's result is done with."""
-    with duckdb_errors.translated():
-        session.raw.register(name, table)
-    session.adopted.append(name)
 
 
 def adopt(session: Session, error: UnknownNameError, frame: FrameType | None) -> bool:
@@ -37,7 +29,7 @@ def adopt(session: Session, error: UnknownNameError, frame: FrameType | None) ->
         for variables in (frame.f_locals, frame.f_globals):
             value = variables.get(name)
             if _is_frame(value):
-                register(session, name, value)
+                session.adopt(name, value)
                 return True
         frame = frame.f_back
     return False

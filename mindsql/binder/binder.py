@@ -37,7 +37,7 @@ class Binder:
         source_relation: The SQL with which DuckDB reads a source's table, given the name's parts after the source.
         collations: Asks DuckDB for the collations of a query's columns; an empty list when it cannot tell.
         system: SQL of a system table (`information_schema.models`), or None; its rows are parameters.
-        parameters, given: The statement's parameters, and those of system tables among them.
+        parameters: The statement's parameters.
     """
 
     snapshot: Snapshot
@@ -52,7 +52,6 @@ class Binder:
         name: value for name, (value, _) in given.items()
     }
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    given: dict[str, Any] = field(default_factory=dict)
     collations: Callable[[str], list[str]] = lambda sql: []
 
     def bind(self, query: grammar.Query) -> BoundQuery | None:
@@ -106,7 +105,7 @@ class Binder:
             inner = tree.args.get("expression") or tree.this
             if isinstance(inner, exp.Query):
                 describe(inner.unnest() if isinstance(inner, exp.Subquery) else inner)
-        return BoundQuery(tree, scopes, expansion.natives, schema, expansion.passing, describe, self.given)
+        return BoundQuery(tree, scopes, expansion.natives, schema, expansion.passing, describe)
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, grammar.Parameter):

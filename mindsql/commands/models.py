@@ -107,7 +107,7 @@ def create(
     _read(session, recipe, parameters, work)
 
     def finish(catalog: Catalog, version: Version) -> Version:
-        there = catalog.snapshot().model(project, version.model)
+        there = catalog.model(project, version.model)
         others = [v for v in there.versions if v.id != version.id] if there is not None else []
         at_work = [v for v in others if v.status in ("generating", "training")]
         catalog.drop_versions(v for v in others if v not in at_work)

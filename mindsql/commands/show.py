@@ -34,10 +34,9 @@ def show(
 ) -> Result | None:
     """SHOW MODELS, ML_ENGINES, HANDLERS, DATABASES, PROJECTS, TABLES, VIEWS."""
     snapshot = session.snapshot()
-    given: dict[str, Any] = {}
     terms: list[str] = []
     if statement.what in _SYSTEM:
-        query = session.system_table("information_schema", statement.what, given)
+        query = session.system_table("information_schema", statement.what)
         assert query is not None
         if statement.what == "databases":
             aliases = [literal(alias) for alias in PROJECT_ALIASES if alias not in snapshot.projects]
@@ -58,7 +57,7 @@ def show(
         terms.append(f"task = {literal(_task(statement.task))}")
     where = f" WHERE {' AND '.join(terms)}" if terms else ""
     picked = _PICKED.get(statement.what, "*")
-    database.open_result(session.raw, f"SELECT {picked} FROM ({query}) AS t{where} ORDER BY ALL", given or None)
+    database.open_result(session.raw, f"SELECT {picked} FROM ({query}) AS t{where} ORDER BY ALL")
     return Result.of(raw=session.raw, close=work.close)
 
 

@@ -293,7 +293,7 @@ def forget(session: Session, version: Version) -> None:
     """Take a version that was begun out of the catalog, and its model if it has no other."""
     with session.writing() as catalog:
         catalog.drop_versions([version])
-        model = catalog.snapshot().model(version.project, version.model)
+        model = catalog.model(version.project, version.model)
         if model is not None and not model.versions:
             catalog.drop_model(model)
 

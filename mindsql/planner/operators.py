@@ -9,7 +9,7 @@ Roughly the same in Python, for `SELECT t.a, m.y FROM t JOIN m WHERE m.y > 3`:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -127,7 +127,6 @@ class Plan:
         rules: The names of the optional rules that changed it.
         parameters: The names of the parameters that must have a value.
         notes: Which models DuckDB computes itself.
-        given: Values of parameters that system tables bring.
         missing: Sentences about inputs that are not given.
         creates: Whether it makes a table, so that kept plans may be wrong afterwards.
         kept: Common table expressions that are evaluated once, before anything else.
@@ -143,7 +142,6 @@ class Plan:
     missing: tuple[str, ...] = ()
     creates: bool = False
     kept: tuple[Kept, ...] = ()
-    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 def inputs_of(operator: Operator) -> list[Operator]:

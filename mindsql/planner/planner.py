@@ -97,7 +97,6 @@ def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
         tuple(missing),
         creates=isinstance(bound.tree, exp.Create),
         kept=tuple(once_only.kept),
-        given=bound.given,
     )
 
 

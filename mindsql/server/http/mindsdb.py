@@ -87,7 +87,7 @@ async def tables(name: str, service: Serving, caller: Caller, all_schemas: bool 
                 session,
                 "SELECT table_name AS name, CASE table_type WHEN 'VIEW' THEN 'view' ELSE 'table' END AS type, "
                 "table_schema AS schema FROM information_schema.tables "
-                "WHERE table_catalog = $1 AND table_schema <> 'mindsql' ORDER BY 1",
+                "WHERE table_catalog = $1 AND table_schema <> 'mindsql' ORDER BY 1 ASC",
                 [name],
             )
         return [{**node, "class": "table", "deletable": False, "visible": True} for node in nodes]

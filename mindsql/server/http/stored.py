@@ -137,7 +137,7 @@ def columns(session: Session, project: str, name: str) -> list[str] | None:
     # Asking the table itself would break off the transaction if there is none.
     result = session.execute(
         "SELECT column_name FROM system.main.duckdb_columns() WHERE database_name = system.main.current_database() "
-        "AND schema_name = $schema AND table_name = $table ORDER BY column_index",
+        "AND schema_name = $schema AND table_name = $table ORDER BY column_index ASC",
         {"schema": SCHEMA, "table": _short(project, name)},
     )
     return [column for (column,) in result.fetchall()] or None

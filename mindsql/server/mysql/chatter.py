@@ -190,7 +190,7 @@ def _text_rows(names: list[str], rows: list[tuple[object, ...]]) -> str:
 
 def _databases(parts: _Parts, asker: Asker) -> str:
     query = f'SELECT "SCHEMA_NAME" AS "Database" FROM ({information_schema.TABLES["schemata"]})'
-    return _select(query, parts, "Database", ' ORDER BY "Database"')
+    return _select(query, parts, "Database", ' ORDER BY "Database" ASC')
 
 
 def _tables(parts: _Parts, asker: Asker) -> str:
@@ -201,7 +201,7 @@ def _tables(parts: _Parts, asker: Asker) -> str:
         f'SELECT "TABLE_NAME" AS {quote(column)}{kind} FROM ({information_schema.TABLES["tables"]}) '
         f'WHERE "TABLE_SCHEMA" = {literal(place)}'
     )
-    return _select(query, parts, column, " ORDER BY 1")
+    return _select(query, parts, column, " ORDER BY 1 ASC")
 
 
 def _relation(parts: _Parts, asker: Asker) -> Relation | None:
@@ -226,7 +226,7 @@ def _columns(parts: _Parts, asker: Asker) -> str:
     query = (
         f'SELECT "COLUMN_NAME" AS "Field", "COLUMN_TYPE" AS "Type", {collation}"IS_NULLABLE" AS "Null", '
         f'"COLUMN_KEY" AS "Key", "COLUMN_DEFAULT" AS "Default", "EXTRA" AS "Extra"{more} '
-        f'FROM ({relation.columns}) WHERE {relation.condition} ORDER BY "ORDINAL_POSITION"'
+        f'FROM ({relation.columns}) WHERE {relation.condition} ORDER BY "ORDINAL_POSITION" ASC'
     )
     return _select(query, parts, "Field")
 
@@ -264,7 +264,7 @@ def _create_table(parts: _Parts, asker: Asker) -> str:
         return f"'{mark}' || replace({column}, '{mark}', '{mark * 2}') || '{mark}'"
 
     def listed(column: str, order: str) -> str:
-        return f"string_agg({name(quote(column))}, ',' ORDER BY {quote(order)})"
+        return f"string_agg({name(quote(column))}, ',' ORDER BY {quote(order)} ASC)"
 
     columns = f"""
 SELECT 1 AS part, "ORDINAL_POSITION" AS place, {name('"COLUMN_NAME"')} || ' ' || "COLUMN_TYPE"
@@ -273,12 +273,12 @@ SELECT 1 AS part, "ORDINAL_POSITION" AS place, {name('"COLUMN_NAME"')} || ' ' ||
      WHEN "IS_NULLABLE" = 'YES' THEN ' DEFAULT NULL' ELSE '' END AS line
 FROM ({relation.columns}) WHERE {here}"""
     keys = f"""
-SELECT 2, row_number() OVER (ORDER BY key),
+SELECT 2, row_number() OVER (ORDER BY key ASC),
   CASE key WHEN 'PRIMARY' THEN 'PRIMARY KEY (' ELSE 'UNIQUE KEY ' || {name("key")} || ' (' END || columns || ')'
 FROM (SELECT "INDEX_NAME" AS key, {listed("COLUMN_NAME", "SEQ_IN_INDEX")} AS columns
   FROM ({tables["statistics"]}) WHERE {here} GROUP BY 1)"""
     references = f"""
-SELECT 3, row_number() OVER (ORDER BY key), 'CONSTRAINT ' || {name("key")} || ' FOREIGN KEY (' || columns
+SELECT 3, row_number() OVER (ORDER BY key ASC), 'CONSTRAINT ' || {name("key")} || ' FOREIGN KEY (' || columns
   || ') REFERENCES ' || {name("other")} || ' (' || others || ')'
 FROM (SELECT "CONSTRAINT_NAME" AS key, system.main.any_value("REFERENCED_TABLE_NAME") AS other,
     {listed("COLUMN_NAME", "ORDINAL_POSITION")} AS columns,
@@ -286,7 +286,7 @@ FROM (SELECT "CONSTRAINT_NAME" AS key, system.main.any_value("REFERENCED_TABLE_N
   FROM ({tables["key_column_usage"]}) WHERE {here} AND "REFERENCED_TABLE_NAME" IS NOT NULL GROUP BY 1)"""
     return f"""
 SELECT {literal(table)} AS "Table", 'CREATE TABLE ' || {name(literal(table))} || ' (\n  '
-  || string_agg(line, ',\n  ' ORDER BY part, place) || '\n) ENGINE=DuckDB DEFAULT CHARSET=utf8mb4' AS "Create Table"
+  || string_agg(line, ',\n  ' ORDER BY part ASC, place ASC) || '\n) ENGINE=DuckDB DEFAULT CHARSET=utf8mb4' AS "Create Table"
 FROM ({columns} UNION ALL {keys} UNION ALL {references})"""
 
 
@@ -297,12 +297,12 @@ def _status(parts: _Parts, asker: Asker) -> str:
         '"TABLE_COLLATION" AS "Collation", "CREATE_OPTIONS" AS "Create_options", "TABLE_TYPE" AS "Comment" '
         f'FROM ({information_schema.TABLES["tables"]}) WHERE "TABLE_SCHEMA" = {literal(place)}'
     )
-    return _select(query, parts, "Name", " ORDER BY 1")
+    return _select(query, parts, "Name", " ORDER BY 1 ASC")
 
 
 def _variables(parts: _Parts, asker: Asker) -> str:
     rows: list[tuple[object, ...]] = [(name, _shown(value)) for name, value in asker.variables.items()]
-    return _select(_text_rows(["Variable_name", "Value"], rows), parts, "Variable_name", " ORDER BY 1")
+    return _select(_text_rows(["Variable_name", "Value"], rows), parts, "Variable_name", " ORDER BY 1 ASC")
 
 
 def _server_status(parts: _Parts, asker: Asker) -> str:
@@ -311,7 +311,7 @@ def _server_status(parts: _Parts, asker: Asker) -> str:
         ("Threads_connected", str(len(asker.processes()))),
         ("Threads_running", str(sum(process[4] == "Query" for process in asker.processes()))),
     ]
-    return _select(_text_rows(["Variable_name", "Value"], rows), parts, "Variable_name", " ORDER BY 1")
+    return _select(_text_rows(["Variable_name", "Value"], rows), parts, "Variable_name", " ORDER BY 1 ASC")
 
 
 def _warnings(parts: _Parts, asker: Asker) -> str:

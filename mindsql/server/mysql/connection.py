@@ -364,7 +364,7 @@ class Connection:
         charset = told.variables.charset("character_set_results")
         query = (
             f'SELECT "COLUMN_NAME" FROM ({information_schema.TABLES["columns"]}) WHERE "TABLE_SCHEMA" = $1 '
-            'AND "TABLE_NAME" = $2 ORDER BY "ORDINAL_POSITION"'
+            'AND "TABLE_NAME" = $2 ORDER BY "ORDINAL_POSITION" ASC'
         )
         names = await self._guarded(
             lambda: told.session.connection.execute(query, [told.database, table]).fetchall()
