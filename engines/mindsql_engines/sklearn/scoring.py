@@ -195,6 +195,8 @@ def importances(
     The work is bounded: at most `IMPORTANCE_ROWS` rows, and about `IMPORTANCE_SECONDS`; empty when one round
     over all columns would take longer.
     """
+    import sklearn
+
     random = np.random.default_rng(seed)
     if len(y) > IMPORTANCE_ROWS:
         at = random.choice(len(y), IMPORTANCE_ROWS, replace=False)
@@ -205,7 +207,8 @@ def importances(
         return {}
 
     def score(matrix: Numbers) -> float:
-        with threads.few(len(matrix), threads.FEW_TO_PREDICT):
+        # The encoder made the matrix: to look through it once more for each column takes longer than to predict.
+        with threads.few(len(matrix), threads.FEW_TO_PREDICT), sklearn.config_context(assume_finite=True):
             return scored(matrix)
 
     def scored(matrix: Numbers) -> float:

@@ -286,7 +286,8 @@ FROM (SELECT "CONSTRAINT_NAME" AS key, system.main.any_value("REFERENCED_TABLE_N
   FROM ({tables["key_column_usage"]}) WHERE {here} AND "REFERENCED_TABLE_NAME" IS NOT NULL GROUP BY 1)"""
     return f"""
 SELECT {literal(table)} AS "Table", 'CREATE TABLE ' || {name(literal(table))} || ' (\n  '
-  || string_agg(line, ',\n  ' ORDER BY part ASC, place ASC) || '\n) ENGINE=DuckDB DEFAULT CHARSET=utf8mb4' AS "Create Table"
+  || string_agg(line, ',\n  ' ORDER BY part ASC, place ASC)
+  || '\n) ENGINE=DuckDB DEFAULT CHARSET=utf8mb4' AS "Create Table"
 FROM ({columns} UNION ALL {keys} UNION ALL {references})"""
 
 
