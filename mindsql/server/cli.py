@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-auth", action="store_true", help="let in whoever comes, as admin")
     add("--cert", metavar="PEM", help="speak TLS with this certificate")
     add("--key", metavar="PEM", help="the certificate's key")
+    add("--require-tls", action="store_true", help="let no MySQL client in without TLS")
     add("--name", action="append", default=[], metavar="HOST", help="a host name it is reached by; repeatable")
     add("--allow-folder", action="append", default=[], metavar="PATH", help="statements may read files there")
     add("--allow-host", action="append", metavar="HOST", help="engines may connect there only; repeatable")
@@ -76,6 +77,8 @@ def main(arguments: list[str]) -> int:
         return supervise(arguments)
     if (given.cert is None) != (given.key is None):
         parser.error("--cert and --key belong together")
+    if given.require_tls and given.cert is None:
+        parser.error("--require-tls needs --cert and --key")
     for folder in given.allow_folder:
         if not os.path.isdir(folder):
             parser.error(f"--allow-folder: there is no folder {folder}")
@@ -96,6 +99,7 @@ def main(arguments: list[str]) -> int:
         auth=not given.no_auth,
         cert=given.cert,
         key=given.key,
+        require_tls=given.require_tls,
         names=tuple(name.lower() for name in given.name),
         folders=tuple(given.allow_folder),
         allowed_hosts=tuple(given.allow_host) if given.allow_host else None,

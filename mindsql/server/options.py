@@ -17,6 +17,7 @@ class ServeOptions:
         mysql_port: The port of the MySQL wire; None for no such door.
         auth: Whether who comes must show a token, once there are tokens.
         cert, key: PEM files; with them both doors speak TLS.
+        require_tls: Whether MySQL clients must speak TLS, too; by HTTP there is nothing else with a certificate.
         names: Host names under which the server is reached, beside its address.
         folders: What remote statements may read files from.
         allowed_hosts: Hosts that engines may connect to, None for any public one.
@@ -42,6 +43,7 @@ class ServeOptions:
     auth: bool = True
     cert: str | None = None
     key: str | None = None
+    require_tls: bool = False
     names: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] | None = None

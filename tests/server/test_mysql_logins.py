@@ -103,6 +103,18 @@ def test_a_token_opens_in_every_way(guarded: tuple[Served, dict[str, str]]) -> N
             assert cursor.fetchall()[0][0] == "ann@%", name
 
 
+def test_a_server_may_insist_on_tls(tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+    with serving(tmp_path, "--cert", cert, "--key", key, "--require-tls") as server:
+        for name, way in ways(server, "ann", "").items():
+            if name in ("native", "sha2, encrypted for the key"):
+                with pytest.raises(pymysql.MySQLError, match="nobody in without TLS") as caught:
+                    way()
+                assert caught.value.args[0] == 3159, name
+            elif "sha2" not in name and "clear" not in name:
+                way().close()
+
+
 @pytest.mark.parametrize(("user", "whose"), [("ann", ""), ("ann", "ben"), ("nobody", "ann")])
 def test_nothing_else_opens(guarded: tuple[Served, dict[str, str]], user: str, whose: str) -> None:
     server, secrets = guarded

@@ -22,6 +22,7 @@ from mindsql.server import cli
         (["--allow-folder", "nowhere"], "--allow-folder: there is no folder nowhere"),
         (["nowhere/shop.duckdb"], "there is no folder nowhere"),
         (["--cert", "cert.pem"], "--cert and --key belong together"),
+        (["--require-tls"], "--require-tls needs --cert and --key"),
         (["--cert", "cert.pem", "--key", "nowhere.pem"], "cannot read nowhere.pem"),
         (["--cert", "cert.pem", "--key", "cert.pem"], "cert.pem and cert.pem are no certificate and its key in PEM"),
     ],

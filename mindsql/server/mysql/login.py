@@ -161,6 +161,8 @@ class Door:
                 raise MySQLError("this server speaks no TLS", 1043, "08S01")
             await stream.start_tls(self.tls)
             data = await stream.read()
+        elif self.service.options.require_tls:
+            raise MySQLError("this server lets nobody in without TLS: ask for it, as mariadb --ssl does", 3159, "HY000")
         answer = read_answer(data, offered)
         principal = await self.let_in(stream, answer.user, answer.plugin, answer.response, nonce)
         return Login(
