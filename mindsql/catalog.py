@@ -19,8 +19,11 @@ from mindsql.errors import CatalogError
 from mindsql.snapshot import DEFAULT_PROJECT, EngineEntry, Model, Snapshot, SourceEntry, Version, View
 
 SCHEMA = "mindsql"
+FORMAT = 2
+"""The format of the tables below, and of what lies in them. Who changes them adds a step to `migrations`."""
 
 _TABLES = {
+    "_meta": "key VARCHAR, value VARCHAR",
     "_projects": "name VARCHAR",
     "_engines": "name VARCHAR, handler VARCHAR, options JSON, created_at TIMESTAMP",
     "_engine_files": "engine VARCHAR, name VARCHAR, content BLOB",
@@ -88,11 +91,24 @@ class Catalog:
             f"CREATE UNIQUE INDEX IF NOT EXISTS _models_once ON {self.table('_models')} "
             "(lower(project), lower(name))",
         )
+        self.set_format(FORMAT)
         run(
             self.raw,
             f"INSERT INTO {self.table('_projects')} SELECT {literal(DEFAULT_PROJECT)} "
             f"WHERE NOT EXISTS (FROM {self.table('_projects')})",
         )
+
+    def format(self) -> int:
+        """The number of the format that the file has."""
+        if not self.has("_meta"):
+            return 1
+        found = rows(self.raw, f"SELECT value FROM {self.table('_meta')} WHERE key = 'format'")
+        return int(found[0][0]) if found else 1
+
+    def set_format(self, number: int) -> None:
+        """Note the format that the file has now."""
+        self._delete("_meta", key="format")
+        self._insert("_meta", {"key": "format", "value": str(number)})
 
     def snapshot(self) -> Snapshot:
         """Read everything but the artifacts."""
@@ -330,11 +346,9 @@ class Catalog:
 
     def drop_versions(self, versions: Iterable[Version]) -> None:
         """Drop versions, their artifacts and the answers kept of them."""
-        keeps = self.has("_answers")  # files of an older release have no such table until they need it
         for version in versions:
             self._models.add((version.project, version.model))
-            if keeps:
-                self._delete("_answers", version=version.id)
+            self._delete("_answers", version=version.id)
             self._delete("_artifacts", version=version.id)
             self._delete("_versions", id=version.id)
 

@@ -446,6 +446,21 @@ def open_session(
         key = os.path.realpath(path), read_only
     with _OPENING:
         known = (shared for shared in _OPEN if key is not None and shared.sessions and shared.key == key)
-        shared = next(known, None) or Shared(Database(path, read_only, sandbox), key=key)
-        _OPEN.add(shared)
+        shared = next(known, None)
+        if shared is None:
+            shared = Shared(_opened(path, read_only, sandbox), key=key)
+            _OPEN.add(shared)
         return Session(shared, settings, progress)
+
+
+def _opened(path: str, read_only: bool, sandbox: Sandbox | None) -> Database:
+    opened = Database(path, read_only, sandbox)
+    if opened.has_catalog:
+        from mindsql.migrations import migrate
+
+        try:
+            migrate(opened)
+        except BaseException:
+            opened.close()
+            raise
+    return opened

@@ -148,7 +148,6 @@ class Tokens:
                     f'the token "{name}" exists already', hint="revoke it, or choose another name"
                 )
             with self._session.writing() as catalog:
-                catalog.make("_tokens")  # files of an older release have no such table until they need it
                 values = vars(token)
                 marks = ", ".join(f"${number}" for number in range(1, len(values) + 1))
                 database.run(
