@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from typing import Any
 
 import openpyxl
 import pyarrow as pa
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from mindsql.errors import MindSQLError, TooLargeError
 from mindsql.server.http import bodies
 from mindsql.server.http.columns import Limits
+from mindsql.server.http.faults import RequestError
 
 SMALL = Limits(bytes=1 << 20, unpacked_bytes=4 << 20, rows=1000, columns=50, cells=10_000, depth=8)
 TYPES = [*bodies._READERS, "application/json; charset=latin-1", "multipart/form-data; boundary=x", "nonsense"]
@@ -55,6 +57,22 @@ def parquet_bomb() -> bytes:
     return sink.getvalue()
 
 
+def parquet_that_lies() -> bytes:
+    """One text of 64 MB, and a footer that says it is one byte long."""
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"a": ["x" * (64 << 20)]}), sink, compression="zstd", use_dictionary=False)
+    content = sink.getvalue()
+    size = pq.read_metadata(io.BytesIO(content)).row_group(0).column(0).total_uncompressed_size
+
+    def varint(value: int, length: int = 0) -> bytes:
+        last = max(length, (value.bit_length() + 6) // 7, 1) - 1
+        return bytes(value >> 7 * at & 127 | (128 if at < last else 0) for at in range(last + 1))
+
+    said = varint(2 * size)  # the field after the codec and the paths: a whole number of the compact protocol
+    assert content.count(said, len(content) // 2) >= 1
+    return content[: len(content) // 2] + content[len(content) // 2 :].replace(said, varint(2, len(said)))
+
+
 def many_columns() -> bytes:
     return b"{" + b",".join(b'"c%d":1' % i for i in range(100)) + b"}"
 
@@ -64,6 +82,7 @@ def many_columns() -> bytes:
     [
         (xlsx_bomb(), "application/octet-stream"),
         (parquet_bomb(), "application/vnd.apache.parquet"),
+        (parquet_that_lies(), "application/vnd.apache.parquet"),
         (b" " * (2 << 20), "application/json"),
         (b'[{"a":1}' + b',{"a":1}' * 1000 + b"]", "application/json"),
         (many_columns(), "application/json"),
@@ -77,6 +96,7 @@ def many_columns() -> bytes:
     ids=[
         "xlsx",
         "parquet",
+        "parquet footer",
         "bytes",
         "rows",
         "columns",
@@ -122,3 +142,33 @@ def test_any_bytes_are_rows_or_an_error(kind: str, content: bytes) -> None:
         bodies.read(content, kind, SMALL)
     except MindSQLError as error:
         assert error.http_status in (400, 413, 415)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"data_page_version": "2.0", "compression": "zstd"},
+        {"row_group_size": 10, "write_page_checksum": True, "write_page_index": True},
+        {"use_dictionary": False, "compression": "none"},
+    ],
+)
+@pytest.mark.parametrize("rows", [0, 1, 900])
+def test_parquet_however_it_is_written(options: dict[str, Any], rows: int) -> None:
+    table = pa.table({"a": range(rows), "b": [f"x{row % 7}" for row in range(rows)], "c": [None] * rows})
+    table = table.cast(pa.schema([("a", pa.int64()), ("b", pa.string()), ("c", pa.float64())]))
+    sink = io.BytesIO()
+    pq.write_table(table, sink, **options)
+    read = bodies.read(sink.getvalue(), "application/vnd.apache.parquet", SMALL)
+    assert read is not None
+    assert read.to_pylist() == table.to_pylist()
+
+
+def test_parquet_of_differences() -> None:
+    """Each text repeats the one before: a short page is any amount of text, and its size is told nowhere."""
+    sink = io.BytesIO()
+    texts = pa.table({"a": ["x" * 100_000 + str(row) for row in range(100)]})
+    pq.write_table(texts, sink, use_dictionary=False, column_encoding={"a": "DELTA_BYTE_ARRAY"})
+    assert len(sink.getvalue()) < 50_000
+    with pytest.raises(RequestError, match="differences from each other"):
+        bodies.read(sink.getvalue(), "application/vnd.apache.parquet", SMALL)

@@ -19,6 +19,7 @@ from mindsql.errors import MemoryLimitError, TooLargeError
 from mindsql.server.http import columns
 from mindsql.server.http.columns import Limits
 from mindsql.server.http.faults import MediaTypeError, RequestError
+from mindsql.server.http.pages import pages
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -188,11 +189,16 @@ def _parquet(body: _Body) -> pa.Table:
             raise limits.too_many_rows()
         if meta.num_columns > limits.columns:
             raise limits.too_many_columns()
-        groups = (meta.row_group(number) for number in range(meta.num_row_groups))
-        if sum(group.column(at).total_uncompressed_size for group in groups for at in range(meta.num_columns)) > (
-            limits.unpacked_bytes
-        ):
-            raise limits.too_much()
+        size = 0
+        for page in pages(body.content, meta):
+            size += page.unpacked
+            if size > limits.unpacked_bytes:
+                raise limits.too_much()
+            if page.shared_prefixes:
+                raise RequestError(
+                    "the Parquet file keeps texts as differences from each other (DELTA_BYTE_ARRAY)",
+                    hint="write it with another encoding, such as the default one",
+                )
         schema = meta.schema.to_arrow_schema()
         nested = next((field.name for field in schema if pa.types.is_nested(field.type)), None)
         if nested is not None:
