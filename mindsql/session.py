@@ -182,12 +182,13 @@ class Session:
 
     # Catalog ----------------------------------------------------------------------------------------------
 
-    def system_table(self, schema: str, name: str) -> str | None:
+    def system_table(self, schema: str, name: str, as_text: bool = False) -> str | None:
         """The query that a system table stands for, as things are now; None when the name means something else. Its
-        rows are there until the running statement's result is done with."""
-        from mindsql.system import system_table
+        rows are there until the running statement's result is done with; with `as_text` few are in the query itself."""
+        from mindsql.system import Offer, system_table
 
-        return system_table(schema, name, self.snapshot(), self.shared.jobs, self.registry, self._offer)
+        offer = Offer(self._offer, as_text)
+        return system_table(schema, name, self.snapshot(), self.shared.jobs, self.registry, offer)
 
     def _offer(self, table: Any) -> str:
         from mindsql.system import OFFERED

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from mindsql.database import literal, quote
 from mindsql.jobs import Job, Jobs
@@ -17,8 +18,24 @@ from mindsql.work import apart
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Offer: TypeAlias = "Callable[[pa.Table], str]"
-"""Makes an Arrow table one that DuckDB can read in this statement, and gives its name."""
+
+@dataclass(frozen=True)
+class Offer:
+    """How rows come into a query.
+
+    Attributes:
+        table: Makes an Arrow table one that DuckDB can read in this statement, and gives its name.
+        as_text: Whether few rows are written into the query: that needs no further library, but our parser is slow
+            to read it.
+    """
+
+    table: Callable[[pa.Table], str]
+    as_text: bool = False
+
+    def writes(self, rows: int, columns: int) -> bool:
+        """Whether so many rows are to be text."""
+        return self.as_text and rows * columns <= _FEW_CELLS
+
 
 OFFERED = "mindsql_"
 """How the names of what is offered begin; sixteen random hexadecimal digits follow."""
@@ -74,6 +91,7 @@ def _cell(value: Any) -> str:
     return literal(str(value))
 
 
+_FEW_CELLS = 300
 _ARROW = {"VARCHAR": "string", "BOOLEAN": "bool", "INTEGER": "int32", "DOUBLE": "float64", "TIMESTAMP": "timestamp[us]"}
 
 
@@ -91,7 +109,9 @@ def rows_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]
 
 def listed(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]], offer: Offer) -> str:
     """A query that gives these rows."""
-    return f"SELECT * FROM {quote(offer(rows_table(columns, rows)))}"
+    if offer.writes(len(rows), len(columns)):
+        return values(columns, rows)
+    return f"SELECT * FROM {quote(offer.table(rows_table(columns, rows)))}"
 
 
 def _json(value: Any) -> str:
@@ -122,23 +142,17 @@ _MODEL_COLUMNS = [
 ]
 
 
-_PHASE_COLUMNS = [column for column in _MODEL_COLUMNS if "training_phase" in column[0]]
-
-
 def _models(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) -> str:
-    table = snapshot.tables.get("models")
-    if table is None:
-        table = snapshot.tables["models"] = rows_table(_MODEL_COLUMNS, list(_model_rows(snapshot)))
     at_work = jobs.unfinished()
-    if at_work:
-        ids = [version.id for model in snapshot.models for version in model.versions]
-        phases = rows_table(_PHASE_COLUMNS, [_phase(at_work.get(each)) for each in ids])
-        for name in phases.column_names:
-            table = table.set_column(table.column_names.index(name), name, phases.column(name))
-    return f"SELECT * FROM {quote(offer(table))}"
+    count = sum(len(model.versions) for model in snapshot.models)
+    if at_work or offer.writes(count, len(_MODEL_COLUMNS)):
+        return listed(_MODEL_COLUMNS, list(_model_rows(snapshot, at_work)), offer)
+    if "models" not in snapshot.tables:
+        snapshot.tables["models"] = rows_table(_MODEL_COLUMNS, list(_model_rows(snapshot, {})))
+    return f"SELECT * FROM {quote(offer.table(snapshot.tables['models']))}"
 
 
-def _model_rows(snapshot: Snapshot) -> Iterator[tuple[Any, ...]]:
+def _model_rows(snapshot: Snapshot, at_work: Mapping[str, Job]) -> Iterator[tuple[Any, ...]]:
     for model in snapshot.models:
         # Before its first version is trained, a model's last one stands for it, as in MindsDB.
         active = model.active or max((version.number for version in model.versions), default=None)
@@ -157,9 +171,7 @@ def _model_rows(snapshot: Snapshot) -> Iterator[tuple[Any, ...]]:
                 version.error,
                 version.query,
                 _json(dict(version.options)),
-                None,
-                None,
-                None,
+                *_phase(at_work.get(version.id)),
                 version.tag,
                 version.created_at,
                 version.seconds,

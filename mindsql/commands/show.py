@@ -36,7 +36,7 @@ def show(
     snapshot = session.snapshot()
     terms: list[str] = []
     if statement.what in _SYSTEM:
-        query = session.system_table("information_schema", statement.what)
+        query = session.system_table("information_schema", statement.what, as_text=True)
         assert query is not None
         if statement.what == "databases":
             aliases = [literal(alias) for alias in PROJECT_ALIASES if alias not in snapshot.projects]

@@ -21,7 +21,7 @@ VALUES: list[tuple[Any, Any]] = [
     (np.datetime64("2024-01-02"), datetime.date(2024, 1, 2)),
     (np.datetime64("2024-01-02T03:04:05", "ns"), datetime.datetime(2024, 1, 2, 3, 4, 5)),
     (np.timedelta64(5, "ns"), datetime.timedelta(0)),
-    (np.datetime64("NaT"), None),
+    (np.datetime64("NaT", "ns"), None),
     (pd.NaT, None),
     (pd.NA, None),
     (pd.Timedelta("1 day"), datetime.timedelta(days=1)),
