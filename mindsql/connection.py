@@ -261,7 +261,7 @@ class Connection:
                 raise error from None
         if not statements:
             return Result.of(kind="done")
-        if unread.has_inner_pivot(statements[0], text):
+        if unread.is_unread(statements[0], text):
             replaced = unread.without_models(session, text, values, self._work)
             if replaced is not None:
                 return self._dispatch(*replaced)

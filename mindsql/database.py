@@ -63,6 +63,8 @@ class Database:
                 raise CatalogError(f"cannot write beside the database: {error.strerror}: {error.filename}") from error
         with translated():
             self.root: Raw = duckdb.connect(path, read_only=read_only, config=config)
+            # What cannot be bound has changed nothing. A binder asks DuckDB what may turn out to be wrong, too.
+            self.root.execute("SET default_transaction_invalidation_policy = 'SYNTACTIC_ERRORS_DO_NOT_INVALIDATE'")
             if sandbox is not None:
                 _lock(self.root, sandbox)
             row = self.root.execute("SELECT system.main.current_database()").fetchone()

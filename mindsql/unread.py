@@ -20,7 +20,9 @@ from mindsql.work import Work
 if TYPE_CHECKING:
     from mindsql.session import Session
 
-_WORDS = frozenset({"SELECT", "WITH", "FROM", "VALUES", "PIVOT", "UNPIVOT", "INSERT", "UPDATE", "DELETE", "COPY"})
+_WORDS = frozenset(
+    {"SELECT", "WITH", "FROM", "VALUES", "PIVOT", "UNPIVOT", "INSERT", "UPDATE", "DELETE", "COPY", "SET", "CALL"}
+)
 """Leading words of statements that run once. A view or a macro would keep the answers of the moment."""
 
 _NEW_TABLE = re.compile(r"\s*CREATE\s+(?:OR\s+REPLACE\s+)?(?:TEMP(?:ORARY)?\s+)?TABLE\b", re.I)
@@ -69,7 +71,14 @@ def _forget(session: Session, name: str) -> None:
     session.raw.unregister(name)
 
 
-def has_inner_pivot(statement: object, text: str) -> bool:
+def is_unread(statement: object, text: str) -> bool:
+    """Whether a statement may ask models that our parser has not seen: those in SET VARIABLE v = (SELECT …)."""
+    if isinstance(statement, grammar.DuckDB):
+        return leading_word(text) in ("SET", "CALL") and "(" in text
+    return _has_inner_pivot(statement, text)
+
+
+def _has_inner_pivot(statement: object, text: str) -> bool:
     """Whether a query holds PIVOT as a statement within it. DuckDB reads such a query's rows twice, first to see which
     columns there are."""
     if not isinstance(statement, grammar.Query) or "pivot" not in text.casefold():
@@ -86,7 +95,7 @@ def _query(session: Session, text: str) -> grammar.Query | None:
         statement = grammar.parse_one(text)
     except grammar.ParseError:
         return None
-    if not isinstance(statement, grammar.Query) or statement.options or has_inner_pivot(statement, text):
+    if not isinstance(statement, grammar.Query) or statement.options or _has_inner_pivot(statement, text):
         return None
     return statement
 

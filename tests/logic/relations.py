@@ -23,6 +23,8 @@ CREATE TABLE u AS SELECT (i * 2 % 10)::INTEGER AS id, (i % 4)::INTEGER AS d, ['p
 CREATE TABLE w AS SELECT i::INTEGER AS id, (i % 3)::INTEGER AS a, ['x', NULL, 'yy'][1 + i % 3] AS b,
     i * 1.0::DOUBLE AS y
   FROM range(6) AS r(i);
+CREATE SCHEMA s;
+CREATE TABLE s.t AS SELECT * FROM t WHERE id % 2 = 0;
 CREATE TABLE empty AS FROM t WHERE false;
 """
 

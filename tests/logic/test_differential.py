@@ -116,6 +116,8 @@ def test_rows_are_equal(
         wanted = oracle.execute(query.duckdb, query.parameters or None)
         names = [item[0] for item in wanted.description]
         expected = comparable(wanted.fetchall(), query.ordered)
+        for statement in query.after:
+            oracle.execute(statement)
         others = list(_MODES)[3:]
         for mode in [*list(_MODES)[:3], *generator.pick.sample(others, 2)]:
             try:
@@ -125,6 +127,9 @@ def test_rows_are_equal(
                 found = comparable(result.fetchall(), query.ordered)
             except mindsql.Error as error:
                 raise AssertionError(f"{mode}: {query}\n{error}") from error
+            finally:
+                for statement in query.after:
+                    ours[mode].execute(statement)
             where = f"{mode}: {query}"
             assert result.columns == names, where
             assert found == expected, where
