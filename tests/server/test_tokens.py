@@ -264,10 +264,9 @@ def test_the_audit_log(tmp_path: Path) -> None:
 
 
 def test_tokens_are_for_sessions_that_write_to_the_catalog(tmp_path: Path) -> None:
-    """A file without a catalog gets one with its first token, and a file from before tokens gets the table."""
+    """A file without a catalog gets one with its first token."""
     with mindsql.connect(str(tmp_path / "shop.duckdb")) as connection:
         connection.execute("CREATE MODEL m FROM (SELECT i AS a, i * 2 AS y FROM range(50) r(i)) PREDICT y")
-        connection.execute("DROP TABLE mindsql._tokens")
         _one(connection)
     with mindsql.connect() as connection:
         _one(connection)
