@@ -352,7 +352,9 @@ def _finish(draft: Draft, later: list[Relation]) -> None:
         to_frame(join.this, draft)
         for part in list(select.find_all(exp.Column)) + list(join.find_all(exp.Column)):
             if part.table == draft.name and part.name in own:
-                part.replace(verbatim.take_place(own[part.name].copy(), part))
+                value = own[part.name].copy()
+                value.meta[SCOPE] = draft.scope.key
+                part.replace(verbatim.take_place(value, part))
     select.set("from_", exp.From(this=table(draft.name)))
     select.set("joins", kept or None)
 

@@ -10,6 +10,7 @@ from sqlglot import expressions as exp
 
 from mindsql.binder.joins import kind_of
 from mindsql.binder.tree import and_terms, from_items, generate, set_where
+from mindsql.bound import SCOPE
 from mindsql.planner.frame import Draft, frame_columns
 from mindsql.planner.operators import Cell, Finish, Values
 from mindsql.planner.translation import models_as_sql
@@ -376,6 +377,8 @@ def _reads_only(term: exp.Expr, draft: Draft, columns: dict[str, exp.Expr], stri
         if part.table == draft.name:
             if part.name not in columns:
                 return False
+        elif part.meta.get(SCOPE) == draft.scope.key:
+            return False  # of a relation that is joined after the models
         elif part.find_ancestor(exp.Query) is None or part.find_ancestor(exp.Query) is draft.finish:
             return False
     return True

@@ -124,14 +124,14 @@ def test_rows_are_equal(
                 for statement in (*RESET, *(own for own, _ in query.before)):
                     ours[mode].execute(statement)
                 result = ours[mode].execute(query.mindsql, query.parameters or None)
-                found = comparable(result.fetchall(), query.ordered)
+                columns, found = result.columns, comparable(result.fetchall(), query.ordered)
             except mindsql.Error as error:
                 raise AssertionError(f"{mode}: {query}\n{error}") from error
             finally:
                 for statement in query.after:
                     ours[mode].execute(statement)
             where = f"{mode}: {query}"
-            assert result.columns == names, where
+            assert columns == names, where
             assert found == expected, where
 
 

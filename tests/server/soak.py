@@ -246,7 +246,7 @@ def kills(folder: Path, times: int) -> list[str]:
                 served.rows("CREATE TABLE written (n BIGINT)")
                 served.rows(FLATS.format(factor=2))
             writers = Writers(served.url, number)
-            time.sleep(lot.random())
+            time.sleep(lot.random() * 3)
             served.process.send_signal(signal.SIGKILL)
             writers.join()
             rows.update(writers.rows)
