@@ -78,7 +78,7 @@ class Generator(Relations):
             f"{number} IS DISTINCT FROM {other}",
             f"CASE WHEN {number} > 1 THEN true END",
             f"{number} IN (SELECT d FROM u)",
-            f"EXISTS (SELECT 1 FROM u WHERE u.id = {self.pick.choice(source.numbers)})",
+            f"EXISTS (SELECT 1 FROM u AS uu WHERE uu.id = {self.pick.choice(source.numbers)})",
             f"{number} > (SELECT avg(d) FROM u)",
         ]
         if source.texts:
