@@ -14,7 +14,7 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
-from mindsql.database import Database, Raw, literal, quote, rows, run
+from mindsql.database import Database, DuckDBConnection, literal, quote, rows, run
 from mindsql.errors import CatalogError
 from mindsql.snapshot import DEFAULT_PROJECT, EngineEntry, Model, Snapshot, SourceEntry, Version, View
 
@@ -51,7 +51,7 @@ TABLES = frozenset(_TABLES)
 class Catalog:
     """Reads and writes the catalog on one connection. It never begins or ends a transaction."""
 
-    def __init__(self, database: Database, raw: Raw) -> None:
+    def __init__(self, database: Database, raw: DuckDBConnection) -> None:
         self._database = database
         self.raw = raw
         self._prefix = f"{quote(database.name)}.{quote(SCHEMA)}."

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from mindsql import database, duckdb_errors, passthrough, unknown
+from mindsql import database, duckdb_errors, passthrough, replacement_scan
+from mindsql.error_spans import relocated
 from mindsql.errors import (
     Cancelled,
     EngineError,
@@ -20,7 +21,6 @@ from mindsql.errors import (
     UnknownNameError,
 )
 from mindsql.parameters import Parameters, given, named, sets, without_tables
-from mindsql.positions import relocated
 from mindsql.progress import Progress
 from mindsql.result import Result
 from mindsql.sandbox import Sandbox
@@ -130,7 +130,7 @@ class Connection:
             return self._one(text, parameters)
         except MindSQLError as error:
             better = (
-                unknown.misspelt(self._session, text) if error.message.startswith("syntax error") else None
+                replacement_scan.misspelt(self._session, text) if error.message.startswith("syntax error") else None
             )
             (better or error).locate(text)
             if better is not None:
@@ -219,9 +219,9 @@ class Connection:
                     return self._result
                 except UnknownNameError as error:
                     self._work.close()
-                    adopted = unknown.adopt(self._session, error, sys._getframe(2))
+                    adopted = replacement_scan.adopt(self._session, error, sys._getframe(2))
                     if not adopted:
-                        unknown.suggest_relation(self._session, error, sys._getframe(2))
+                        replacement_scan.suggest_relation(self._session, error, sys._getframe(2))
                         raise
         except MindSQLError as error:
             self._work.close()
@@ -240,11 +240,11 @@ class Connection:
         word = leading_word(text)
         if not (is_verb(text, word) or session.names_ours(text) or (session.prepared and word in PREPARED_WORDS)):
             return passthrough.run(session, text, word, parameters, self._work)
-        import_apart("sqlglot", "mindsql.interpreter", "mindsql.unread")
-        from mindsql import interpreter, unread
+        import_apart("sqlglot", "mindsql.dispatch", "mindsql.unread")
+        from mindsql import dispatch, unread
 
         values = named(parameters)
-        kept = interpreter.run_kept(session, text, values, self._work)
+        kept = dispatch.run_kept(session, text, values, self._work)
         if kept is not None:
             return kept
         try:
@@ -265,7 +265,7 @@ class Connection:
             replaced = unread.without_models(session, text, values, self._work)
             if replaced is not None:
                 return self._dispatch(*replaced)
-        result = interpreter.run(session, statements[0], text, values, self._work)
+        result = dispatch.run(session, statements[0], text, values, self._work)
         if result is not None:
             return result
         session.attach_sources(text)
@@ -315,12 +315,12 @@ class Connection:
 
     def options(self, engine: str, using: Mapping[str, Any]) -> Sequence[Option]:
         """The options of USING for an engine or handler, given some of them. Raises UnknownNameError."""
-        from mindsql.executor.engines import border
+        from mindsql.executor.engines import engine_boundary
 
         session = self._session
         entry = session.snapshot().engine(engine)
         cls = session.registry.load(entry.handler if entry is not None else engine)
-        with border(engine, "options"):
+        with engine_boundary(engine, "options"):
             return apart(lambda: cls.options_for(using))
 
     def capabilities(self, version: Version) -> Capabilities:

@@ -19,15 +19,15 @@ from mindsql.errors import (
     MindSQLError,
     StatementError,
 )
+from mindsql.library_warnings import suppress_warnings
 from mindsql.parameters import Parameters
-from mindsql.quiet import quiet
 from mindsql.sandbox import FREE_SETTINGS, Sandbox, spill_folder, start_options
 from mindsql.schema import Schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Raw: TypeAlias = duckdb.DuckDBPyConnection
+DuckDBConnection: TypeAlias = duckdb.DuckDBPyConnection
 
 
 
@@ -40,7 +40,7 @@ class Database:
         writer: Held by a session while it changes the catalog in a transaction of its own.
         generation: Grows with every committed change of MindSQL's catalog.
         has_catalog: Whether MindSQL's catalog may be in it; without, no name can be ours.
-        shape: Grows with every statement that may change tables, so that cached plans can be dropped.
+        schema_version: Grows with every statement that may change tables, so that cached plans can be dropped.
         sandbox: What statements may reach outside; None for everything that the process may.
     """
 
@@ -50,8 +50,8 @@ class Database:
         self.sandbox = sandbox
         self.lock = threading.RLock()
         self.writer = threading.RLock()
-        self.generation = 0
-        self.shape = 0
+        self.catalog_version = 0
+        self.schema_version = 0
         self._shadowed: bool | None = None
         # Local variables are found by `Connection` itself: DuckDB would see ours, not the caller's.
         config: dict[str, Any] = {"python_enable_replacements": False}
@@ -62,7 +62,7 @@ class Database:
             except OSError as error:
                 raise CatalogError(f"cannot write beside the database: {error.strerror}: {error.filename}") from error
         with translated():
-            self.root: Raw = duckdb.connect(path, read_only=read_only, config=config)
+            self.root: DuckDBConnection = duckdb.connect(path, read_only=read_only, config=config)
             # What cannot be bound has changed nothing. A binder asks DuckDB what may turn out to be wrong, too.
             self.root.execute("SET default_transaction_invalidation_policy = 'SYNTACTIC_ERRORS_DO_NOT_INVALIDATE'")
             if sandbox is not None:
@@ -75,7 +75,7 @@ class Database:
             self.root.execute(f"SELECT 1 FROM {quote(self.name)}.mindsql._versions LIMIT 0")
             self.has_catalog = True
 
-    def cursor(self) -> Raw:
+    def cursor(self) -> DuckDBConnection:
         """A new DuckDB connection to the same database."""
         return self.root.cursor()
 
@@ -116,7 +116,7 @@ SELECT 1 FROM system.main.duckdb_functions() AS own SEMI JOIN system.main.duckdb
 WHERE NOT own.internal LIMIT 1"""
 
 
-def _lock(raw: Raw, sandbox: Sandbox) -> None:
+def _lock(raw: DuckDBConnection, sandbox: Sandbox) -> None:
     """Close a database to the machine. DuckDB takes these only once it runs."""
     listed = ", ".join(literal(os.path.realpath(folder)) for folder in sandbox.folders)
     raw.execute(f"SET allowed_directories = [{listed}]")
@@ -135,7 +135,7 @@ def literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def describe(raw: Raw, sql: str, parameters: Parameters = None) -> Schema:
+def describe(raw: DuckDBConnection, sql: str, parameters: Parameters = None) -> Schema:
     """The columns that a query would give, without running it. Raises StatementError."""
     if _PIVOT.search(sql):
         # DuckDB has to read which columns there will be, and DESCRIBE does not.
@@ -155,7 +155,7 @@ def describe(raw: Raw, sql: str, parameters: Parameters = None) -> Schema:
     return Schema.of((name, kind) for name, kind, *_ in found)
 
 
-def collations(raw: Raw, sql: str) -> list[str]:
+def collations(raw: DuckDBConnection, sql: str) -> list[str]:
     """The collation of each column that a SELECT would give, without running it; empty where there is none.
 
     DESCRIBE does not tell them: DuckDB's plan of the query does. The list is empty when there is no such plan.
@@ -171,7 +171,7 @@ def collations(raw: Raw, sql: str) -> list[str]:
     return []
 
 
-def has_relation(raw: Raw, name: str) -> bool:
+def has_relation(raw: DuckDBConnection, name: str) -> bool:
     """Whether an unqualified name means a table or view. Asking so costs a tenth of a look into the catalog."""
     try:
         raw.sql(f"FROM {quote(name)} LIMIT 0")
@@ -182,7 +182,7 @@ def has_relation(raw: Raw, name: str) -> bool:
     return True
 
 
-def located(raw: Raw, name: str) -> tuple[str, str] | None:
+def located(raw: DuckDBConnection, name: str) -> tuple[str, str] | None:
     """The database and the schema of the table or view that an unqualified name means; None when there is none."""
     found = raw.execute(
         "SELECT database_name, schema_name FROM ("
@@ -240,7 +240,7 @@ def tokens(text: str) -> list[Token]:
     return found
 
 
-def statement_kinds(raw: Raw, text: str) -> list[tuple[str, str]]:
+def statement_kinds(raw: DuckDBConnection, text: str) -> list[tuple[str, str]]:
     """The kind and the text of each of DuckDB's statements in a text, by DuckDB's own parser.
 
     Raises:
@@ -254,7 +254,7 @@ def statement_kinds(raw: Raw, text: str) -> list[tuple[str, str]]:
 _NODE = re.compile(r'"type":"(\w+_NODE)"')
 
 
-def query_nodes(raw: Raw, text: str) -> set[str] | None:
+def query_nodes(raw: DuckDBConnection, text: str) -> set[str] | None:
     """The kinds of nodes that DuckDB's parser makes of a SELECT: `SELECT_NODE`, and what else its common table
     expressions hold. None when DuckDB cannot write it out."""
     written = rows(raw, "SELECT system.main.json_serialize_sql($1)", [text])[0][0]
@@ -262,7 +262,7 @@ def query_nodes(raw: Raw, text: str) -> set[str] | None:
     return None if written.startswith('{"error":true') else set(_NODE.findall(written))
 
 
-def functions(raw: Raw) -> list[tuple[str, str]]:
+def functions(raw: DuckDBConnection) -> list[tuple[str, str]]:
     """Name and type of every function that comes with DuckDB."""
     found = rows(
         raw, "SELECT DISTINCT function_name, function_type FROM system.main.duckdb_functions() WHERE internal"
@@ -271,7 +271,7 @@ def functions(raw: Raw) -> list[tuple[str, str]]:
 
 
 def stream(
-    raw: Raw, sql: str, parameters: Parameters = None, rows: int = 65536
+    raw: DuckDBConnection, sql: str, parameters: Parameters = None, rows: int = 65536
 ) -> tuple[Schema, pa.RecordBatchReader]:
     """The columns of a query, and its rows as they come; the connection is busy until they are read or dropped."""
     with translated(sql):
@@ -280,14 +280,14 @@ def stream(
         return schema, relation.to_arrow_reader(rows)
 
 
-def reader(raw: Raw, sql: str, parameters: Parameters = None, rows: int = 65536) -> pa.RecordBatchReader:
+def reader(raw: DuckDBConnection, sql: str, parameters: Parameters = None, rows: int = 65536) -> pa.RecordBatchReader:
     """As `stream`, without the columns' DuckDB types."""
     with translated(sql):
         relation = raw.sql(sql, params=parameters) if parameters else raw.sql(sql)
         return relation.to_arrow_reader(rows)
 
 
-def table(raw: Raw, sql: str, parameters: Parameters = None) -> pa.Table:
+def table(raw: DuckDBConnection, sql: str, parameters: Parameters = None) -> pa.Table:
     """All rows of a query as one Arrow table."""
     with translated(sql):
         relation = raw.sql(sql, params=parameters) if parameters else raw.sql(sql)
@@ -295,7 +295,7 @@ def table(raw: Raw, sql: str, parameters: Parameters = None) -> pa.Table:
 
 
 def gathered(
-    raw: Raw,
+    raw: DuckDBConnection,
     sql: str,
     parameters: Parameters,
     gather: Callable[[Iterable[pa.RecordBatch], pa.Schema], pa.Table],
@@ -306,19 +306,19 @@ def gathered(
         return gather(stream, stream.schema)
 
 
-def rows(raw: Raw, sql: str, parameters: Parameters = None) -> list[tuple[Any, ...]]:
+def rows(raw: DuckDBConnection, sql: str, parameters: Parameters = None) -> list[tuple[Any, ...]]:
     """All rows of a query as tuples."""
     with translated(sql):
         done = raw.execute(sql, parameters) if parameters else raw.execute(sql)
         return done.fetchall()
 
 
-def run(raw: Raw, sql: str, parameters: Parameters = None) -> None:
+def run(raw: DuckDBConnection, sql: str, parameters: Parameters = None) -> None:
     """Run a statement whose rows nobody wants."""
     rows(raw, sql, parameters)
 
 
-def open_result(raw: Raw, sql: str, parameters: Parameters = None) -> None:
+def open_result(raw: DuckDBConnection, sql: str, parameters: Parameters = None) -> None:
     """Start a statement; its rows are then read from the connection itself."""
     # The hot path of every plain statement: `with translated()` would cost as much as a small query's planning.
     try:
@@ -330,7 +330,7 @@ def open_result(raw: Raw, sql: str, parameters: Parameters = None) -> None:
         raise translate_any(error, sql) from error
 
 
-def is_aborted(raw: Raw) -> bool:
+def is_aborted(raw: DuckDBConnection) -> bool:
     """Whether an error has ended the open transaction. DuckDB's own COMMIT would roll it back without a word."""
     try:
         raw.execute("SELECT 1").fetchall()
@@ -339,15 +339,15 @@ def is_aborted(raw: Raw) -> bool:
     return False
 
 
-def abandon(raw: Raw) -> None:
+def abandon(raw: DuckDBConnection) -> None:
     """Give up the open result of a connection: until then DuckDB lets nothing else be asked of it."""
     with ignored():
         raw.abort()
 
 
-def result_reader(raw: Raw, batch_rows: int) -> pa.RecordBatchReader:
+def result_reader(raw: DuckDBConnection, batch_rows: int) -> pa.RecordBatchReader:
     """The open result of a connection as a stream of Arrow batches."""
-    with quiet():  # it advises to use a relation, and the statement has run already
+    with suppress_warnings():  # it advises to use a relation, and the statement has run already
         return raw.to_arrow_reader(batch_rows)
 
 
@@ -359,7 +359,7 @@ _ARROW = {
 """The types that need not be asked for: each costs a query."""
 
 
-def arrow_type(raw: Raw, type_name: str) -> pa.DataType:
+def arrow_type(raw: DuckDBConnection, type_name: str) -> pa.DataType:
     """The Arrow type in which DuckDB hands out a type; JSON and ENUM as text."""
     import pyarrow as pa
 
@@ -374,7 +374,7 @@ def arrow_type(raw: Raw, type_name: str) -> pa.DataType:
 _VARIABLE = re.compile(r"\s*SET\s+VARIABLE\s+(\"(?:[^\"]|\"\")+\"|\w+)\s*(?:=|TO\b)", re.I)
 
 
-def variable_as_set(raw: Raw, text: str) -> str | None:
+def variable_as_set(raw: DuckDBConnection, text: str) -> str | None:
     """A SET VARIABLE that gives another connection the value that this one has, without computing it again."""
     found = _VARIABLE.match(text)
     if found is None:
@@ -403,7 +403,7 @@ def moments(texts: pa.Array, type_name: str) -> pa.Array:
     return found if isinstance(texts, pa.ChunkedArray) else found.combine_chunks()
 
 
-def attached(raw: Raw) -> list[str]:
+def attached(raw: DuckDBConnection) -> list[str]:
     """The names of the databases that DuckDB has open."""
     found = raw.execute(
         "SELECT database_name FROM system.main.duckdb_databases() WHERE NOT internal"
@@ -411,7 +411,7 @@ def attached(raw: Raw) -> list[str]:
     return [name for (name,) in found]
 
 
-def temporary_names(raw: Raw) -> set[str]:
+def temporary_names(raw: DuckDBConnection) -> set[str]:
     """Names that only this connection sees: temporary tables and views, and registered frames."""
     found = rows(
         raw,

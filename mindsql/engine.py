@@ -15,8 +15,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
-from mindsql.quiet import heard as heard
-from mindsql.quiet import quiet as quiet
+from mindsql.library_warnings import capture_warnings as capture_warnings
+from mindsql.library_warnings import suppress_warnings as suppress_warnings
 from mindsql.schema import Schema
 from mindsql.storage import EngineStorage as EngineStorage
 from mindsql.storage import Storage as Storage

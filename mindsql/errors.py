@@ -31,7 +31,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from mindsql.redaction import covered
+from mindsql.redaction import redact_in_place
 
 # DB-API 2.0 (PEP 249) asks for this tree of names; ours hangs below it so that `except dbapi.Error` works.
 
@@ -321,7 +321,7 @@ def render(error: MindSQLError) -> str:
     lines = [error.message]
     if error.position is not None and error.span is not None and error.text is not None:
         line, column = error.position
-        source = covered(error.text).split("\n")[line - 1]
+        source = redact_in_place(error.text).split("\n")[line - 1]
         width = max(1, min(error.span[1] - error.span[0], len(source) - column + 1))
         # Long lines (generated SQL) are cut to a window around the culprit.
         left = max(0, column - 1 - 60)

@@ -17,7 +17,7 @@ _TOKEN = re.compile(
 )
 
 
-def lift(text: str) -> tuple[str, dict[str, Any]] | None:
+def auto_parameterize(text: str) -> tuple[str, dict[str, Any]] | None:
     """A statement with its constants replaced by the parameters `$l0`, `$l1`, …, and their values.
 
     None when there is nothing to lift, or something that would make the lifting doubtful. Whether the lifted text

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 from mindsql.errors import DataError, StatementError, UnknownNameError
-from mindsql.quiet import quiet
+from mindsql.library_warnings import suppress_warnings
 
 Wants: TypeAlias = Literal["labels", "numbers", "probabilities"]
 
@@ -172,7 +172,7 @@ def score(
             keywords = {**more, **keywords}
     try:
         # A class that only one side has is no mistake of the user's: the score says what it is worth.
-        with quiet():
+        with suppress_warnings():
             value = float(getattr(metrics, metric.function)(left, right, **keywords))
     except TypeError as error:
         raise StatementError(f"{metric.name} does not take these options: {error}") from error

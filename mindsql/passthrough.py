@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from mindsql import database, duckdb_errors, unknown
+from mindsql import database, duckdb_errors, replacement_scan
 from mindsql.batches import Batches
 from mindsql.errors import MindSQLError, StatementError
 from mindsql.parameters import Parameters
@@ -41,7 +41,7 @@ def run(session: Session, text: str, word: str, parameters: Parameters, work: Wo
     except MindSQLError as error:
         if word in ("COMMIT", "END"):
             session.transaction(False, committed=False)  # what cannot be committed is rolled back
-        misspelt = unknown.misspelt(session, text) if isinstance(error, StatementError) else None
+        misspelt = replacement_scan.misspelt(session, text) if isinstance(error, StatementError) else None
         if misspelt is None:
             raise
         raise misspelt from None
@@ -63,7 +63,7 @@ def run(session: Session, text: str, word: str, parameters: Parameters, work: Wo
             kind = "rows" if word == "PRAGMA" else "done"
         else:
             session.look_for_macros(text)
-            session.database.shape += 1
+            session.database.schema_version += 1
             kind = "rows" if word == "CALL" else "done"
     if word in COUNTING_WORDS or word == "EXECUTE":
         names = [item[0] for item in session.raw.description or []]

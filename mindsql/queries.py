@@ -17,20 +17,20 @@ from mindsql.binder.tree import generate
 from mindsql.bound import BoundModel
 from mindsql.engine import Engine, EngineStorage, Storage
 from mindsql.errors import AccessError, CatalogError, EngineError, MindSQLError, StatementError
-from mindsql.executor.engines import LoadedModel, ModelCache, border
-from mindsql.executor.executor import Executor, Run
-from mindsql.executor.kept import Store
+from mindsql.executor.engines import LoadedModel, ModelCache, engine_boundary
+from mindsql.executor.executor import Executor, PlanExecution
 from mindsql.executor.pipeline import predict
+from mindsql.executor.prediction_cache import PredictionCache
 from mindsql.frames import compact
 from mindsql.libraries import installed_libraries
-from mindsql.literals import lift
+from mindsql.literals import auto_parameterize
 from mindsql.options import check
 from mindsql.planner import RULES, Plan, Values, plan
 from mindsql.planner.operators import Predict, walk
 from mindsql.planner.typing import carried
 from mindsql.result import Kind, Result
 from mindsql.schema import Schema
-from mindsql.secrets import open_sealed
+from mindsql.secrets import decrypted
 from mindsql.snapshot import Version
 from mindsql.work import Work
 
@@ -105,7 +105,7 @@ def kept_plan(session: Session, text: str, parameters: Mapping[str, Any]) -> Pla
     return None if session.in_transaction else session.plans.get(_key(session, text, parameters))
 
 
-def lifted_plan(session: Session, text: str) -> tuple[Plan, Mapping[str, Any]] | None:
+def auto_parameterized_plan(session: Session, text: str) -> tuple[Plan, Mapping[str, Any]] | None:
     """The plan that a statement shares with those that differ in constants only, and its constants.
 
     None when it has no such plan. Only rows asked of a model by constants qualify: there, planning takes longer than
@@ -113,7 +113,7 @@ def lifted_plan(session: Session, text: str) -> tuple[Plan, Mapping[str, Any]] |
     """
     if session.in_transaction or not session.settings.lift_constants:
         return None
-    lifted = lift(text)
+    lifted = auto_parameterize(text)
     if lifted is None:
         return None
     template, values = lifted
@@ -144,7 +144,7 @@ def _point_plan(session: Session, template: str, values: Mapping[str, Any]) -> P
 
 def _key(session: Session, text: str, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
     types = tuple((name, type(value)) for name, value in parameters.items())
-    state = (session.database.generation, session.database.shape, session.settings.models)
+    state = (session.database.catalog_version, session.database.schema_version, session.settings.models)
     return text, session.project, state, types
 
 
@@ -168,7 +168,7 @@ def binder(session: Session, parameters: Mapping[str, Any]) -> Binder:
 
 def start(
     session: Session, plan: Plan, parameters: Mapping[str, Any], work: Work, measure: bool = False
-) -> Run:
+) -> PlanExecution:
     """Run a plan."""
     if any(name not in parameters for name in plan.parameters):
         missing = next(name for name in plan.parameters if name not in parameters)
@@ -189,8 +189,8 @@ def start(
     return executor.run(plan, parameters, work, measure)
 
 
-def _store(session: Session, model: BoundModel) -> Store | None:
-    return Store(session.database, model.version) if model.version.settings.get("cache") else None
+def _store(session: Session, model: BoundModel) -> PredictionCache | None:
+    return PredictionCache(session.database, model.version) if model.version.settings.get("cache") else None
 
 
 def answer(session: Session, plan: Plan, parameters: Mapping[str, Any], work: Work) -> Result:
@@ -206,7 +206,7 @@ def answer(session: Session, plan: Plan, parameters: Mapping[str, Any], work: Wo
         names = [item[0] for item in given.raw.description or []]
         counts = names == ["Count"]
         kind = "rows" if names and not counts else "count" if counts and not plan.creates else "done"
-        session.database.shape += plan.creates
+        session.database.schema_version += plan.creates
     return Result.of(raw=given.raw, kind=kind, notes=plan.missing, streams=given.streams, close=work.close)
 
 
@@ -318,10 +318,10 @@ def loaded_from(
     cls = session.registry.load(version.handler)
     storage = Storage(info={"name": version.model, "version": version.number, "target": version.target})
     storage.files.update(files)
-    with border(version.engine, version.model):
+    with engine_boundary(version.engine, version.model):
         engine = cls(model_storage=storage, engine_storage=engine_storage(session, version.engine))
     types = {c.name: database.arrow_type(session.raw, carried(c.type)) for c in version.answers}
-    args = engine_args(version.target, open_sealed(version.options), version.settings)
+    args = engine_args(version.target, decrypted(version.options), version.settings)
     if trusted:
         args["trusted"] = True
     return LoadedModel(version, engine, types, args, sum(map(len, files.values())))
@@ -353,7 +353,7 @@ def engine_storage(session: Session, name: str) -> EngineStorage:
     if entry is None:
         return EngineStorage()
     return EngineStorage(
-        open_sealed(entry.options), load=lambda file: session.catalog.engine_file(entry.name, file)
+        decrypted(entry.options), load=lambda file: session.catalog.engine_file(entry.name, file)
     )
 
 
@@ -381,7 +381,7 @@ def _predict_params(session: Session, model: BoundModel, given: Mapping[str, Giv
     params = check(triples, cls.predict_options, f'SELECT … USING for the model "{model.name}"')
     if params.get("trusted") and not session.settings.trusted:
         raise AccessError("trusted = true is for the owner of a local connection")
-    return open_sealed(params)
+    return decrypted(params)
 
 
 def _native(session: Session, source: str, text: str) -> Batches:

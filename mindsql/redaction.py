@@ -31,7 +31,7 @@ def redact(text: str) -> str | None:
     return _URL.sub(r"\1***@", _SECRET.sub(r"\g<key>'***'", text))
 
 
-def covered(text: str) -> str:
+def redact_in_place(text: str) -> str:
     """The text with `*` for each character of what looks like a secret: places in it stay what they were."""
 
     def cover(match: re.Match[str]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
 from mindsql import database, duckdb_errors
 from mindsql.batches import Batches
-from mindsql.database import Raw
+from mindsql.database import DuckDBConnection
 from mindsql.errors import InterfaceError
 from mindsql.schema import Schema
 
@@ -51,14 +51,14 @@ class Result:
     _table: pa.Table | None = None
     _rows: Iterator[tuple[Any, ...]] | None = None
 
-    def __init__(self, raw: Raw | None = None) -> None:
+    def __init__(self, raw: DuckDBConnection | None = None) -> None:
         self._raw = raw
 
     @classmethod
     def of(
         cls,
         *,
-        raw: Raw | None = None,
+        raw: DuckDBConnection | None = None,
         batches: Batches | None = None,
         schema: Schema | None = None,
         kind: Kind = "rows",

@@ -25,17 +25,17 @@ def key_file() -> Path:
     return Path(base) / "mindsql" / "key"
 
 
-def seal(options: Mapping[str, Any], is_secret: Callable[[str], bool]) -> dict[str, Any]:
+def encrypted(options: Mapping[str, Any], is_secret: Callable[[str], bool]) -> dict[str, Any]:
     """Options as they may be stored: references as references, secret literals encrypted."""
     return {key: _seal(value, is_secret(key)) for key, value in options.items()}
 
 
-def open_sealed(options: Mapping[str, Any]) -> dict[str, Any]:
+def decrypted(options: Mapping[str, Any]) -> dict[str, Any]:
     """Stored options as an engine needs them. Raises StatementError, CatalogError."""
     return {key: _open(value) for key, value in options.items()}
 
 
-def hidden(text: str) -> str:
+def redact_secrets(text: str) -> str:
     """A text of foreign origin without the secrets that were ever handed out: an exception may quote them."""
     for secret in sorted(_handed_out, key=len, reverse=True):
         text = text.replace(secret, MASK)
@@ -51,16 +51,16 @@ def _hand_out(secret: str) -> str:
 _handed_out: set[str] = set()
 
 
-def masked(value: Any) -> Any:
+def redact_options(value: Any) -> Any:
     """A stored value as it may be shown."""
     if isinstance(value, Mapping):
         if _ENV in value:
             return f"env('{value[_ENV]}')"
         if _SECRET in value:
             return MASK
-        return {key: masked(item) for key, item in value.items()}
+        return {key: redact_options(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [masked(item) for item in value]
+        return [redact_options(item) for item in value]
     return value
 
 

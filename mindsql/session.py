@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from mindsql import database, duckdb_errors
-from mindsql.database import Database, Raw
+from mindsql.database import Database, DuckDBConnection
 from mindsql.engine import Network
 from mindsql.errors import AbortedError, UnknownNameError
 from mindsql.progress import NullProgress, Progress
@@ -48,7 +48,7 @@ class Shared:
     Attributes:
         models: Loaded models (`executor.engines.ModelCache`), made when first needed.
         trusted: Versions whose pickles the owner of a connection asked to trust, in this process.
-        snapshot: The committed catalog, of that `generation`.
+        snapshot: The committed catalog, of that `catalog_version`.
         sessions: How many sessions people have open; the last one closes the file.
         key: What tells that two connections are to one file; None when nothing does.
     """
@@ -57,7 +57,7 @@ class Shared:
     models: Any = None
     trusted: set[str] = field(default_factory=set)
     snapshot: Snapshot | None = None
-    generation: int = -1
+    catalog_version: int = -1
     sessions: int = 0
     key: Any = None
     _jobs: Jobs | None = None
@@ -117,7 +117,7 @@ class Settings:
     background: bool | Literal["always"] = False
     observe: Callable[[str, int, float], None] | None = None
     models: bool = True
-    inspect: Callable[[Raw, str, Any], None] | None = None
+    inspect: Callable[[DuckDBConnection, str, Any], None] | None = None
 
     @property
     def network(self) -> Network:
@@ -142,10 +142,10 @@ class Session:
         self.database = shared.database
         self.settings = settings
         self.progress: Progress = progress or NullProgress()
-        self.raw: Raw = shared.database.cursor()
+        self.raw: DuckDBConnection = shared.database.cursor()
         self.project = "mindsql"
         self.in_transaction = False
-        self.said: dict[str, str] = {}
+        self.replayed: dict[str, str] = {}
         self.adopted: list[str] = []  # what stands for tables in the running statement only
         self.plans: OrderedDict[Any, Any] = OrderedDict()
         self.prepared: dict[str, str] = {}  # the texts of PREPARE that ask a model, by their folded names
@@ -162,8 +162,8 @@ class Session:
         """Another session of the same database, with the same project and settings, for another thread."""
         other = Session(self.shared, self.settings, None if background else self.progress, background)
         other.project = self.project
-        other.said = dict(self.said)
-        for text in other.said.values():
+        other.replayed = dict(self.replayed)
+        for text in other.replayed.values():
             with duckdb_errors.ignored():
                 other.raw.execute(text)
         return other
@@ -211,10 +211,10 @@ class Session:
             return self._own_snapshot
         shared = self.shared
         with self.database.lock:
-            if shared.snapshot is None or shared.generation != self.database.generation:
-                generation = self.database.generation
+            if shared.snapshot is None or shared.catalog_version != self.database.catalog_version:
+                catalog_version = self.database.catalog_version
                 shared.snapshot = self._settled_snapshot()
-                shared.generation = generation
+                shared.catalog_version = catalog_version
             return shared.snapshot
 
     def _settled_snapshot(self) -> Snapshot:
@@ -284,8 +284,8 @@ class Session:
         """Keep a statement that every connection of the session must be told; the last one about a setting counts."""
         found = _SUBJECT.match(text)
         subject = " ".join(part.casefold() for part in found.groups() if part) if found is not None else text
-        self.said.pop(subject, None)
-        self.said[subject] = text
+        self.replayed.pop(subject, None)
+        self.replayed[subject] = text
 
     def look_for_macros(self, text: str) -> None:
         """Note that a statement may have made or dropped a macro; a temporary one must be made on every connection."""
@@ -307,17 +307,18 @@ class Session:
     def _known(self) -> tuple[Snapshot, int] | None:
         """The snapshot that is true now, if somebody has read it, and its generation."""
         with self.database.lock:
-            kept, generation = self.shared.snapshot, self.database.generation
-            return (kept, generation) if kept is not None and self.shared.generation == generation else None
+            kept, catalog_version = self.shared.snapshot, self.database.catalog_version
+            current = kept is not None and self.shared.catalog_version == catalog_version
+            return (kept, catalog_version) if kept is not None and current else None
 
     def _committed(self, after: tuple[Snapshot, int] | None = None) -> None:
         """Note that the catalog has changed; `after` is what it is now, if it was changed since that generation by
         nobody else."""
         with self.database.lock:
-            if after is not None and after[1] == self.database.generation:
-                self.shared.snapshot, self.shared.generation = after[0], self.database.generation + 1
-            self.database.generation += 1
-            self.database.shape += 1
+            if after is not None and after[1] == self.database.catalog_version:
+                self.shared.snapshot, self.shared.catalog_version = after[0], self.database.catalog_version + 1
+            self.database.catalog_version += 1
+            self.database.schema_version += 1
 
     def transaction(self, is_open: bool, committed: bool) -> None:
         """Note that the user began or ended a transaction."""
@@ -344,10 +345,10 @@ class Session:
 
     # Connections ------------------------------------------------------------------------------------------
 
-    def cursor(self) -> Raw:
+    def cursor(self) -> DuckDBConnection:
         """Another DuckDB connection that has been told the same SET, USE and PRAGMA."""
         raw = self.database.cursor()
-        for text in self.said.values():
+        for text in self.replayed.values():
             with duckdb_errors.ignored():
                 raw.execute(text)
         return raw
@@ -384,7 +385,7 @@ class Session:
 
     def source(self, name: str) -> Source:
         """An open source. Raises UnknownNameError, SourceError."""
-        from mindsql.secrets import open_sealed
+        from mindsql.secrets import decrypted
         from mindsql.sources import Attached, check_parameters, open_source
 
         entry = self.snapshot().source(name)
@@ -398,7 +399,7 @@ class Session:
             return Attached(found, self.raw, self.cursor)
         kept = self._sources.get(entry.name)
         if kept is None or kept[0] != entry:
-            parameters = check_parameters(entry.engine, open_sealed(entry.parameters))
+            parameters = check_parameters(entry.engine, decrypted(entry.parameters))
             self._sources[entry.name] = (
                 entry,
                 open_source(entry, parameters, self.raw, self.cursor, self.database.sandbox),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sqlglot import expressions as exp
 
 from mindsql import database, duckdb_errors
-from mindsql.database import Raw, literal, quote
+from mindsql.database import DuckDBConnection, literal, quote
 from mindsql.engine import Option
 from mindsql.errors import MindSQLError, SourceError, StatementError, UnknownNameError
 from mindsql.options import admit_files, check
@@ -58,7 +58,7 @@ class Source(Protocol):
 class Attached:
     """A database that DuckDB has open."""
 
-    def __init__(self, name: str, raw: Raw, cursor: Callable[[], Raw]) -> None:
+    def __init__(self, name: str, raw: DuckDBConnection, cursor: Callable[[], DuckDBConnection]) -> None:
         self.name = name
         self._raw = raw
         self._cursor = cursor
@@ -103,7 +103,7 @@ class Attached:
 
         return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
-    def _inside(self) -> Raw:
+    def _inside(self) -> DuckDBConnection:
         raw = self._cursor()
         database.run(raw, f"USE {quote(self.name)}")
         return raw
@@ -127,7 +127,13 @@ class DuckDBFile(Attached):
         Option("read_only", "boolean", default=False, description="never write to it"),
     )
 
-    def __init__(self, name: str, parameters: Mapping[str, Any], raw: Raw, cursor: Callable[[], Raw]) -> None:
+    def __init__(
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        raw: DuckDBConnection,
+        cursor: Callable[[], DuckDBConnection],
+    ) -> None:
         super().__init__(name, raw, cursor)
         path = Path(parameters["path"])
         if path.is_dir():
@@ -151,7 +157,13 @@ class Files:
         Option("path", "string", required=True, aliases=("folder",), file=True, description="the folder"),
     )
 
-    def __init__(self, name: str, parameters: Mapping[str, Any], raw: Raw, cursor: Callable[[], Raw]) -> None:
+    def __init__(
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        raw: DuckDBConnection,
+        cursor: Callable[[], DuckDBConnection],
+    ) -> None:
         self.name = name
         self._folder = Path(parameters["path"])
         self._cursor = cursor
@@ -203,7 +215,7 @@ class Files:
 
         return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
-    def _inside(self) -> Raw:
+    def _inside(self) -> DuckDBConnection:
         """A cursor on which the files are temporary views."""
         raw = self._cursor()
         for name, path in self._files().items():
@@ -214,7 +226,7 @@ class Files:
             )
         return raw
 
-    def _leave(self, raw: Raw) -> None:
+    def _leave(self, raw: DuckDBConnection) -> None:
         raw.close()
 
     def close(self) -> None:
@@ -238,8 +250,8 @@ def check_parameters(engine: str, parameters: Mapping[str, Any]) -> dict[str, An
 def open_source(
     entry: SourceEntry,
     parameters: Mapping[str, Any],
-    raw: Raw,
-    cursor: Callable[[], Raw],
+    raw: DuckDBConnection,
+    cursor: Callable[[], DuckDBConnection],
     sandbox: Sandbox | None = None,
 ) -> Source:
     """Open a source. Raises SourceError, AccessError."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mindsql.database import literal, quote
 from mindsql.jobs import Job, Jobs
 from mindsql.registry import Registry
-from mindsql.secrets import masked
+from mindsql.secrets import redact_options
 from mindsql.snapshot import DEFAULT_PROJECT, PROJECT_ALIASES, Snapshot
 from mindsql.statements import MODEL_LISTS
 from mindsql.work import apart
@@ -115,7 +115,7 @@ def listed(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]], of
 
 
 def _json(value: Any) -> str:
-    return json.dumps(masked(value), ensure_ascii=False)
+    return json.dumps(redact_options(value), ensure_ascii=False)
 
 
 _MODEL_COLUMNS = [

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mindsql.database import Raw
+from mindsql.database import DuckDBConnection
 from mindsql.duckdb_errors import ignored
 from mindsql.engine import Context, Network
 from mindsql.errors import Cancelled, MindSQLError
@@ -43,7 +43,7 @@ class Work:
     """
 
     progress: Progress = field(default_factory=NullProgress)
-    raws: list[Raw] = field(default_factory=list)
+    raws: list[DuckDBConnection] = field(default_factory=list)
     stopped: bool = False
     network: Network = field(default_factory=Network)
     arrow: bool = False

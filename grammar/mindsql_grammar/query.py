@@ -140,13 +140,13 @@ def _part(cursor: Cursor, end: int, kind: type[exp.Expr], what: str) -> exp.Expr
     tokens = cursor.tokens[cursor.index : end]
     inner = Cursor(cursor.source, cursor.tokens, cursor.index, end)
     _refuse_semicolon(inner, tokens)
-    quiet = _quiet.set(True)
+    suppress_warnings = _quiet.set(True)
     try:
         trees = _DUCKDB.parser().parse_into(kind, tokens, cursor.source.text)
     except (sqlglot_errors.SqlglotError, RecursionError) as error:
         raise _translate(inner, tokens, error) from error
     finally:
-        _quiet.reset(quiet)
+        _quiet.reset(suppress_warnings)
     tree = trees[0]
     if tree is None or tree.find(exp.Command):
         cursor.fail(f"expected {what}")

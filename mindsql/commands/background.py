@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import mindsql_grammar as grammar
 from mindsql import database, queries
 from mindsql.commands.training import (
-    Finish,
-    Recipe,
+    Output,
+    TrainingSpec,
     begin,
     carry_out,
     check_data,
@@ -56,9 +56,9 @@ def columns(session: Session, rows: grammar.Rows | None, parameters: Mapping[str
 def start(
     session: Session,
     kind: str,
-    recipe: Recipe,
+    spec: TrainingSpec,
     parameters: Mapping[str, Any],
-    finish: Finish,
+    finish: Output,
     base: Version | None = None,
     fresh: bool = False,
 ) -> Version:
@@ -79,7 +79,7 @@ def start(
     Raises:
         CatalogError: Too many trainings wait, or the model exists.
     """
-    version = begin(session, new_version(recipe, "generating"), fresh)
+    version = begin(session, new_version(spec, "generating"), fresh)
     own = session.fork(background=True)
     job = Job(
         id=version.id,
@@ -92,7 +92,7 @@ def start(
 
     def call(job: Job) -> None:
         with closing(own), closing(job.work):
-            _carry_out(own, job, recipe, version, parameters, finish, base)
+            _carry_out(own, job, spec, version, parameters, finish, base)
 
     try:
         session.shared.jobs.start(job, call)
@@ -106,25 +106,25 @@ def start(
 def _carry_out(
     session: Session,
     job: Job,
-    recipe: Recipe,
+    spec: TrainingSpec,
     version: Version,
     parameters: Mapping[str, Any],
-    finish: Finish,
+    finish: Output,
     base: Version | None,
 ) -> None:
     begun = time.perf_counter()
     try:
         job.work.check()  # it may have been stopped before its turn
-        if recipe.data is None:
-            recipe.data, recipe.schema = read_rows(
-                session, recipe.rows, parameters, job.work, recipe.cls.capabilities.takes_arrow
+        if spec.data is None:
+            spec.data, spec.schema = read_rows(
+                session, spec.rows, parameters, job.work, spec.cls.capabilities.takes_arrow
             )
-            check_data(recipe)
+            check_data(spec)
         version = replace(version, status="training")
         with session.writing() as catalog:
             catalog.save_version(version)
         job.status = "training"
-        job.version = carry_out(session, recipe, version, job.work, finish, base).number
+        job.version = carry_out(session, spec, version, job.work, finish, base).number
     except BaseException as error:
         failed = replace(
             version, status="error", error=job.reason(error), seconds=time.perf_counter() - begun

@@ -11,10 +11,10 @@ from mindsql.commands import models, views
 from mindsql.commands.answers import done
 from mindsql.engine import EngineStorage, working_for
 from mindsql.errors import CatalogError, StatementError, UnknownNameError
-from mindsql.executor.engines import border
+from mindsql.executor.engines import engine_boundary
 from mindsql.options import admit_files, check, secrecy
 from mindsql.result import Result
-from mindsql.secrets import open_sealed, seal
+from mindsql.secrets import decrypted, encrypted
 from mindsql.snapshot import DEFAULT_PROJECT, EngineEntry, SourceEntry
 from mindsql.sources import check_parameters
 from mindsql.work import Work
@@ -40,12 +40,12 @@ def create_engine(
     given = [(o.key, _value(o.value, parameters), (o.span.start, o.span.end)) for o in statement.options]
     options = check(given, cls.engine_options, f'the handler "{statement.handler}"')
     admit_files(options, cls.engine_options, session.database.sandbox)
-    stored = seal(options, secrecy(cls.engine_options))
-    clear = open_sealed(stored)
+    stored = encrypted(options, secrecy(cls.engine_options))
+    clear = decrypted(stored)
     storage = EngineStorage(clear)
 
     def connect() -> None:
-        with border(statement.name, statement.handler), working_for(work.context()):
+        with engine_boundary(statement.name, statement.handler), working_for(work.context()):
             try:
                 cls(engine_storage=storage).create_engine(clear)
             except NotImplementedError:
@@ -97,7 +97,7 @@ def create_database(
         raise CatalogError(f'DuckDB has a database named "{statement.name}" open', hint="choose another name")
     given = {key: _value(value, parameters) for key, value in statement.parameters.items()}
     checked = check_parameters(statement.engine, given)
-    entry = SourceEntry(statement.name, statement.engine, seal(checked, lambda _: False))
+    entry = SourceEntry(statement.name, statement.engine, encrypted(checked, lambda _: False))
     if existing is not None:
         session.forget_source(statement.name)
     with session.writing() as catalog:

@@ -13,9 +13,9 @@ from mindsql.bound import BoundModel
 from mindsql.commands.answers import frame, table
 from mindsql.engine import Engine, Option
 from mindsql.errors import MindSQLError, UnknownNameError
-from mindsql.executor.engines import border
+from mindsql.executor.engines import engine_boundary
 from mindsql.result import Result
-from mindsql.secrets import masked
+from mindsql.secrets import redact_options
 from mindsql.snapshot import DEFAULT_PROJECT, Model, Version
 from mindsql.work import Work, apart
 
@@ -51,7 +51,7 @@ def describe(
             ("name", entry.name if entry else name),
             ("handler", entry.handler if entry else name),
         ]
-        rows += [(key, _text(masked(value))) for key, value in (entry.options.items() if entry else ())]
+        rows += [(key, _text(redact_options(value))) for key, value in (entry.options.items() if entry else ())]
         return table(_PROPERTIES, rows)
     if statement.kind == "handler":
         return _handler(session, name)
@@ -62,7 +62,7 @@ def describe(
         if source is None:
             raise UnknownNameError.of("database", name, [s.name for s in snapshot.sources])
         rows = [("name", source.name), ("engine", source.engine)]
-        rows += [(key, _text(masked(value))) for key, value in source.parameters.items()]
+        rows += [(key, _text(redact_options(value))) for key, value in source.parameters.items()]
         return table(_PROPERTIES, [*rows, ("tables", ", ".join(session.source(name).tables()))])
     if statement.kind == "project":
         project = snapshot.project(name)
@@ -154,7 +154,7 @@ def _model(session: Session, model: Model, number: int | None, attribute: str | 
     loaded = queries.load(session, BoundModel(version))
 
     def ask(key: str | None) -> Any:
-        with border(version.engine, version.model):
+        with engine_boundary(version.engine, version.model):
             try:
                 return loaded.engine.describe(key)
             except NotImplementedError:
@@ -205,7 +205,7 @@ def _properties(model: Model, version: Version, attributes: list[str]) -> list[t
 
 
 def _options(version: Version) -> str | None:
-    return json.dumps(masked(dict(version.options)), ensure_ascii=False) if version.options else None
+    return json.dumps(redact_options(dict(version.options)), ensure_ascii=False) if version.options else None
 
 
 def _handler(session: Session, name: str) -> Result:
@@ -242,7 +242,7 @@ def _estimator(session: Session, name: str) -> Result:
     if found is None:
         raise UnknownNameError.of("estimator", name, known)
     handler_name, cls = known[found]
-    with border(handler_name, "options"):
+    with engine_boundary(handler_name, "options"):
         options = apart(lambda: cls.options_for({"estimator": found}))
     every = {option.name for option in cls.options}
     columns = [("option", "VARCHAR"), ("type", "VARCHAR"), ("default", "VARCHAR"), ("meaning", "VARCHAR")]

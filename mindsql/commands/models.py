@@ -12,8 +12,8 @@ from mindsql.catalog import Catalog
 from mindsql.commands import background, names
 from mindsql.commands.answers import done, table
 from mindsql.commands.training import (
-    Finish,
-    Recipe,
+    Output,
+    TrainingSpec,
     check_data,
     note,
     own_rows,
@@ -24,7 +24,7 @@ from mindsql.commands.training import (
 from mindsql.commands.using import read_options
 from mindsql.duckdb_errors import read_only_error
 from mindsql.errors import CatalogError, StatementError, UnknownNameError
-from mindsql.executor.engines import border
+from mindsql.executor.engines import engine_boundary
 from mindsql.result import Result
 from mindsql.schema import family
 from mindsql.snapshot import Model, Version
@@ -69,7 +69,7 @@ def create(
         )
     _check_writable(session)
     engine, handler, cls, options, sealed, every = read_options(session, statement.options, parameters)
-    recipe = Recipe(
+    spec = TrainingSpec(
         project=project,
         name=name,
         target=statement.target or _ANOMALY_TARGET,
@@ -102,9 +102,9 @@ def create(
             raise CatalogError(
                 f'the model "{name}" exists already', hint=f"RETRAIN {name} USING train = false"
             )
-        _name_rows(recipe)
-        return _row(note(session, recipe, fresh=True))
-    _read(session, recipe, parameters, work)
+        _name_rows(spec)
+        return _row(note(session, spec, fresh=True))
+    _read(session, spec, parameters, work)
 
     def finish(catalog: Catalog, version: Version) -> Version:
         there = catalog.model(project, version.model)
@@ -117,9 +117,9 @@ def create(
         return version
 
     if old is not None:
-        recipe.name = old.name
+        spec.name = old.name
     fresh = old is None and not statement.or_replace
-    return _train(session, "CREATE MODEL", recipe, parameters, work, finish, fresh=fresh)
+    return _train(session, "CREATE MODEL", spec, parameters, work, finish, fresh=fresh)
 
 
 def retrain(
@@ -154,7 +154,7 @@ def _new_version(
     _check_writable(session)
     engine, handler, cls, options, sealed, every = read_options(session, statement.options, parameters, base)
     dropped = ("source",) if target in (None, base.target) else ("source", "alias")
-    recipe = Recipe(
+    spec = TrainingSpec(
         project=model.project,
         name=model.name,
         target=target or base.target,
@@ -174,7 +174,7 @@ def _new_version(
             **{key: every[key] for key in ("cache", "strict") if key in every},
         },
     )
-    stored = recipe.rows.query if rows is None and recipe.rows is not None else None
+    stored = spec.rows.query if rows is None and spec.rows is not None else None
     if stored is not None and "$" in (base.query or "") and not parameters:
         raise StatementError(
             f'the query of "{model.name}" has parameters, and their values were not kept',
@@ -183,57 +183,57 @@ def _new_version(
     if every.get("train") is False:
         if continues:
             raise StatementError("FINETUNE takes no train = false", hint="leave it out")
-        _name_rows(recipe)
-        return _row(note(session, recipe))
-    _read(session, recipe, parameters, work)
+        _name_rows(spec)
+        return _row(note(session, spec))
+    _read(session, spec, parameters, work)
     if continues:
-        _check_same_columns(base, recipe)
+        _check_same_columns(base, spec)
 
     def finish(catalog: Catalog, version: Version) -> Version:
-        if recipe.activate or model.active is None:
+        if spec.activate or model.active is None:
             catalog.set_active(model.project, model.name, version.number)
         catalog.drop_versions([noted] if noted else [])
         return version
 
     kind = "FINETUNE" if continues else "RETRAIN"
-    return _train(session, kind, recipe, parameters, work, finish, base if continues else None)
+    return _train(session, kind, spec, parameters, work, finish, base if continues else None)
 
 
 def _train(
     session: Session,
     kind: str,
-    recipe: Recipe,
+    spec: TrainingSpec,
     parameters: Mapping[str, Any],
     work: Work,
-    finish: Finish,
+    finish: Output,
     base: Version | None = None,
     fresh: bool = False,
 ) -> Result:
     if base is None:
-        storage = queries.engine_storage(session, recipe.engine)
-        with border(recipe.engine, recipe.name):
-            args = {"using": dict(recipe.options), "target": recipe.target}
-            apart(lambda: recipe.cls.create_validation(recipe.target, args=args, handler_storage=storage))
-    if recipe.background:
-        return _row(background.start(session, kind, recipe, parameters, finish, base, fresh))
-    return _row(train(session, recipe, work, finish, base, fresh))
+        storage = queries.engine_storage(session, spec.engine)
+        with engine_boundary(spec.engine, spec.name):
+            args = {"using": dict(spec.options), "target": spec.target}
+            apart(lambda: spec.cls.create_validation(spec.target, args=args, handler_storage=storage))
+    if spec.background:
+        return _row(background.start(session, kind, spec, parameters, finish, base, fresh))
+    return _row(train(session, spec, work, finish, base, fresh))
 
 
-def _check_same_columns(base: Version, recipe: Recipe) -> None:
+def _check_same_columns(base: Version, spec: TrainingSpec) -> None:
     """New rows must have the columns of the old ones, of the same kinds. Raises StatementError."""
     wanted = [(item.name, item.type) for item in base.inputs]
-    if base.outputs and recipe.schema.find(recipe.target) is not None:
-        wanted.append((recipe.target, base.outputs[0].type))
+    if base.outputs and spec.schema.find(spec.target) is not None:
+        wanted.append((spec.target, base.outputs[0].type))
     for name, kind in wanted:
-        found = recipe.schema.find(name)
+        found = spec.schema.find(name)
         if found is None:
             raise UnknownNameError(
-                f'the new rows lack the column "{name}"', hint=f"they have: {', '.join(recipe.schema.names)}"
+                f'the new rows lack the column "{name}"', hint=f"they have: {', '.join(spec.schema.names)}"
             )
         if found.family not in (family(kind), "other"):
             raise StatementError(
                 f'the column "{name}" of the new rows is {found.type}, and the model was trained on {kind}',
-                hint=f"CAST it, or RETRAIN {recipe.name} FROM (…)",
+                hint=f"CAST it, or RETRAIN {spec.name} FROM (…)",
             )
 
 
@@ -242,24 +242,24 @@ def _check_writable(session: Session) -> None:
         raise read_only_error()
 
 
-def _read(session: Session, recipe: Recipe, parameters: Mapping[str, Any], work: Work) -> None:
-    rows = recipe.rows
-    if recipe.background and not background.sees_own(session, rows):
-        recipe.schema = background.columns(session, rows, parameters)
+def _read(session: Session, spec: TrainingSpec, parameters: Mapping[str, Any], work: Work) -> None:
+    rows = spec.rows
+    if spec.background and not background.sees_own(session, rows):
+        spec.schema = background.columns(session, rows, parameters)
     else:
-        recipe.data, recipe.schema = read_rows(
-            session, rows, parameters, work, recipe.cls.capabilities.takes_arrow
+        spec.data, spec.schema = read_rows(
+            session, rows, parameters, work, spec.cls.capabilities.takes_arrow
         )
-    _name_rows(recipe)
-    check_data(recipe)
+    _name_rows(spec)
+    check_data(spec)
 
 
-def _name_rows(recipe: Recipe) -> None:
-    rows = recipe.rows
+def _name_rows(spec: TrainingSpec) -> None:
+    rows = spec.rows
     if rows is not None:
-        recipe.query = rows.text
+        spec.query = rows.text
         if rows.native is not None:
-            recipe.settings["source"] = list(rows.native.source)
+            spec.settings["source"] = list(rows.native.source)
 
 
 def _row(version: Version) -> Result:

@@ -28,7 +28,7 @@ from mindsql.errors import (
     StatementError,
     UnknownNameError,
 )
-from mindsql.executor.engines import border, engine_frame, trial_outputs
+from mindsql.executor.engines import engine_boundary, engine_frame, trial_outputs
 from mindsql.frames import TrainingRows, compact, to_pandas
 from mindsql.libraries import installed_libraries
 from mindsql.schema import Column, Schema
@@ -45,12 +45,12 @@ _TEMPLATE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _TRIAL_ROWS = 3
 _CONFLICT_SECONDS = 0.1
 
-Finish: TypeAlias = Callable[[Catalog, Version], Version]
+Output: TypeAlias = Callable[[Catalog, Version], Version]
 """Called inside the last transaction with the complete version: it switches to it, and may give it another number."""
 
 
 @dataclass
-class Recipe:
+class TrainingSpec:
     """What a version is made of, checked before anything is changed.
 
     Attributes:
@@ -122,56 +122,56 @@ def stored_rows(version: Version) -> grammar.Rows | None:
     return grammar.Rows(query=grammar.parse_query(version.query), text=version.query)
 
 
-def check_data(recipe: Recipe) -> None:
+def check_data(spec: TrainingSpec) -> None:
     """Check the columns, and the rows once they are read, against the target and what the engine can do.
 
     Raises:
         StatementError: They do not fit.
     """
-    capabilities = recipe.cls.capabilities
-    settings = recipe.settings
+    capabilities = spec.cls.capabilities
+    settings = spec.settings
     named = [word for word in ("order_by", "group_by", "window", "horizon") if settings.get(word)]
     if named and not capabilities.supports_time_series:
         word = named[0].replace("_", " ").upper()
         raise StatementError(
-            f'the engine "{recipe.engine}" makes no time series models, so {word} has no meaning for it',
+            f'the engine "{spec.engine}" makes no time series models, so {word} has no meaning for it',
             hint="leave it out: give lags as columns of the query",
         )
-    if recipe.rows is None:
+    if spec.rows is None:
         if capabilities.needs_training_data:
             raise StatementError(
-                f'the engine "{recipe.engine}" needs rows to train on',
+                f'the engine "{spec.engine}" needs rows to train on',
                 hint="CREATE MODEL … FROM (SELECT …) PREDICT …",
             )
         return
-    target = recipe.schema.find(recipe.target)
-    if target is None and not settings.get("anomaly") and recipe.cls.needs_target(recipe.options):
-        raise UnknownNameError.of("column to predict:", recipe.target, recipe.schema.names)
+    target = spec.schema.find(spec.target)
+    if target is None and not settings.get("anomaly") and spec.cls.needs_target(spec.options):
+        raise UnknownNameError.of("column to predict:", spec.target, spec.schema.names)
     if target is not None:
-        recipe.target = target.name
-    if recipe.data is not None and recipe.data.num_rows == 0:
+        spec.target = target.name
+    if spec.data is not None and spec.data.num_rows == 0:
         raise StatementError(
             "the training query gives no rows", hint="look at what it gives: run it by itself"
         )
     seen: dict[str, str] = {}
-    for name in recipe.schema.names:
+    for name in spec.schema.names:
         other = seen.get(name.casefold())
         if other is not None:
             what = f'the column "{name}" twice' if other == name else f'"{other}" and "{name}", one name here'
             raise StatementError(f"the training query gives {what}", hint="name one of them: … AS other")
         seen[name.casefold()] = name
-    if len(recipe.schema.without(recipe.target)) == 0:
+    if len(spec.schema.without(spec.target)) == 0:
         raise StatementError(
-            f'the training query gives no column beside "{recipe.target}"',
+            f'the training query gives no column beside "{spec.target}"',
             hint="select the columns to predict from",
         )
 
 
 def train(
     session: Session,
-    recipe: Recipe,
+    spec: TrainingSpec,
     work: Work,
-    finish: Finish,
+    finish: Output,
     base: Version | None = None,
     fresh: bool = False,
 ) -> Version:
@@ -189,11 +189,11 @@ def train(
         EngineError: The engine failed; the attempt stays in the catalog with status `error`.
         MindSQLError: Anything else; nothing is changed.
     """
-    version = new_version(recipe, "training")
+    version = new_version(spec, "training")
     start = time.perf_counter()
     try:
         version = begin(session, version, fresh)
-        return carry_out(session, recipe, version, work, finish, base)
+        return carry_out(session, spec, version, work, finish, base)
     except (EngineError, SourceError) as error:
         text = error.message + (f" ({error.hint})" if error.hint else "")
         failed = replace(version, status="error", error=text, seconds=time.perf_counter() - start)
@@ -204,28 +204,28 @@ def train(
         raise
 
 
-def _version(recipe: Recipe, status: str) -> Version:
+def _version(spec: TrainingSpec, status: str) -> Version:
     """The first version of what a recipe says."""
     return Version(
         id=uuid.uuid4().hex,
-        project=recipe.project,
-        model=recipe.name,
+        project=spec.project,
+        model=spec.name,
         number=1,
         status=status,
-        engine=recipe.engine,
-        handler=recipe.handler,
-        target=recipe.target,
-        query=recipe.query,
-        options=recipe.sealed,
-        settings=recipe.settings,
-        tag=recipe.tag,
+        engine=spec.engine,
+        handler=spec.handler,
+        target=spec.target,
+        query=spec.query,
+        options=spec.sealed,
+        settings=spec.settings,
+        tag=spec.tag,
         created_at=datetime.now(),
     )
 
 
-def new_version(recipe: Recipe, status: str) -> Version:
+def new_version(spec: TrainingSpec, status: str) -> Version:
     """A version of this process, for `begin`."""
-    return replace(_version(recipe, status), libraries=installed_libraries(), owner=PROCESS)
+    return replace(_version(spec, status), libraries=installed_libraries(), owner=PROCESS)
 
 
 def begin(session: Session, version: Version, fresh: bool = False) -> Version:
@@ -242,38 +242,38 @@ def begin(session: Session, version: Version, fresh: bool = False) -> Version:
 
 
 def carry_out(
-    session: Session, recipe: Recipe, version: Version, work: Work, finish: Finish, base: Version | None
+    session: Session, spec: TrainingSpec, version: Version, work: Work, finish: Output, base: Version | None
 ) -> Version:
     """Have the engine train a version that was begun, and commit it complete. Raises MindSQLError."""
     start = time.perf_counter()
-    files, summary = _call_engine(session, recipe, work, base)
+    files, summary = _call_engine(session, spec, work, base)
     version = replace(
         version,
         status="complete",
-        target=recipe.target,
+        target=spec.target,
         summary=summary,
         seconds=time.perf_counter() - start,
     )
-    if recipe.if_better and not verdicts.is_better(version, recipe.before):
-        recipe.activate = False
-    summary["notes"] = verdicts.notes(version, recipe.before, recipe.activate)
-    version = work.wait(work.submit(lambda: with_translation(session, version, files, recipe.sample)))
+    if spec.if_better and not verdicts.is_better(version, spec.before):
+        spec.activate = False
+    summary["notes"] = verdicts.notes(version, spec.before, spec.activate)
+    version = work.wait(work.submit(lambda: with_translation(session, version, files, spec.sample)))
     while True:
         try:
             version = _commit(session, version, files, finish)
             break
         except ConflictError:
-            if not recipe.background:
+            if not spec.background:
                 raise
             # Nobody is there to try again, and what was trained should not be lost to a transaction that will end.
             work.check()
             time.sleep(_CONFLICT_SECONDS)
-    if recipe.options.get("trusted"):
+    if spec.options.get("trusted"):
         session.shared.trusted.add(version.id)
     return version
 
 
-def _commit(session: Session, version: Version, files: Mapping[str, bytes], finish: Finish) -> Version:
+def _commit(session: Session, version: Version, files: Mapping[str, bytes], finish: Output) -> Version:
     with session.writing() as catalog:
         there = catalog.hold(version.project, version.model)
         if there is None or all(other.id != version.id for other in there.versions):
@@ -298,13 +298,13 @@ def forget(session: Session, version: Version) -> None:
             catalog.drop_model(model)
 
 
-def note(session: Session, recipe: Recipe, fresh: bool = False) -> Version:
+def note(session: Session, spec: TrainingSpec, fresh: bool = False) -> Version:
     """Keep a version that is still to be trained, in the place of one noted before. Arguments as of `train`."""
-    version = _version(recipe, "untrained")
+    version = _version(spec, "untrained")
     with session.writing() as catalog:
-        there = catalog.hold(recipe.project, recipe.name)
+        there = catalog.hold(spec.project, spec.name)
         if there is not None and fresh:
-            raise CatalogError(f'the model "{recipe.name}" exists already')
+            raise CatalogError(f'the model "{spec.name}" exists already')
         if there is not None:
             noted = there.untrained()
             version = replace(version, number=noted.number if noted else there.next_number())
@@ -314,16 +314,16 @@ def note(session: Session, recipe: Recipe, fresh: bool = False) -> Version:
 
 
 def _call_engine(
-    session: Session, recipe: Recipe, work: Work, base: Version | None
+    session: Session, spec: TrainingSpec, work: Work, base: Version | None
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Run the engine's `create` or `update`. Returns its files and its summary as JSON."""
     begin = time.monotonic()
     storage = Storage(
         info={
-            "name": recipe.name,
-            "project": recipe.project,
-            "target": recipe.target,
-            "using": recipe.options,
+            "name": spec.name,
+            "project": spec.project,
+            "target": spec.target,
+            "using": spec.options,
         },
         progress=lambda current, total, phase: work.tell(
             phase or "training", current, total or None, "steps", begin
@@ -337,44 +337,44 @@ def _call_engine(
             if content is not None:
                 before.files[name] = content
         keywords["base_model_storage"] = before
-    args = queries.engine_args(recipe.target, recipe.options, recipe.settings)
-    args["schema"] = recipe.schema
-    args["trusted"] = session.settings.trusted and bool(recipe.options.get("trusted"))
+    args = queries.engine_args(spec.target, spec.options, spec.settings)
+    args["schema"] = spec.schema
+    args["trusted"] = session.settings.trusted and bool(spec.options.get("trusted"))
     rows: Any = None
     count = 0
-    if recipe.data is not None:
-        recipe.sample, count = spread(recipe.data), recipe.data.num_rows
-        rows = (TrainingRows if recipe.cls.capabilities.takes_arrow else to_pandas)(recipe.data)
-    recipe.data = None  # the engine has the rows now, and need not hold them twice
+    if spec.data is not None:
+        spec.sample, count = spread(spec.data), spec.data.num_rows
+        rows = (TrainingRows if spec.cls.capabilities.takes_arrow else to_pandas)(spec.data)
+    spec.data = None  # the engine has the rows now, and need not hold them twice
     work.tell("training", 0, None, "steps", begin)
 
     asked = work.context()
 
     def call() -> tuple[dict[str, bytes], Summary]:
-        with border(recipe.engine, recipe.name), working_for(asked):
-            engine = recipe.cls(
+        with engine_boundary(spec.engine, spec.name), working_for(asked):
+            engine = spec.cls(
                 model_storage=storage,
-                engine_storage=queries.engine_storage(session, recipe.engine),
+                engine_storage=queries.engine_storage(session, spec.engine),
                 **keywords,
             )
             if base is None:
-                engine.create(recipe.target, rows, args)
+                engine.create(spec.target, rows, args)
             else:
                 try:
                     engine.update(rows, args)
                 except NotImplementedError:
                     raise StatementError(
-                        f'the engine "{recipe.engine}" cannot continue a model', hint=f"RETRAIN {recipe.name}"
+                        f'the engine "{spec.engine}" cannot continue a model', hint=f"RETRAIN {spec.name}"
                     ) from None
             summary = engine.summary()
             if summary is None:
-                summary = _plain_summary(engine, recipe, count, args, storage)
+                summary = _plain_summary(engine, spec, count, args, storage)
             return dict(storage.files), summary
 
     files, summary = work.wait(work.submit(call))
     storage.close()
-    outputs = _renamed(summary.outputs, recipe.target, recipe.settings.get("alias"))
-    extra = _renamed(summary.extra, recipe.target, recipe.settings.get("alias"))
+    outputs = _renamed(summary.outputs, spec.target, spec.settings.get("alias"))
+    extra = _renamed(summary.extra, spec.target, spec.settings.get("alias"))
     both = [column.name for column in outputs if summary.inputs.find(column.name) is not None]
     if both:
         raise StatementError(
@@ -395,36 +395,36 @@ def _call_engine(
         "notes": list(summary.notes),
         "left_out": dict(summary.left_out),
         "estimator": summary.estimator,
-        "casts": recipe.cls.capabilities.casts,
-        "row_wise": recipe.cls.capabilities.row_wise,
-        "accepts_missing": recipe.cls.capabilities.accepts_missing,
+        "casts": spec.cls.capabilities.casts,
+        "row_wise": spec.cls.capabilities.row_wise,
+        "accepts_missing": spec.cls.capabilities.accepts_missing,
         # Where asking is dear, equal rows of the whole statement are asked once anyway.
-        "repeatable": recipe.cls.capabilities.deterministic
-        and recipe.cls.capabilities.row_wise
-        and not recipe.cls.capabilities.ask_once,
-        "columns": recipe.schema.names,
+        "repeatable": spec.cls.capabilities.deterministic
+        and spec.cls.capabilities.row_wise
+        and not spec.cls.capabilities.ask_once,
+        "columns": spec.schema.names,
         "files": len(files),
     }
 
 
 def _plain_summary(
-    engine: Engine, recipe: Recipe, count: int, args: dict[str, Any], storage: Storage
+    engine: Engine, spec: TrainingSpec, count: int, args: dict[str, Any], storage: Storage
 ) -> Summary:
     """For an engine that says nothing of itself: inputs from the rows, outputs from a trial prediction."""
-    target = recipe.schema.find(recipe.target) or Column(recipe.target, "VARCHAR")
-    if recipe.sample is None:
+    target = spec.schema.find(spec.target) or Column(spec.target, "VARCHAR")
+    if spec.sample is None:
         columns = storage.columns_get() or _named_columns(args.get("using") or {})
         if not columns:
             raise EngineError(
-                f'the engine "{recipe.engine}" does not say which inputs its model takes',
+                f'the engine "{spec.engine}" does not say which inputs its model takes',
                 hint="name them in USING (question_column = 'question', prompt_template = '… {{question}}'), or have "
                 "the engine implement summary() or call model_storage.columns_set",
             )
-        return Summary(Schema.of(columns.items()).without(recipe.target), Schema([target]))
-    inputs = recipe.schema.without(recipe.target)
-    trial = engine_frame(engine, recipe.sample.select(inputs.names).slice(0, _TRIAL_ROWS))
+        return Summary(Schema.of(columns.items()).without(spec.target), Schema([target]))
+    inputs = spec.schema.without(spec.target)
+    trial = engine_frame(engine, spec.sample.select(inputs.names).slice(0, _TRIAL_ROWS))
     outputs = trial_outputs(
-        engine, target, trial, {**args, "predict_params": {}}, (recipe.engine, recipe.name)
+        engine, target, trial, {**args, "predict_params": {}}, (spec.engine, spec.name)
     )
     return Summary(inputs, outputs, rows=count)
 

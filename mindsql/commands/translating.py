@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mindsql import queries
-from mindsql.executor.proof import prove
+from mindsql.executor.verify_translation import prove
 from mindsql.snapshot import Version
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import mindsql_grammar as grammar
 from mindsql.engine import Engine, Option
 from mindsql.errors import AccessError, StatementError, UnknownNameError
-from mindsql.executor.engines import border
+from mindsql.executor.engines import engine_boundary
 from mindsql.options import STRICT, admit_files, check, secrecy
-from mindsql.secrets import open_sealed, seal
+from mindsql.secrets import decrypted, encrypted
 from mindsql.snapshot import Version
 from mindsql.work import apart
 
@@ -69,11 +69,11 @@ def read_options(
         raise UnknownNameError.of("engine", engine, known)
     cls = session.registry.load(handler)
     before: dict[str, Any] = (
-        dict(open_sealed(base.options)) if base is not None and base.engine == engine else {}
+        dict(decrypted(base.options)) if base is not None and base.engine == engine else {}
     )
     changes = {key: value for key, value, _ in own}
     merged = {**before, **changes}
-    with border(engine, "options"):
+    with engine_boundary(engine, "options"):
         known_options = apart(lambda: cls.options_for(merged))  # it may import the engine's library
         if before and known_options != cls.options_for(before):
             # What another option brought along, such as the parameters of another estimator, goes with it.
@@ -94,7 +94,7 @@ def read_options(
             hint="leave cache out",
         )
     if not session.settings.trusted:
-        stored_with = {**(dict(open_sealed(entry_.options)) if entry_ is not None else {}), **before}
+        stored_with = {**(dict(decrypted(entry_.options)) if entry_ is not None else {}), **before}
         canonical = {name.casefold(): item.name for item in known_options for name in (item.name, *item.aliases)}
         told = {canonical.get(key.casefold(), key) for key in changes}
         is_secret = secrecy((*known_options, *cls.engine_options))
@@ -107,9 +107,9 @@ def read_options(
     fresh = {key: value for key, value in stored.items() if key not in base_sealed or key.casefold() in spans}
     sealed = {
         **{k: v for k, v in base_sealed.items() if k in stored},
-        **seal(fresh, secrecy(known_options)),
+        **encrypted(fresh, secrecy(known_options)),
     }
-    return engine, handler, cls, open_sealed(checked), sealed, every
+    return engine, handler, cls, decrypted(checked), sealed, every
 
 
 def _check_addresses(

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from mindsql import database
-from mindsql.database import Raw
+from mindsql.database import DuckDBConnection
 from mindsql.errors import StatementError
 from mindsql.planner.typing import fits
 from mindsql.schema import family, is_integer
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def cell(value: Any, type_name: str | None, raw: Callable[[], Raw], parameter: bool) -> pa.Scalar:
+def cell(value: Any, type_name: str | None, raw: Callable[[], DuckDBConnection], parameter: bool) -> pa.Scalar:
     """A value as an Arrow scalar.
 
     Args:

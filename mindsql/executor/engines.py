@@ -24,7 +24,7 @@ from mindsql.errors import (
 )
 from mindsql.frames import moments, to_arrow, to_pandas
 from mindsql.schema import Column, Schema
-from mindsql.secrets import hidden
+from mindsql.secrets import redact_secrets
 from mindsql.snapshot import Version
 
 if TYPE_CHECKING:
@@ -100,12 +100,12 @@ class LoadedModel:
 
     def prepare(self) -> None:
         """Let the engine load what it needs to answer. Raises EngineError."""
-        with border(self.version.engine, self.version.model):
+        with engine_boundary(self.version.engine, self.version.model):
             self._predictor({})
 
     def translation(self) -> Translation | str | None:
         """The model as SQL, outputs named as the query names them, or why it has no such form. Raises EngineError."""
-        with border(self.version.engine, self.version.model):
+        with engine_boundary(self.version.engine, self.version.model):
             found = self.engine.translation(self._args)
         if not isinstance(found, Translation):
             return found
@@ -138,7 +138,7 @@ class LoadedModel:
         batch = self._conform(batch)
         names = [self._engine_names[output] for output in outputs]
         begin = time.perf_counter()
-        with border(self.version.engine, self.version.model):
+        with engine_boundary(self.version.engine, self.version.model):
             predictor = self._predictor(params)
             if predictor is not None:
                 answer: Mapping[str, Any] = predictor.predict(batch, names)
@@ -332,7 +332,7 @@ class ModelCache:
 
 
 @contextmanager
-def border(engine: str, model: str) -> Iterator[None]:
+def engine_boundary(engine: str, model: str) -> Iterator[None]:
     """Code of an engine runs inside: what it raises leaves as EngineError, with its innermost frame."""
     try:
         yield
@@ -351,7 +351,7 @@ def border(engine: str, model: str) -> Iterator[None]:
         if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
             raise  # the user's own
         raise EngineError(
-            f"[{engine}/{model}] {type(error).__name__}: {hidden(spoken(error))}",
+            f"[{engine}/{model}] {type(error).__name__}: {redact_secrets(spoken(error))}",
             hint=f"raised at {innermost(error)}",
         ) from error
 
@@ -392,7 +392,7 @@ def trial_outputs(
         EngineError: The trial failed, or its answer breaks the contract.
     """
     name = target.name
-    with border(*label):
+    with engine_boundary(*label):
         answer = engine.predict(frame, args)
     if not hasattr(answer, "columns"):
         raise EngineContractError(

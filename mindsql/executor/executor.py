@@ -13,19 +13,19 @@ from mindsql import database, duckdb_errors
 from mindsql.batches import Batches
 from mindsql.binder.tree import RELATION, column, generate, printed, returned, table
 from mindsql.bound import BoundModel
-from mindsql.database import Raw
+from mindsql.database import DuckDBConnection
 from mindsql.errors import MindSQLError
 from mindsql.executor.cells import cell
 from mindsql.executor.engines import LoadedModel
-from mindsql.executor.kept import Store
-from mindsql.executor.pipeline import BATCH_ROWS, Figures, counted, predict
+from mindsql.executor.pipeline import BATCH_ROWS, OperatorMetrics, counted, predict
+from mindsql.executor.prediction_cache import PredictionCache
 from mindsql.planner.operators import (
-    Compute,
-    Finish,
     Kept,
     Operator,
+    Output,
     Plan,
     Predict,
+    Project,
     Scan,
     Values,
     operators,
@@ -41,10 +41,10 @@ _RETURNED, _ANSWER = "__mindsql_returned", "__mindsql_answer"
 
 
 @dataclass
-class Answer:
+class PlanOutput:
     """What a plan gives: the open result of a DuckDB connection, or batches with their column names."""
 
-    raw: Raw | None = None
+    raw: DuckDBConnection | None = None
     batches: Batches | None = None
     names: list[str] = field(default_factory=list)
     streams: list[Batches] = field(default_factory=list)
@@ -65,23 +65,23 @@ class Executor:
         inspect: Is asked before DuckDB runs a part of the user's statement; raises to refuse it.
     """
 
-    raw: Raw
-    cursor: Callable[[], Raw]
+    raw: DuckDBConnection
+    cursor: Callable[[], DuckDBConnection]
     in_transaction: bool
     load: Callable[[BoundModel], LoadedModel]
     read_native: Callable[[str, str], Batches]
     stream: bool = True
-    store: Callable[[BoundModel], Store | None] | None = None
-    inspect: Callable[[Raw, str, Any], None] | None = None
+    store: Callable[[BoundModel], PredictionCache | None] | None = None
+    inspect: Callable[[DuckDBConnection, str, Any], None] | None = None
 
-    def run(self, plan: Plan, parameters: Mapping[str, Any], work: Work, measure: bool = False) -> Run:
+    def run(self, plan: Plan, parameters: Mapping[str, Any], work: Work, measure: bool = False) -> PlanExecution:
         """Start a plan. Its answer streams; `work.close()` releases what it holds."""
-        run = Run(self, plan, parameters, work, measure)
+        run = PlanExecution(self, plan, parameters, work, measure)
         run.start()
         return run
 
 
-class Run:
+class PlanExecution:
     """One run of one plan."""
 
     def __init__(
@@ -91,10 +91,10 @@ class Run:
         self.plan = plan
         self.parameters = parameters
         self.work = work
-        self.figures: dict[int, Figures] | None = {} if measure else None
+        self.figures: dict[int, OperatorMetrics] | None = {} if measure else None
         self.streams: list[Batches] = []
         self.models: dict[str, LoadedModel] = {}
-        self.answer = Answer()
+        self.answer = PlanOutput()
         self.built: dict[int, pa.Table] = {}
 
     def start(self) -> None:
@@ -183,7 +183,7 @@ class Run:
 
     # Which connection ---------------------------------------------------------------------------------------------
 
-    def placement(self) -> tuple[Callable[[], Raw], Callable[[], Raw], bool]:
+    def placement(self) -> tuple[Callable[[], DuckDBConnection], Callable[[], DuckDBConnection], bool]:
         """The connections for scans and for the finish, and whether frames may stream.
 
         An open result owns its connection, and what is temporary, registered or uncommitted is visible on the
@@ -204,19 +204,19 @@ class Run:
             return other, own, True
         return own, own, False
 
-    def other(self) -> Raw:
+    def other(self) -> DuckDBConnection:
         """A cursor of this statement's own."""
         raw = self.executor.cursor()
         self.work.raws.append(raw)
         self.work.on_close(raw.close)
         return raw
 
-    def sees_temporary(self, root: Finish) -> bool:
+    def sees_temporary(self, root: Output) -> bool:
         """Whether the plan names something that only the user's connection sees."""
         temporary = database.temporary_names(self.executor.raw)
         if not temporary:
             return False
-        trees = [op.tree for op in walk(root) if isinstance(op, (Scan, Finish))]
+        trees = [op.tree for op in walk(root) if isinstance(op, (Scan, Output))]
         names = {node.name.casefold() for tree in trees for node in tree.find_all(exp.Table)}
         return bool(names & temporary)
 
@@ -235,18 +235,18 @@ class Run:
             model = self.models[operator.model.version.id]
             store = self.executor.store(operator.model) if self.executor.store is not None else None
             result = predict(operator, source, model, self.work, self.figure(operator), store)
-        elif isinstance(operator, Compute):
+        elif isinstance(operator, Project):
             result = self.compute(operator)
         else:
             raise AssertionError(operator)
         if self.figures is not None:
             result = Batches(
-                result.schema, counted(iter(result), self.figures.setdefault(id(operator), Figures()))
+                result.schema, counted(iter(result), self.figures.setdefault(id(operator), OperatorMetrics()))
             )
         return result
 
-    def figure(self, operator: Operator) -> Figures | None:
-        return self.figures.setdefault(id(operator), Figures()) if self.figures is not None else None
+    def figure(self, operator: Operator) -> OperatorMetrics | None:
+        return self.figures.setdefault(id(operator), OperatorMetrics()) if self.figures is not None else None
 
     def scan(self, operator: Scan) -> Batches:
         raw = self.scan_raw() if _needs_tables(operator.tree, operator.inputs) else self.other()
@@ -275,7 +275,7 @@ class Run:
 
         return Batches(holder[0].schema, read())
 
-    def inspect(self, raw: Raw, sql: str, wanted: Mapping[str, Any]) -> None:
+    def inspect(self, raw: DuckDBConnection, sql: str, wanted: Mapping[str, Any]) -> None:
         if self.executor.inspect is not None:
             self.executor.inspect(raw, sql, wanted)
 
@@ -301,7 +301,7 @@ class Run:
         batch = pa.RecordBatch.from_arrays(arrays, names=operator.names)
         return Batches(batch.schema, iter([] if none else [batch]))
 
-    def compute(self, operator: Compute) -> Batches:
+    def compute(self, operator: Project) -> Batches:
         raw = self.other()
         source = self.batches(operator.source)
         self.register_one(raw, operator.name, source)
@@ -314,7 +314,7 @@ class Run:
         )
         return self.scan_on(raw, select, [source])
 
-    def scan_on(self, raw: Raw, tree: exp.Query, streams: list[Batches]) -> Batches:
+    def scan_on(self, raw: DuckDBConnection, tree: exp.Query, streams: list[Batches]) -> Batches:
         holder: list[pa.RecordBatchReader] = []
         self.work.on_close(holder.clear)
         sql, wanted = generate(tree), self.wanted(tree)
@@ -333,7 +333,7 @@ class Run:
 
         return Batches(holder[0].schema, read())
 
-    def finish(self, operator: Finish, raw: Raw) -> None:
+    def finish(self, operator: Output, raw: DuckDBConnection) -> None:
         """Start the user's own statement over the frames."""
         streams = self.register(raw, operator.inputs, operator.tree)
         if raw not in self.work.raws:
@@ -349,11 +349,11 @@ class Run:
                 raise cause from None
             raise error
         if self.figures is not None:
-            self.figures[id(operator)] = Figures(seconds=time.perf_counter() - begin)
+            self.figures[id(operator)] = OperatorMetrics(seconds=time.perf_counter() - begin)
 
     # Registration -------------------------------------------------------------------------------------------------
 
-    def register(self, raw: Raw, inputs: Mapping[str, Operator], tree: exp.Expr) -> list[Batches]:
+    def register(self, raw: DuckDBConnection, inputs: Mapping[str, Operator], tree: exp.Expr) -> list[Batches]:
         """Make frames and native queries readable as tables. Returns the streams, to ask them what went wrong."""
         streams = []
         for name, operator in inputs.items():
@@ -365,7 +365,7 @@ class Run:
                 self.register_one(raw, name, _kept(native))
         return streams
 
-    def register_frame(self, raw: Raw, name: str, operator: Operator, reads: int) -> Batches:
+    def register_frame(self, raw: DuckDBConnection, name: str, operator: Operator, reads: int) -> Batches:
         if id(operator) not in self.built:
             batches = self.batches(operator)
             if self.streaming and reads <= 1 and self.shared(operator) <= 1:
@@ -381,10 +381,10 @@ class Run:
         return sum(
             1
             for other in operators(self.plan)
-            if isinstance(other, (Scan, Finish, Kept)) and any(child is operator for child in other.inputs.values())
+            if isinstance(other, (Scan, Output, Kept)) and any(child is operator for child in other.inputs.values())
         )
 
-    def register_one(self, raw: Raw, name: str, data: Any) -> None:
+    def register_one(self, raw: DuckDBConnection, name: str, data: Any) -> None:
         with duckdb_errors.translated():
             raw.register(name, data)
         if raw is self.executor.raw:
@@ -399,19 +399,19 @@ class Run:
         return {name: self.parameters[name] for name in names if name in self.parameters}
 
 
-def _rollback(raw: Raw) -> None:
+def _rollback(raw: DuckDBConnection) -> None:
     database.abandon(raw)
     with duckdb_errors.ignored():
         raw.execute("ROLLBACK")
 
 
-def _drop(raw: Raw, name: str) -> None:
+def _drop(raw: DuckDBConnection, name: str) -> None:
     database.abandon(raw)
     with duckdb_errors.ignored():
         raw.execute(f"DROP TABLE IF EXISTS {name}")
 
 
-def _unregister(raw: Raw, name: str) -> None:
+def _unregister(raw: DuckDBConnection, name: str) -> None:
     with duckdb_errors.ignored():
         raw.unregister(name)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mindsql.batches import Batches
 from mindsql.executor.engines import LoadedModel
-from mindsql.executor.kept import Asker, Store
+from mindsql.executor.prediction_cache import BatchPredictor, PredictionCache
 from mindsql.planner.operators import Predict
 from mindsql.work import Work
 
@@ -28,7 +28,7 @@ _SPLIT_ROWS = 16384
 
 
 @dataclass
-class Figures:
+class OperatorMetrics:
     """What EXPLAIN ANALYZE shows of an operator."""
 
     rows: int = 0
@@ -44,7 +44,7 @@ class Figures:
         return text + "".join(f", {count} {name}" for name, count in self.counts.items())
 
 
-def counted(batches: Iterator[pa.RecordBatch], figures: Figures) -> Iterator[pa.RecordBatch]:
+def counted(batches: Iterator[pa.RecordBatch], figures: OperatorMetrics) -> Iterator[pa.RecordBatch]:
     """Count what passes; seconds are those spent below, so inputs are included."""
     while True:
         begin = time.perf_counter()
@@ -62,8 +62,8 @@ def predict(
     source: Batches,
     model: LoadedModel,
     work: Work,
-    figures: Figures | None,
-    store: Store | None = None,
+    figures: OperatorMetrics | None,
+    store: PredictionCache | None = None,
 ) -> Batches:
     """Append a model's columns to each batch; `store` keeps its answers from statement to statement."""
     import pyarrow as pa
@@ -86,7 +86,7 @@ def predict(
 
     # What was promised in training need not be what the engine promises now.
     once = operator.once and model.capabilities.deterministic and model.capabilities.row_wise
-    asker = Asker(model, outputs, operator.model.params, work.context(tell), store, once)
+    asker = BatchPredictor(model, outputs, operator.model.params, work.context(tell), store, once)
     work.on_close(asker.close)
     if figures is not None:
         figures.counts = asker.context.counts

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from mindsql.binder.tree import generate
 from mindsql.planner.operators import (
-    Compute,
-    Finish,
     Operator,
+    Output,
     Plan,
     Predict,
+    Project,
     Scan,
     Values,
     inputs_of,
@@ -39,7 +39,7 @@ def explain(plan: Plan, measured: Callable[[Operator], str] = lambda operator: "
         figures = measured(operator)
         lines.append(f"{pad}{label}{_title(operator, plan)}" + (f"  [{figures}]" if figures else ""))
         lines.extend(f"{pad}  {line}" for line in _details(operator, plan))
-        if isinstance(operator, (Scan, Finish)):
+        if isinstance(operator, (Scan, Output)):
             for key, child in operator.inputs.items():
                 show(child, indent + 1, key)
         else:
@@ -61,8 +61,8 @@ def _title(operator: Operator, plan: Plan) -> str:
     if isinstance(operator, Predict):
         version = operator.model.version
         return f"Predict {version.project}.{version.model}.{version.number} ({version.engine})"
-    if isinstance(operator, Finish) and plan.direct is not None and operator is plan.root:
-        return "Finish: no query, columns are picked"
+    if isinstance(operator, Output) and plan.direct is not None and operator is plan.root:
+        return "Output: no query, columns are picked"
     return type(operator).__name__
 
 
@@ -91,9 +91,9 @@ def _details(operator: Operator, plan: Plan) -> list[str]:
             for cell in operator.cells
         )
         return [", ".join(f"{name} = {cell}" for name, cell in zip(operator.names, cells, strict=True))]
-    if isinstance(operator, Compute):
+    if isinstance(operator, Project):
         return [f"{name} = {generate(value)}" for name, value in operator.columns.items()]
-    if isinstance(operator, Finish) and plan.direct is not None and operator is plan.root:
+    if isinstance(operator, Output) and plan.direct is not None and operator is plan.root:
         return [
             ", ".join(
                 name if name == source.split(".", 1)[-1] else f"{source} AS {name}"

@@ -1,10 +1,10 @@
-"""Owns the operators of a plan: `Scan`, `Values`, `Predict`, `Finish`. Data flows from the inputs to the last one.
+"""Owns the operators of a plan: `Scan`, `Values`, `Predict`, `Output`. Data flows from the inputs to the last one.
 
 Roughly the same in Python, for `SELECT t.a, m.y FROM t JOIN m WHERE m.y > 3`:
 
     batches = scan("SELECT t.a, t.x FROM t")                 # Scan
     batches = (append(b, predict(b)) for b in batches)       # Predict
-    rows    = finish("SELECT a, y FROM p0 WHERE y > 3", p0=batches)   # Finish
+    rows    = finish("SELECT a, y FROM p0 WHERE y > 3", p0=batches)   # Output
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class Predict:
 
 
 @dataclass
-class Compute:
-    """Expressions between two models: `columns` are appended, computed from the frame. A small `Finish`."""
+class Project:
+    """Expressions between two models: `columns` are appended, computed from the frame. A small `Output`."""
 
     source: Operator
     name: str
@@ -88,7 +88,7 @@ class Compute:
 
 
 @dataclass
-class Finish:
+class Output:
     """The user's own statement over the registered `inputs`."""
 
     tree: exp.Expr
@@ -111,7 +111,7 @@ class Kept:
     inputs: dict[str, Operator] = field(default_factory=dict)
 
 
-Operator: TypeAlias = "Scan | Values | Predict | Compute | Finish | Kept"
+Operator: TypeAlias = "Scan | Values | Predict | Project | Output | Kept"
 
 
 @dataclass
@@ -119,8 +119,8 @@ class Plan:
     """What the executor runs.
 
     Attributes:
-        root: The last operator, always a `Finish`.
-        direct: When the `Finish` only picks and renames columns of its one input: new name → frame column, in order.
+        root: The last operator, always a `Output`.
+        direct: When the `Output` only picks and renames columns of its one input: new name → frame column, in order.
             It then needs no second query.
         natives: Native queries by the name of the table that stands for them: `(source, text)`.
         schema: The columns of the answer; empty when the statement gives none.
@@ -132,7 +132,7 @@ class Plan:
         kept: Common table expressions that are evaluated once, before anything else.
     """
 
-    root: Finish
+    root: Output
     direct: list[tuple[str, str]] | None = None
     natives: dict[str, tuple[str, str]] = field(default_factory=dict)
     schema: Schema = field(default_factory=Schema)
@@ -146,9 +146,9 @@ class Plan:
 
 def inputs_of(operator: Operator) -> list[Operator]:
     """The operators that feed one."""
-    if isinstance(operator, (Scan, Finish, Kept)):
+    if isinstance(operator, (Scan, Output, Kept)):
         return list(operator.inputs.values())
-    if isinstance(operator, (Predict, Compute)):
+    if isinstance(operator, (Predict, Project)):
         return [operator.source]
     return []
 

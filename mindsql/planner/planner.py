@@ -32,11 +32,11 @@ from mindsql.planner.inputs import (
     scope_columns,
 )
 from mindsql.planner.once import Once
-from mindsql.planner.operators import Compute, Finish, Operator, Plan, Predict, Scan
+from mindsql.planner.operators import Operator, Output, Plan, Predict, Project, Scan
 from mindsql.planner.rules import RULES, Rule, constant_values, direct_projection, inline_scans
 from mindsql.planner.scan import carried_as, refuse_later_inputs, scan_relations
 from mindsql.planner.translation import inline, with_step
-from mindsql.planner.typing import Describe, fitted, survives, type_of
+from mindsql.planner.typing import Describe, arrow_roundtrips, fitted, type_of
 from mindsql.schema import Column
 from mindsql_grammar import verbatim
 
@@ -45,7 +45,7 @@ def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
     """Plan a bound query.
 
     Args:
-        bound: The query; its tree is changed into the text of `Finish`.
+        bound: The query; its tree is changed into the text of `Output`.
         rules: The optional rules to apply, in order. Any subset gives the same rows.
 
     Raises:
@@ -81,7 +81,7 @@ def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
     for kept in once_only.kept:
         kept.inputs = _inputs(kept.tree, frames, rules)
     inputs = _inputs(bound.tree, frames, rules)
-    root = Finish(bound.tree, inputs)
+    root = Output(bound.tree, inputs)
     direct = None
     if any(rule.name == direct_projection.name for rule in rules):
         direct = direct_projection.columns(root, bound.schema)
@@ -152,7 +152,7 @@ def _carry_constants(draft: Draft, describe: Describe) -> None:
     projections = []
     for projection in draft.scan.expressions:
         item = declared.get(projection.alias)
-        if item is None or survives(item.type):
+        if item is None or arrow_roundtrips(item.type):
             projections.append(projection)
             continue
         kind = item.type
@@ -173,7 +173,8 @@ def _add_steps(draft: Draft, mappings: Mappings, data: list[Relation], describe:
         step = PredictStep(relation.alias, relation.model, {}, outputs)
         absent: list[str] = []
         casts = bool(version.summary.get("casts"))
-        draft.types.update({outputs[item.name]: item.type for item in version.answers if not survives(item.type)})
+        altered = (item for item in version.answers if not arrow_roundtrips(item.type))
+        draft.types.update({outputs[item.name]: item.type for item in altered})
         for item in version.inputs:
             own = frame_column(relation.alias, item.name)
             value = mappings.values.get((relation.alias, item.name))
@@ -378,7 +379,7 @@ def _operators(
         if step.translation is not None:
             continue
         if step.computed:
-            operator = Compute(operator, draft.name, step.computed)
+            operator = Project(operator, draft.name, step.computed)
         operator = Predict(operator, step.model, step.inputs, step.outputs, step.once, step.why)
     return operator
 

@@ -12,7 +12,7 @@ from mindsql.binder.joins import kind_of
 from mindsql.binder.tree import and_terms, from_items, generate, set_where
 from mindsql.bound import SCOPE
 from mindsql.planner.frame import Draft, frame_columns
-from mindsql.planner.operators import Cell, Finish, Values
+from mindsql.planner.operators import Cell, Output, Values
 from mindsql.planner.translation import models_as_sql
 from mindsql.schema import Schema
 from mindsql_grammar import verbatim
@@ -205,14 +205,14 @@ class _ConstantValues:
 
 @dataclass(frozen=True)
 class _DirectProjection:
-    """A `Finish` that only picks columns needs no second query."""
+    """A `Output` that only picks columns needs no second query."""
 
     name: str = "direct_projection"
 
     def draft(self, draft: Draft) -> bool:
         return False
 
-    def columns(self, root: Finish, schema: Schema) -> list[tuple[str, str]] | None:
+    def columns(self, root: Output, schema: Schema) -> list[tuple[str, str]] | None:
         """New name → frame column, or None when the statement does more, or has a type that only DuckDB can hand
         to Python."""
         tree = root.tree

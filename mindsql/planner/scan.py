@@ -12,7 +12,7 @@ from mindsql.bound import SCOPE, Relation, Scope
 from mindsql.errors import StatementError
 from mindsql.planner.frame import Draft, frame_column
 from mindsql.planner.inputs import Mappings, scope_columns
-from mindsql.planner.typing import carried, survives
+from mindsql.planner.typing import arrow_roundtrips, carried
 
 
 def scan_relations(draft: Draft, mappings: Mappings) -> list[Relation]:
@@ -116,7 +116,7 @@ def _name_using(relation: Relation, scope: Scope) -> None:
 
 def carried_as(draft: Draft, name: str, value: exp.Expr, type_name: str | None) -> exp.Expr:
     """A projection of the scan, of a type that comes back from Arrow whole."""
-    if type_name is not None and not survives(type_name):
+    if type_name is not None and not arrow_roundtrips(type_name):
         draft.types[name] = type_name
         if carried(type_name) != type_name:
             value = exp.Cast(this=value, to=data_type(carried(type_name)))

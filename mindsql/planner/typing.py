@@ -25,7 +25,7 @@ _BITS = {
 _EXACT_AS_DOUBLE = frozenset(["TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER", "FLOAT"])
 
 
-def survives(type_name: str) -> bool:
+def arrow_roundtrips(type_name: str) -> bool:
     """Whether a type comes back from Arrow as it went in: an ENUM would come back as text, and sort as text."""
     return not any(not match[0].startswith(("'", '"')) for match in _ALTERED.finditer(type_name))
 

@@ -178,7 +178,7 @@ def _kept(session: Session, text: str) -> Needs:
     if session.in_transaction or len(text) > _LONG:
         return _needs(session, text)
     kept = _KEPT.setdefault(session.database, {})
-    key = text, session.database.generation
+    key = text, session.database.catalog_version
     needs = kept.get(key)
     if needs is None:
         needs = _needs(session, text)

@@ -16,7 +16,7 @@ from mindsql.errors import AccessError
 from mindsql.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from mindsql.database import Raw
+    from mindsql.database import DuckDBConnection
 
 
 def names(text: str) -> frozenset[str]:
@@ -78,7 +78,7 @@ def tells_places(tokens: Sequence[Token]) -> bool:
     return False
 
 
-def check(raw: Raw, tokens: Sequence[Token], sandbox: Sandbox) -> None:
+def check(raw: DuckDBConnection, tokens: Sequence[Token], sandbox: Sandbox) -> None:
     """Refuse calls that reach past the statement. Raises AccessError."""
     for name, arguments in calls(tokens):
         if name in FILES:
@@ -112,14 +112,14 @@ def _paths(name: str, arguments: Sequence[Token]) -> Iterator[str | None]:
         rest = rest[2:]
 
 
-def is_built_in(raw: Raw, name: str) -> bool:
+def is_built_in(raw: DuckDBConnection, name: str) -> bool:
     """Whether a function that comes with DuckDB has that name."""
     if "built in" not in _known:
         _known["built in"] = frozenset(known.casefold() for known, _ in database.functions(raw))
     return name.casefold() in _known["built in"]
 
 
-def _closed(raw: Raw) -> frozenset[str]:
+def _closed(raw: DuckDBConnection) -> frozenset[str]:
     """DuckDB's table functions that are not listed."""
     if "closed" not in _known:
         tables = {

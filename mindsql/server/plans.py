@@ -19,7 +19,7 @@ from mindsql.parameters import Parameters
 from mindsql.server import functions
 
 if TYPE_CHECKING:
-    from mindsql.database import Raw
+    from mindsql.database import DuckDBConnection
     from mindsql.session import Session
 
 _MOST = 500
@@ -43,10 +43,10 @@ class Inspector:
         self.writes = writes
         self._passed: OrderedDict[Any, None] = OrderedDict()
 
-    def __call__(self, raw: Raw, text: str, parameters: Parameters) -> None:
+    def __call__(self, raw: DuckDBConnection, text: str, parameters: Parameters) -> None:
         """Let a statement pass that DuckDB is about to run. Raises AccessError."""
         state = self._session.database
-        key = text, state.generation, state.shape
+        key = text, state.catalog_version, state.schema_version
         if key in self._passed:
             return
         explained = text[found.end() :] if (found := _EXPLAIN.match(text)) else text

@@ -26,8 +26,8 @@ from mindsql.result import Result
 from mindsql.sandbox import Sandbox
 from mindsql.server import access
 from mindsql.server.audit import Audit
-from mindsql.server.gather import Gatherer
 from mindsql.server.metrics import Metrics
+from mindsql.server.micro_batching import MicroBatcher
 from mindsql.server.options import ServeOptions
 from mindsql.server.principal import LOCAL, Principal, Role
 from mindsql.server.tokens import Tokens
@@ -220,7 +220,7 @@ class Service:
         self.tokens = Tokens(self.root.cursor())
         self.audit = Audit(path, options)
         self.sessions: dict[int, Session] = {}
-        self.gatherer = Gatherer(self)
+        self.gatherer = MicroBatcher(self)
         self._numbers = itertools.count(1)
         self._spare: list[Connection] = []
         self._lock = threading.Lock()

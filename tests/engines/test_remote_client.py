@@ -226,7 +226,7 @@ def test_bad_rows_are_found_and_the_others_kept(con: Connection) -> None:
 def test_equal_rows_are_sent_once_however_far_apart(
     con: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mindsql.executor.remembered._IN_MEMORY", 1 << 16)
+    monkeypatch.setattr("mindsql.executor.spilling_memo._IN_MEMORY", 1 << 16)
     with Server(echo) as server:
         model(con, server, ", on_error = 'null'")
         rows = "SELECT i % 60000 * 100 AS a FROM range(150000) s(i)"

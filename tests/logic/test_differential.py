@@ -19,7 +19,7 @@ import duckdb
 import pytest
 
 import mindsql
-from mindsql.executor import repeats
+from mindsql.executor import deduplicate
 from mindsql.planner import RULES
 from mindsql.session import Settings
 
@@ -84,7 +84,7 @@ def oracle() -> Iterator[duckdb.DuckDBPyConnection]:
 def equal_rows_of_small_tables() -> Iterator[None]:
     """The tables here are small: equal rows are looked for in them all the same."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(repeats, "FEWEST", 4)
+        patch.setattr(deduplicate, "FEWEST", 4)
         yield
 
 

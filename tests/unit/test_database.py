@@ -17,7 +17,7 @@ from mindsql.errors import CatalogError, DataError, MindSQLError, StatementError
 
 
 @pytest.fixture
-def raw() -> Iterator[database.Raw]:
+def raw() -> Iterator[database.DuckDBConnection]:
     opened = Database(":memory:", read_only=False)
     yield opened.cursor()
     opened.close()
@@ -36,7 +36,7 @@ def raw() -> Iterator[database.Raw]:
         ("CREATE TABLE t (i INTEGER); CREATE TABLE t (i INTEGER)", CatalogError, None),
     ],
 )
-def test_translation(raw: database.Raw, sql: str, kind: type[MindSQLError], culprit: str | None) -> None:
+def test_translation(raw: database.DuckDBConnection, sql: str, kind: type[MindSQLError], culprit: str | None) -> None:
     with pytest.raises(MindSQLError) as caught:
         database.run(raw, sql)
     error = caught.value
@@ -82,7 +82,7 @@ def test_a_file_that_is_no_database(content: bytes | None, said: str, tmp_path: 
     assert path.read_bytes() == content
 
 
-def test_names_and_texts_are_quoted(raw: database.Raw) -> None:
+def test_names_and_texts_are_quoted(raw: database.DuckDBConnection) -> None:
     name, text = 'a "b"', "it's"
     sql = f"SELECT {database.literal(text)} AS {database.quote(name)}"
     assert database.rows(raw, sql) == [(text,)]

@@ -25,7 +25,7 @@ def job(name: str) -> Job:
     return Job(id=name, kind="RETRAIN", project="mindsql", model="m", version=1)
 
 
-class Gate:
+class AuthMiddleware:
     """A job's call that is at work until it is let through, or stopped."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Gate:
 
 
 def test_jobs_take_turns_in_order(jobs: Jobs) -> None:
-    gates = [Gate() for _ in range(3)]
+    gates = [AuthMiddleware() for _ in range(3)]
     for number, gate in enumerate(gates):
         jobs.start(job(str(number)), gate)
     assert gates[0].entered.wait(SECONDS)
@@ -53,7 +53,7 @@ def test_jobs_take_turns_in_order(jobs: Jobs) -> None:
 
 def test_the_limit_is_how_many_are_at_work(jobs: Jobs) -> None:
     jobs.limit = 2
-    gates = [Gate() for _ in range(3)]
+    gates = [AuthMiddleware() for _ in range(3)]
     for number, gate in enumerate(gates):
         jobs.start(job(str(number)), gate)
     assert gates[0].entered.wait(SECONDS) and gates[1].entered.wait(SECONDS)
@@ -64,7 +64,7 @@ def test_the_limit_is_how_many_are_at_work(jobs: Jobs) -> None:
 
 
 def test_a_job_can_be_stopped_before_and_during_its_turn(jobs: Jobs) -> None:
-    first, second = Gate(), Gate()
+    first, second = AuthMiddleware(), AuthMiddleware()
     jobs.start(job("first"), first)
     jobs.start(job("second"), second)
     assert first.entered.wait(SECONDS)
@@ -103,14 +103,14 @@ def test_a_job_tells_how_far_it_is(jobs: Jobs) -> None:
 
 
 def test_wait_returns_what_has_not_ended(jobs: Jobs) -> None:
-    jobs.start(job("j"), Gate())
+    jobs.start(job("j"), AuthMiddleware())
     assert jobs.wait("j", 0.0).status == "generating"
     with pytest.raises(UnknownNameError, match='there is no job "k"'):
         jobs.wait("k")
 
 
 def test_close_waits_then_stops_and_takes_no_more(jobs: Jobs) -> None:
-    gates = [Gate() for _ in range(2)]
+    gates = [AuthMiddleware() for _ in range(2)]
     for number, gate in enumerate(gates):
         jobs.start(job(str(number)), gate)
     assert gates[0].entered.wait(SECONDS)

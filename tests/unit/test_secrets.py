@@ -1,4 +1,4 @@
-"""Secrets are stored encrypted or by reference, shown masked, and lost without their key."""
+"""Secrets are stored encrypted or by reference, shown redact_options, and lost without their key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 import mindsql_grammar as grammar
 from mindsql.errors import CatalogError, StatementError
-from mindsql.secrets import KEY_VARIABLE, MASK, key_file, masked, open_sealed, seal
+from mindsql.secrets import KEY_VARIABLE, MASK, decrypted, encrypted, key_file, redact_options
 
 
 @pytest.fixture(autouse=True)
@@ -20,37 +20,37 @@ def _key(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN_OF_TEST", "from outside")
     given = {"key": "abc123", "size": 5, "token": grammar.Env("TOKEN_OF_TEST"), "more": {"path": ["a"]}}
-    stored = json.loads(json.dumps(seal(given, lambda name: name == "key")))
+    stored = json.loads(json.dumps(encrypted(given, lambda name: name == "key")))
     assert "abc123" not in json.dumps(stored) and "from outside" not in json.dumps(stored)
-    assert open_sealed(stored) == {**given, "token": "from outside"}
+    assert decrypted(stored) == {**given, "token": "from outside"}
     shown = {"key": MASK, "size": 5, "token": "env('TOKEN_OF_TEST')", "more": {"path": ["a"]}}
-    assert masked(stored) == shown
+    assert redact_options(stored) == shown
     monkeypatch.setenv("TOKEN_OF_TEST", "changed")
-    assert open_sealed(stored)["token"] == "changed"
+    assert decrypted(stored)["token"] == "changed"
 
 
 def test_the_key_file_is_its_owners() -> None:
     assert not key_file().exists()
-    stored = seal({"key": "abc"}, lambda name: True)
+    stored = encrypted({"key": "abc"}, lambda name: True)
     assert stat.S_IMODE(key_file().stat().st_mode) == 0o600
     key_file().chmod(0o644)
     with pytest.raises(CatalogError, match="others can read the key file"):
-        open_sealed(stored)
+        decrypted(stored)
 
 
 def test_another_key_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     from cryptography.fernet import Fernet
 
-    stored = seal({"key": "abc"}, lambda name: True)
+    stored = encrypted({"key": "abc"}, lambda name: True)
     monkeypatch.setenv(KEY_VARIABLE, Fernet.generate_key().decode())
     with pytest.raises(CatalogError, match="cannot be decrypted: this key did not encrypt it") as caught:
-        open_sealed(stored)
+        decrypted(stored)
     assert KEY_VARIABLE in str(caught.value.hint)
     monkeypatch.setenv(KEY_VARIABLE, "no key")
     with pytest.raises(CatalogError, match="there is no usable key"):
-        open_sealed(stored)
+        decrypted(stored)
 
 
 def test_a_variable_that_is_not_set() -> None:
     with pytest.raises(StatementError, match="the environment has no variable NO_SUCH_VARIABLE"):
-        seal({"key": grammar.Env("NO_SUCH_VARIABLE")}, lambda name: True)
+        encrypted({"key": grammar.Env("NO_SUCH_VARIABLE")}, lambda name: True)

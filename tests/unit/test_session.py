@@ -15,7 +15,7 @@ def test_the_last_statement_about_a_setting_is_the_one_that_is_kept() -> None:
             connection.execute("USE other")
             connection.execute("SET schema = 'main'")
         session = connection._session
-        assert len(session.said) == 5
+        assert len(session.replayed) == 5
         raw = session.cursor()
         asked = "SELECT getvariable('n'), current_setting('default_order'), current_schema()"
         assert raw.execute(asked).fetchall() == [(29, "DESC", "main")]

@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from mindsql.engine import quiet
+from mindsql.engine import suppress_warnings
 from mindsql.errors import CatalogError, EngineError, MindSQLError, StatementError
 
 ALLOWED = (
@@ -157,7 +157,7 @@ def loads(data: bytes, wanted: str, trained_with: str) -> dict[str, Any]:
     try:
         unknown = _unknown(data)
         if not unknown:
-            with quiet():  # other versions are tried, and told of when they fail
+            with suppress_warnings():  # other versions are tried, and told of when they fail
                 found: dict[str, Any] = skops.io.loads(data, trusted=list(ALLOWED))
             return found
     except MindSQLError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from functools import lru_cache
 
-from mindsql.engine import Estimator, quiet
+from mindsql.engine import Estimator, suppress_warnings
 from mindsql.errors import StatementError
 from mindsql_engines.sklearn import estimators, parameters, updating
 from mindsql_engines.sklearn.sql import bayes, linear, trees
@@ -39,7 +39,7 @@ def listed() -> tuple[Estimator, ...]:
 
 def _accepts_missing(name: str) -> bool:
     try:
-        with quiet():
+        with suppress_warnings():
             return not estimators.style_of(parameters.build(name, {}, None)).impute
     except StatementError:  # what it wraps must be named, and says so
         return False

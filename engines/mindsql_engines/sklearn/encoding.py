@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mindsql_engines.sklearn import columns, wording
+from mindsql_engines.sklearn import columns, text_vectorizer
 from mindsql_engines.sklearn.estimators import Style
 from mindsql_engines.sklearn.features import Feature
 from mindsql_engines.sklearn.spelling import Spelling
@@ -135,11 +135,11 @@ class Encoder:
             array = arrays[feature.name]
             column = Column(feature.name, feature.role, spelling=feature.spelling)
             if feature.role == "text":
-                words = wording.fit(array, seed)
+                words = text_vectorizer.fit(array, seed)
                 if words is None:  # nothing to take apart: punctuation only
                     column.role = "category"
                 else:
-                    wordings[feature.name], column.width = words, wording.width(words)
+                    wordings[feature.name], column.width = words, text_vectorizer.width(words)
             if column.role == "date":
                 column.parts = _useful_parts(_as_dates(column, array), feature.name)
                 column.width = len(column.parts)
@@ -209,7 +209,7 @@ class Encoder:
         for column in self.columns:
             array = arrays[column.name]
             if column.role == "text":
-                components = wording.transform(self.wordings[column.name], array)
+                components = text_vectorizer.transform(self.wordings[column.name], array)
                 if self.style.scaling == "unit":
                     components = (components + 1.0) / 2
                 elif self.style.categories == "bins":

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mindsql.engine import Task, quiet
+from mindsql.engine import Task, suppress_warnings
 from mindsql.errors import DataError, EngineError, MindSQLError
 from mindsql.schema import Schema, family
 from mindsql_engines.sklearn import columns, scoring, threads
@@ -113,7 +113,7 @@ class SklearnPredictor:
             with few, infinite, self._context(assume_finite=self._encoder is not None):
                 if not self._warns:
                     return self._answer(self._matrix(arrays, rows), wanted, extras)
-                with quiet():
+                with suppress_warnings():
                     return self._answer(self._matrix(arrays, rows), wanted, extras)
         except MindSQLError:
             raise

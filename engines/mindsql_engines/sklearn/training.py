@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from mindsql.engine import Task, heard, quiet
+from mindsql.engine import Task, capture_warnings, suppress_warnings
 from mindsql.errors import DataError, EngineError, MindSQLError, StatementError, UnknownNameError
 from mindsql.frames import TrainingRows, give_back
 from mindsql.schema import Schema, family
@@ -387,7 +387,7 @@ def _hold_out(
 def score(fitted: Any, target: Target, x: Numbers, train: Codes, test: Codes, job: Job) -> Scores:
     """The scores that fit the task, on the rows `test`, beside a baseline learnt from the rows `train`."""
     values = target.values
-    with quiet():
+    with suppress_warnings():
         if target.task == "anomaly":
             truth = None if values is None else values[test]
             share = float(np.mean(values[train])) if values is not None else 0.0
@@ -439,7 +439,7 @@ def _look_at(made: Trained, matrix: Numbers, seed: int | None) -> None:
 @contextmanager
 def collected(notes: list[str]) -> Iterator[None]:
     """Turn what scikit-learn warns of into notes."""
-    with heard() as caught:
+    with capture_warnings() as caught:
         try:
             yield
         finally:

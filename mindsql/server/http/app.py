@@ -14,8 +14,8 @@ from starlette.staticfiles import StaticFiles
 from mindsql.libraries import installed_libraries
 from mindsql.server.http import errors, jobs, mindsdb, models, routes, sql, tokens
 from mindsql.server.http.answers import Json
-from mindsql.server.http.gate import Gate
-from mindsql.server.http.single import Single
+from mindsql.server.http.authentication import AuthMiddleware
+from mindsql.server.http.fast_path import FastPath
 from mindsql.server.metrics import CONTENT_TYPE
 from mindsql.server.service import Service
 
@@ -82,6 +82,6 @@ def create_app(service: Service) -> FastAPI:
         # Not by a worker of statements: when all of them are busy one wants to know.
         return Response(await asyncio.to_thread(service.metrics.text), media_type=CONTENT_TYPE)
 
-    app.add_middleware(Single, service=service, routes=further)
-    app.add_middleware(Gate, service=service, metrics=service.metrics)
+    app.add_middleware(FastPath, service=service, routes=further)
+    app.add_middleware(AuthMiddleware, service=service, metrics=service.metrics)
     return app

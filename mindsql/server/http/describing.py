@@ -16,7 +16,7 @@ from mindsql import metrics
 from mindsql.errors import StatementError
 from mindsql.jobs import Job
 from mindsql.metrics import Metric
-from mindsql.secrets import masked
+from mindsql.secrets import redact_options
 from mindsql.server.http import inputs, stored, training
 from mindsql.server.http.faults import UnprocessableError
 from mindsql.server.http.parameters import ESTIMATOR
@@ -59,7 +59,7 @@ def model(model: Model) -> dict[str, Any]:
         "baseline": summary.get("baseline", {}),
         "rows": summary.get("rows"),
         "query": version.query,
-        "options": masked(dict(version.options)),
+        "options": redact_options(dict(version.options)),
         "error": version.error,
         "notes": summary.get("notes", []),
         "versions": [
@@ -94,7 +94,7 @@ def noted(version: Version) -> dict[str, Any]:
         "version": version.number,
         "target": version.target,
         "class": version.options.get(ESTIMATOR),
-        "params": {key: value for key, value in masked(dict(version.options)).items() if key != ESTIMATOR},
+        "params": {key: value for key, value in redact_options(dict(version.options)).items() if key != ESTIMATOR},
         "opts": preparation_of(version),
     }
 
@@ -103,13 +103,13 @@ def parameters(session: Session, model: Model) -> dict[str, Any]:
     """The parameters of a model's estimator, those for the next training if some are noted."""
     version = training.latest(model)
     if version.status != "complete":
-        engine, given = version.engine, masked(dict(version.options))
+        engine, given = version.engine, redact_options(dict(version.options))
         common = {option.name for option in session.connection.options(engine, {})}
         own = [option for option in session.connection.options(engine, given) if option.name not in common]
         return {option.name: given.get(option.name, option.default) for option in own}
     found = _part(session, version, "model")
     if found is None:
-        return dict(masked(dict(version.options)))
+        return dict(redact_options(dict(version.options)))
     return {name: _plain(value) for name, value, *_ in found}
 
 

@@ -19,7 +19,7 @@ from mysql_mimic.types import Capabilities, Commands, ServerStatus, read_uint_le
 from mindsql.errors import Cancelled, LimitError, MindSQLError, TimeLimitError
 from mindsql.result import Result
 from mindsql.server.mysql import information_schema
-from mindsql.server.mysql.conversation import Conversation, Host
+from mindsql.server.mysql.client_session import ClientSession, Host
 from mindsql.server.mysql.errors import MySQLError
 from mindsql.server.mysql.errors import number as number_of
 from mindsql.server.mysql.lexer import placeholders
@@ -67,7 +67,7 @@ class Connection:
     def __init__(self, door: Door, host: Host, stream: Stream, number: int) -> None:
         self.service = door.service
         self.id = number
-        self.conversation: Conversation | None = None
+        self.conversation: ClientSession | None = None
         self.user = "unauthenticated user"
         self.doing = "Connect"
         self.statement: str | None = None
@@ -128,7 +128,7 @@ class Connection:
         return self._told.session
 
     @property
-    def _told(self) -> Conversation:
+    def _told(self) -> ClientSession:
         assert self.conversation is not None
         return self.conversation
 
@@ -194,11 +194,11 @@ class Connection:
     async def _enter(self, login: Login) -> None:
         """Open the session of a client that was let in. Raises MindSQLError."""
 
-        def open_session() -> Conversation:
+        def open_session() -> ClientSession:
             session = self.service.open(login.principal, "mysql")
             session.clean = False  # what is SET and USEd must not reach another client
             try:
-                conversation = Conversation(session, self._host, self.id, login)
+                conversation = ClientSession(session, self._host, self.id, login)
                 if login.database:
                     conversation.use(login.database)
             except BaseException:

@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from mindsql.quiet import heard, quiet
+from mindsql.library_warnings import capture_warnings, suppress_warnings
 
 
 def test_two_threads_do_not_end_each_others_silence() -> None:
@@ -17,7 +17,7 @@ def test_two_threads_do_not_end_each_others_silence() -> None:
 
     def second() -> None:
         try:
-            with quiet():
+            with suppress_warnings():
                 entered.set()
                 left.wait(20)
                 warnings.warn("still quiet", UserWarning, stacklevel=1)
@@ -25,7 +25,7 @@ def test_two_threads_do_not_end_each_others_silence() -> None:
             raised.append(error)
 
     thread = threading.Thread(target=second)
-    with quiet():
+    with suppress_warnings():
         thread.start()
         assert entered.wait(20)
     left.set()
@@ -41,11 +41,11 @@ def test_each_thread_collects_its_own() -> None:
     found: dict[str, list[str]] = {}
 
     def work(name: str) -> None:
-        with heard() as caught:
+        with capture_warnings() as caught:
             both.wait()
             for _ in range(3):
                 warnings.warn(name, UserWarning, stacklevel=1)
-            with quiet():
+            with suppress_warnings():
                 warnings.warn("ignored inside", UserWarning, stacklevel=1)
             both.wait()
         found[name] = [str(warning) for warning in caught]
@@ -59,7 +59,7 @@ def test_each_thread_collects_its_own() -> None:
 
 
 def test_a_helper_thread_is_heard_by_who_collects() -> None:
-    with heard() as caught:
+    with capture_warnings() as caught:
         helper = threading.Thread(target=lambda: warnings.warn("from below", UserWarning, stacklevel=1))
         helper.start()
         helper.join()

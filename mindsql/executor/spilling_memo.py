@@ -31,7 +31,7 @@ class _Place(NamedTuple):
     size: int
 
 
-class Remembered:
+class SpillingMemo:
     """Answers by key, where a key is a digest of `KEY_BYTES` bytes. Threads may share it."""
 
     def __init__(self) -> None:

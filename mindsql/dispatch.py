@@ -59,7 +59,7 @@ def run_kept(session: Session, text: str, parameters: Mapping[str, Any], work: W
     """Run a text whose plan was kept; None when there is none."""
     plan = queries.kept_plan(session, text, parameters)
     if plan is None and not parameters:
-        found = queries.lifted_plan(session, text)
+        found = queries.auto_parameterized_plan(session, text)
         if found is not None:
             plan, parameters = found
     return None if plan is None else queries.answer(session, plan, parameters, work)

@@ -44,7 +44,7 @@ class _Line:
     timer: TimerHandle | None = None
 
 
-class Gatherer:
+class MicroBatcher:
     """Asks models for many one-row questions at once. It lives in the event loop; the calls run in workers."""
 
     def __init__(self, service: Service) -> None:

@@ -31,7 +31,7 @@ _STATEMENT = 16 * 1024 * 1024
 """The largest body with a statement or a token in it; rows may be larger."""
 
 
-class Gate:
+class AuthMiddleware:
     """ASGI middleware around the application."""
 
     def __init__(self, app: ASGIApp, service: Service, metrics: Metrics) -> None:

@@ -13,7 +13,7 @@ from sqlglot import expressions as exp
 
 from mindsql import database, duckdb_errors
 from mindsql.binder.tree import column, generate, table
-from mindsql.database import Raw, quote
+from mindsql.database import DuckDBConnection, quote
 from mindsql.engine import Translation
 from mindsql.errors import MindSQLError
 from mindsql.planner.translation import with_model
@@ -50,7 +50,7 @@ _EDGES = {
 
 
 def prove(
-    raw: Raw,
+    raw: DuckDBConnection,
     translation: Translation,
     inputs: Schema,
     outputs: Schema,
@@ -108,7 +108,7 @@ def query(
     return generate(exp.Select(expressions=picked, from_=exp.From(this=exp.Subquery(this=every))))
 
 
-def _sample(raw: Raw, inputs: Schema, rows: pa.Table) -> pa.Table:
+def _sample(raw: DuckDBConnection, inputs: Schema, rows: pa.Table) -> pa.Table:
     """Rows spread over the table, then each edge value in a few of them, then a row of NULLs."""
     import pyarrow as pa
 
@@ -136,7 +136,7 @@ def _sample(raw: Raw, inputs: Schema, rows: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(columns, names=inputs.names)
 
 
-def _edges(raw: Raw, item: Column) -> pa.Array:
+def _edges(raw: DuckDBConnection, item: Column) -> pa.Array:
     """The edge values of a type; a value that does not fit it (infinity in an INTEGER) becomes NULL."""
     values = ", ".join(f"(TRY_CAST({value} AS {item.type}))" for value in _EDGES.get(item.family, ("NULL",)))
     return database.table(raw, f"SELECT v FROM (VALUES {values}) AS e(v)").column(0).combine_chunks()

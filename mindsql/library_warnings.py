@@ -19,7 +19,7 @@ _process: list[warnings.catch_warnings[None]] = []
 
 
 @contextmanager
-def heard(most: int = 1000) -> Iterator[deque[Warning]]:
+def capture_warnings(most: int = 1000) -> Iterator[deque[Warning]]:
     """Inside, warnings are heard by who asks for them only.
 
     Args:
@@ -49,9 +49,9 @@ def heard(most: int = 1000) -> Iterator[deque[Warning]]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def suppress_warnings() -> Iterator[None]:
     """Inside, warnings are ignored."""
-    with heard(0):
+    with capture_warnings(0):
         yield
 
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 import mindsql
-from mindsql.executor import repeats
-from mindsql.executor.repeats import Repeats
+from mindsql.executor import deduplicate
+from mindsql.executor.deduplicate import Deduplicator
 from mindsql.session import Settings
 
 _NAN = float("nan")
@@ -45,7 +45,7 @@ def spelt(batch: pa.RecordBatch) -> list[str]:
 def test_the_distinct_rows_and_where_they_stand(name: str) -> None:
     rows = 5000 if name != "all" else 200_000
     batch = batch_of(rows, names=VALUES if name == "all" else [name])
-    found = Repeats().find(batch)
+    found = Deduplicator().find(batch)
     assert found is not None
     first, place = found
     distinct = spelt(batch.take(first))
@@ -57,17 +57,17 @@ def test_the_distinct_rows_and_where_they_stand(name: str) -> None:
 def test_many_columns_do_not_overflow() -> None:
     one = batch_of(3000, names=["text"]).column(0)
     batch = pa.RecordBatch.from_arrays([one] * 70, names=[f"c{i}" for i in range(70)])
-    found = Repeats().find(batch)
+    found = Deduplicator().find(batch)
     assert found is not None and len(found[0]) == 4
 
 
 def test_few_repetitions_end_the_looking() -> None:
     different, nested = pa.record_batch({"x": range(4096)}), pa.record_batch({"x": [[1]] * 4096})
     for batch in (different, nested):
-        looking = Repeats()
+        looking = Deduplicator()
         assert looking.find(batch) is None
         assert looking.find(batch_of(4096)) is None
-    assert Repeats().find(batch_of(repeats.FEWEST - 1)) is None
+    assert Deduplicator().find(batch_of(deduplicate.FEWEST - 1)) is None
 
 
 def test_a_query_asks_for_equal_rows_once() -> None:

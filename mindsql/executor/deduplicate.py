@@ -14,7 +14,7 @@ PAYS = 0.5
 _MOST_KEYS = 1 << 62
 
 
-class Repeats:
+class Deduplicator:
     """Looks for equal rows on behalf of one statement. The first batch that has few of them ends it: a table with few
     in one place has few in others."""
 

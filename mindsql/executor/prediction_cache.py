@@ -13,9 +13,9 @@ from mindsql.catalog import Catalog
 from mindsql.database import Database
 from mindsql.engine import Context, numbering, working_for
 from mindsql.errors import MindSQLError
+from mindsql.executor.deduplicate import Deduplicator
 from mindsql.executor.engines import LoadedModel
-from mindsql.executor.remembered import KEY_BYTES, Remembered, key_array
-from mindsql.executor.repeats import Repeats
+from mindsql.executor.spilling_memo import KEY_BYTES, SpillingMemo, key_array
 from mindsql.snapshot import Version
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _ROWS_AT_ONCE = 4096
 _VIEW = "__mindsql_keys"
 
 
-class Store:
+class PredictionCache:
     """The kept answers of one version, in the database.
 
     Args:
@@ -80,7 +80,7 @@ class Store:
             raw.close()
 
 
-class Asker:
+class BatchPredictor:
     """Asks one model on behalf of one statement.
 
     Args:
@@ -98,7 +98,7 @@ class Asker:
         outputs: Sequence[str],
         params: Mapping[str, Any],
         context: Context,
-        store: Store | None = None,
+        store: PredictionCache | None = None,
         once: bool = False,
     ) -> None:
         self.context = context
@@ -106,8 +106,8 @@ class Asker:
         self._outputs = list(outputs)
         self._params = params
         self._store = store
-        self._remembered = Remembered()
-        self._repeats = Repeats() if once else None
+        self._remembered = SpillingMemo()
+        self._repeats = Deduplicator() if once else None
         error = f"{model.version.outputs.names[0]}_error"
         self._error = next((c.name for c in model.version.outputs if c.name == error), None)
 

@@ -7,8 +7,8 @@ import hashlib
 import pyarrow as pa
 import pytest
 
-from mindsql.executor import remembered
-from mindsql.executor.remembered import KEY_BYTES, Remembered, key_array
+from mindsql.executor import spilling_memo
+from mindsql.executor.spilling_memo import KEY_BYTES, SpillingMemo, key_array
 
 
 def keys(numbers: list[int]) -> pa.Array:
@@ -17,8 +17,8 @@ def keys(numbers: list[int]) -> pa.Array:
 
 @pytest.mark.parametrize("limit", [0, 3000, 1 << 20])
 def test_nothing_is_forgotten(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
-    monkeypatch.setattr(remembered, "_IN_MEMORY", limit)
-    known = Remembered()
+    monkeypatch.setattr(spilling_memo, "_IN_MEMORY", limit)
+    known = SpillingMemo()
     assert len(known.get(keys([1, 2]))[0]) == 0
     for start in range(0, 400, 40):
         numbers = list(range(start, start + 40))
@@ -38,9 +38,9 @@ def test_without_room_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def full() -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(remembered, "_IN_MEMORY", 0)
-    monkeypatch.setattr(remembered.tempfile, "TemporaryFile", full)
-    known = Remembered()
+    monkeypatch.setattr(spilling_memo, "_IN_MEMORY", 0)
+    monkeypatch.setattr(spilling_memo.tempfile, "TemporaryFile", full)
+    known = SpillingMemo()
     for number in range(3):
         known.put(keys([number]), [pa.array([number])])
     places, answers = known.get(keys([0, 1, 2]))

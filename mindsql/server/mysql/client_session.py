@@ -12,8 +12,8 @@ import mindsql_grammar as grammar
 from mindsql.database import literal
 from mindsql.errors import CatalogError, MindSQLError, UnknownNameError
 from mindsql.result import Result
-from mindsql.server.mysql import chatter, information_schema
-from mindsql.server.mysql.chatter import Relation
+from mindsql.server.mysql import compatibility, information_schema
+from mindsql.server.mysql.compatibility import Relation
 from mindsql.server.mysql.errors import MySQLError, number
 from mindsql.server.mysql.lexer import Token, normalized, tokens
 from mindsql.server.mysql.login import Login
@@ -54,7 +54,7 @@ class Host(Protocol):
         """The open connections that a client may see, as SHOW PROCESSLIST lists them."""
 
 
-class Conversation:
+class ClientSession:
     """The state between a client and its session.
 
     Attributes:
@@ -141,13 +141,13 @@ class Conversation:
         elif word in ("COMMIT", "ROLLBACK", "END", "ABORT"):
             return self._end(word, _bare(text))
         elif word in _QUESTION_WORDS:
-            question = chatter.question(text, self)
+            question = compatibility.question(text, self)
             if question is not None:
                 return self.session.execute(question, parameters)
-        elif word == "SELECT" and (preview := chatter.preview(text, self)) is not None:
+        elif word == "SELECT" and (preview := compatibility.preview(text, self)) is not None:
             self.warnings.append(("Note", _NOTE, "a model has no rows of its own: ask it by WHERE, or JOIN a table"))
             return self.session.execute(preview, parameters)
-        text = chatter.rewritten(text, self)
+        text = compatibility.rewritten(text, self)
         if not self.autocommit and not self.in_transaction and self._opens(word, text):
             self.session.execute("BEGIN TRANSACTION")
         return self.session.execute(text, parameters)
@@ -194,7 +194,7 @@ class Conversation:
 
     def use(self, name: str) -> Result:
         """Make a project, a database or a schema the current one. Raises MySQLError (1049)."""
-        plain = chatter.unquoted(name)
+        plain = compatibility.unquoted(name)
         if plain.lower() == "information_schema":
             self.database = plain.lower()
             return Result.of(kind="done")
@@ -283,7 +283,7 @@ class Conversation:
             return text
         if re.fullmatch(r"@\w+", text):
             return self.variables.user.get(text[1:].lower())
-        row = self.session.execute(f"SELECT {chatter.rewritten('SELECT ' + text, self)[7:]}").fetchone()
+        row = self.session.execute(f"SELECT {compatibility.rewritten('SELECT ' + text, self)[7:]}").fetchone()
         assert row is not None
         found = row[0]
         return found if found is None or isinstance(found, (str, bool, int)) else str(found)

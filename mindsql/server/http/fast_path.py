@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mindsql.errors import StatementError
 from mindsql.schema import Column, is_integer
-from mindsql.server.gather import Row
 from mindsql.server.http import forms, training
+from mindsql.server.micro_batching import Row
 from mindsql.server.principal import Principal, Role
 from mindsql.server.service import Service
 from mindsql.snapshot import DEFAULT_PROJECT, Version
@@ -37,11 +37,11 @@ class _Route:
     path = "/models/{name}"
 
 
-class Unusual(Exception):
+class Fallback(Exception):
     """The request is one for `models`."""
 
 
-class Single:
+class FastPath:
     """ASGI application around the application.
 
     Args:
@@ -62,7 +62,7 @@ class Single:
         try:
             version = self._version(scope)
             row = self._row(version, await self._cells(scope, receive, seen))
-        except Unusual:
+        except Fallback:
             await self._app(scope, _again(seen, receive) if seen else receive, send)
             return
         scope["route"] = _Route
@@ -79,44 +79,44 @@ class Single:
     def _version(self, scope: Scope) -> Version:
         """The version that answers. Raises Unusual."""
         if scope["type"] != "http" or scope["method"] not in ("GET", "POST"):
-            raise Unusual
+            raise Fallback
         path: str = scope["path"]
         name = path[len(_PREFIX) :] if path.startswith(_PREFIX) else self._routes.get(path)
         principal: Principal = scope["state"]["principal"]
         if name is None or principal.role < Role.PREDICT:
-            raise Unusual
+            raise Fallback
         project, dot, short = name.partition(".")
         snapshot = self._service.root.snapshot()
         model = snapshot.model(project, short) if dot else snapshot.model(DEFAULT_PROJECT, name)
         if model is None or model.active is None:
-            raise Unusual
+            raise Fallback
         return model.version()
 
     async def _cells(self, scope: Scope, receive: Receive, seen: list[Message]) -> Mapping[str, Any]:
         """The columns of the request. Raises Unusual."""
         headers = dict(scope["headers"])
         if headers.get(b"accept", b"*/*") not in _LIST:
-            raise Unusual
+            raise Fallback
         if scope["method"] == "GET":
             pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             cells = dict(pairs)
             if len(cells) != len(pairs):
-                raise Unusual  # several rows
+                raise Fallback  # several rows
             return {name: value or None for name, value in cells.items()}
         length = headers.get(b"content-length", b"")
         kind = headers.get(b"content-type")
         plain = kind == b"application/json" and b"content-encoding" not in headers and not scope["query_string"]
         if not plain or not length.isdigit() or int(length) > _BODY_BYTES:
-            raise Unusual
+            raise Fallback
         while not seen or seen[-1].get("more_body", False):
             seen.append(await receive())
         try:
             body = orjson.loads(b"".join(message.get("body", b"") for message in seen))
         except orjson.JSONDecodeError:
-            raise Unusual from None
+            raise Fallback from None
         row = body[0] if isinstance(body, list) and len(body) == 1 else body
         if not isinstance(row, dict):
-            raise Unusual
+            raise Fallback
         return row
 
     def _row(self, version: Version, cells: Mapping[str, Any]) -> Row:
@@ -125,18 +125,18 @@ class Single:
         if inputs is None:
             odd = any(c.family not in _FAMILIES or c.name.startswith("_") for c in version.inputs)
             if odd or version.settings.get("order_by"):
-                raise Unusual
+                raise Fallback
             if len(self._inputs) >= _MOST_VERSIONS:
                 self._inputs.clear()
             inputs = {column.name: (place, column) for place, column in enumerate(version.inputs)}
             self._inputs[version.id] = inputs
         if len(cells) != len(inputs) or not inputs:
-            raise Unusual
+            raise Fallback
         row: list[Any] = [None] * len(inputs)
         for name, value in cells.items():
             found = inputs.get(name)
             if found is None:
-                raise Unusual
+                raise Fallback
             row[found[0]] = _cell(value, found[1])
         return tuple(row)
 
@@ -157,7 +157,7 @@ def _cell(value: Any, column: Column) -> Any:
         return value
     elif family == "boolean" and value in ("true", "false"):
         return value == "true"
-    raise Unusual
+    raise Fallback
 
 
 def _again(seen: list[Message], receive: Receive) -> Receive:
