@@ -20,13 +20,13 @@ from mindsql.errors import (
     StatementError,
     UnknownNameError,
 )
+from mindsql.execution import ExecutionContext, apart, import_apart, shielded
 from mindsql.parameters import Parameters, given, named, sets, without_tables
 from mindsql.progress import Progress
 from mindsql.result import Result
 from mindsql.sandbox import Sandbox
 from mindsql.session import PROCESS, Session, Settings, open_session
 from mindsql.statements import PREPARED_WORDS, is_verb, leading_word, parse
-from mindsql.work import Work, apart, import_apart, shielded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,8 +77,8 @@ class Connection:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._result: Result | None = None
-        self._plain_work = Work(session.progress, [session.raw])
-        self._work = self._plain_work
+        self._plain_execution = ExecutionContext(session.progress, [session.raw])
+        self._execution = self._plain_execution
         self._closed = False
         self._many: int | None = None
         self.arraysize = 1  # PEP 249: how many rows fetchmany gives when it is not told
@@ -106,7 +106,7 @@ class Connection:
         self._begin()
         for name, table in tables.items():
             session.adopt(name, table)
-        self._work.arrow = arrow
+        self._execution.arrow = arrow
         if ";" in sql.rstrip().rstrip(";"):
             return self._several(sql, parameters)
         return self._one(sql, parameters)
@@ -119,8 +119,8 @@ class Connection:
         if self._result is not None:
             self._result.close()
             self._result = None
-        self._work = self._plain_work
-        self._work.stopped = False
+        self._execution = self._plain_execution
+        self._execution.stopped = False
         raw = self._session.raw
         try:
             database.open_result(raw, text, parameters)
@@ -155,7 +155,7 @@ class Connection:
 
     def interrupt(self) -> None:
         """Stop the running statement, from another thread. It raises Cancelled."""
-        self._work.stop()
+        self._execution.stop()
 
     @property
     def project(self) -> str:
@@ -187,7 +187,8 @@ class Connection:
                     self._session.raw.unregister(name)
             self._session.adopted.clear()
         # An old stop must not end the new statement.
-        self._work = Work(self._session.progress, [self._session.raw], network=self._session.settings.network)
+        session = self._session
+        self._execution = ExecutionContext(session.progress, [session.raw], network=session.settings.network)
 
     def _several(self, sql: str, parameters: Parameters) -> Result:
         import mindsql_grammar as grammar
@@ -196,9 +197,9 @@ class Connection:
         result = Result.of(kind="done")
         for number, piece in enumerate(pieces):
             if number:
-                arrow = self._work.arrow
+                arrow = self._execution.arrow
                 self._begin()
-                self._work.arrow = arrow
+                self._execution.arrow = arrow
             try:
                 result = self._one(piece.text, parameters if number == len(pieces) - 1 else None)
                 if number < len(pieces) - 1 and result.kind == "rows":
@@ -218,20 +219,20 @@ class Connection:
                     self._result = self._dispatch(text, parameters)
                     return self._result
                 except UnknownNameError as error:
-                    self._work.close()
+                    self._execution.close()
                     adopted = replacement_scan.adopt(self._session, error, sys._getframe(2))
                     if not adopted:
                         replacement_scan.suggest_relation(self._session, error, sys._getframe(2))
                         raise
         except MindSQLError as error:
-            self._work.close()
+            self._execution.close()
             relocated(error, text).locate(text)
             raise _alone(error) from error.__cause__
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
-                self._work.stop()
-            shielded(self._work.close)
-            if self._work.stopped and isinstance(error, Exception):
+                self._execution.stop()
+            shielded(self._execution.close)
+            if self._execution.stopped and isinstance(error, Exception):
                 raise Cancelled() from error
             raise
 
@@ -239,12 +240,12 @@ class Connection:
         session = self._session
         word = leading_word(text)
         if not (is_verb(text, word) or session.names_ours(text) or (session.prepared and word in PREPARED_WORDS)):
-            return passthrough.run(session, text, word, parameters, self._work)
+            return passthrough.run(session, text, word, parameters, self._execution)
         import_apart("sqlglot", "mindsql.dispatch", "mindsql.unread")
         from mindsql import dispatch, unread
 
         values = named(parameters)
-        kept = dispatch.run_kept(session, text, values, self._work)
+        kept = dispatch.run_kept(session, text, values, self._execution)
         if kept is not None:
             return kept
         try:
@@ -252,24 +253,24 @@ class Connection:
         except StatementError as error:
             if is_verb(text, word):
                 raise
-            replaced = unread.without_models(session, text, values, self._work)
+            replaced = unread.without_models(session, text, values, self._execution)
             if replaced is not None:
                 return self._dispatch(*replaced)
             try:
-                return passthrough.run(session, text, word, parameters, self._work)
+                return passthrough.run(session, text, word, parameters, self._execution)
             except MindSQLError:
                 raise error from None
         if not statements:
             return Result.of(kind="done")
         if unread.is_unread(statements[0], text):
-            replaced = unread.without_models(session, text, values, self._work)
+            replaced = unread.without_models(session, text, values, self._execution)
             if replaced is not None:
                 return self._dispatch(*replaced)
-        result = dispatch.run(session, statements[0], text, values, self._work)
+        result = dispatch.run(session, statements[0], text, values, self._execution)
         if result is not None:
             return result
         session.attach_sources(text)
-        return passthrough.run(session, text, word, parameters, self._work)
+        return passthrough.run(session, text, word, parameters, self._execution)
 
     # Local variables --------------------------------------------------------------------------------------
 
@@ -344,9 +345,9 @@ class Connection:
 
         self._begin()
         try:
-            return queries.ask(self._session, version, rows, self._work)
+            return queries.ask(self._session, version, rows, self._execution)
         finally:
-            self._work.close()
+            self._execution.close()
 
     def artifacts(self, version: Version) -> dict[str, bytes]:
         """The files of a model's version, by name. Raises CatalogError when one is damaged."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import mindsql_grammar as grammar
 from mindsql import queries
 from mindsql.commands import databases, describe, evaluate, explain, models, prepared, show, views
+from mindsql.execution import ExecutionContext
 from mindsql.result import Result
-from mindsql.work import Work
 
 if TYPE_CHECKING:
     from mindsql.session import Session
 
-Command: TypeAlias = "Callable[[Session, Any, Mapping[str, Any], Work], Result | None]"
+Command: TypeAlias = "Callable[[Session, Any, Mapping[str, Any], ExecutionContext], Result | None]"
 
 COMMANDS: dict[type[grammar.Statement], Command] = {
     grammar.CreateEngine: databases.create_engine,
@@ -40,26 +40,26 @@ COMMANDS: dict[type[grammar.Statement], Command] = {
 
 
 def run(
-    session: Session, statement: Any, text: str, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: Any, text: str, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result | None:
     """Run a statement. None means that it is DuckDB's alone."""
     if isinstance(statement, grammar.Query):
         plan = queries.prepare(session, statement, text, parameters)
-        return None if plan is None else queries.answer(session, plan, parameters, work)
+        return None if plan is None else queries.answer(session, plan, parameters, execution)
     command = COMMANDS.get(type(statement))
     if command is None:
         return None
-    result = command(session, statement, parameters, work)
+    result = command(session, statement, parameters, execution)
     if result is not None and result.kind != "rows":
-        work.close()
+        execution.close()
     return result
 
 
-def run_kept(session: Session, text: str, parameters: Mapping[str, Any], work: Work) -> Result | None:
+def run_kept(session: Session, text: str, parameters: Mapping[str, Any], execution: ExecutionContext) -> Result | None:
     """Run a text whose plan was kept; None when there is none."""
     plan = queries.kept_plan(session, text, parameters)
     if plan is None and not parameters:
         found = queries.auto_parameterized_plan(session, text)
         if found is not None:
             plan, parameters = found
-    return None if plan is None else queries.answer(session, plan, parameters, work)
+    return None if plan is None else queries.answer(session, plan, parameters, execution)

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 from mindsql.errors import Cancelled, CatalogError, MindSQLError, UnknownNameError
+from mindsql.execution import ExecutionContext
 from mindsql.progress import ProgressEvent
-from mindsql.work import Work
 
 Status: TypeAlias = Literal["generating", "training", "complete", "error"]
 """As in `models`: waiting or reading rows, at work in the engine, and the two ends."""
@@ -35,7 +35,7 @@ class Job:
         error: Why its status is `error`.
         started: When its turn came.
         finished: When it ended, well or not.
-        work: What to stop; it tells the job how far it is.
+        execution: What to stop; it tells the job how far it is.
     """
 
     id: str
@@ -50,13 +50,13 @@ class Job:
     error: str | None = None
     started: datetime | None = None
     finished: datetime | None = None
-    work: Work = field(default_factory=Work, repr=False)
+    execution: ExecutionContext = field(default_factory=ExecutionContext, repr=False)
     _ended: threading.Event = field(default_factory=threading.Event, repr=False)
     _why: str = ""
 
     def __post_init__(self) -> None:
-        self.work.progress = self
-        self.work.pause = 0.0  # a phase that is not told would be missing until the next
+        self.execution.progress = self
+        self.execution.pause = 0.0  # a phase that is not told would be missing until the next
 
     @property
     def progress(self) -> float | None:
@@ -78,14 +78,14 @@ class Job:
     def stop(self, why: str) -> None:
         """Ask it to end. It does so soon after, with the status `error`."""
         first, self._why = not self._why, self._why or why
-        self.work.stop()
+        self.execution.stop()
         if first:
             threading.Thread(target=self._insist, name="mindsql-stop", daemon=True).start()
 
     def _insist(self) -> None:
         """Between two queries nothing can be interrupted, so it is said until it is heard."""
         while not self._ended.wait(_STOP_SECONDS):
-            self.work.stop()
+            self.execution.stop()
 
     def reason(self, error: BaseException) -> str:
         """The text to keep of what ended it."""
@@ -139,7 +139,7 @@ class Jobs:
     def _run(self, job: Job, call: Callable[[Job], None]) -> None:
         with self._turn:
             self._turn.wait_for(
-                lambda: job.work.stopped or (self._working < self.limit and self._waiting[0] is job)
+                lambda: job.execution.stopped or (self._working < self.limit and self._waiting[0] is job)
             )
             self._waiting.remove(job)
             self._working += 1

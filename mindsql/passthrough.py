@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mindsql import database, duckdb_errors, replacement_scan
 from mindsql.batches import Batches
 from mindsql.errors import MindSQLError, StatementError
+from mindsql.execution import ExecutionContext
 from mindsql.parameters import Parameters
 from mindsql.result import Kind, Result
 from mindsql.statements import (
@@ -18,7 +19,6 @@ from mindsql.statements import (
     SESSION_WORDS,
     TRANSACTION_WORDS,
 )
-from mindsql.work import Work
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 _CATALOG = re.compile(r"\bmindsql\b", re.I)
 
 
-def run(session: Session, text: str, word: str, parameters: Parameters, work: Work) -> Result:
+def run(session: Session, text: str, word: str, parameters: Parameters, execution: ExecutionContext) -> Result:
     """Run a statement that is DuckDB's alone. `word` is its leading word. Raises MindSQLError."""
     if word in ("COMMIT", "END"):
         session.check_commit()
     try:
         if session.settings.inspect is not None and (word in READING_WORDS or word == "CREATE"):
             session.settings.inspect(session.raw, text, parameters)
-        if work.arrow and word in READING_WORDS:
-            return _streamed(session, text, parameters, work)
+        if execution.arrow and word in READING_WORDS:
+            return _streamed(session, text, parameters, execution)
         database.open_result(session.raw, text, parameters)
     except MindSQLError as error:
         if word in ("COMMIT", "END"):
@@ -49,7 +49,7 @@ def run(session: Session, text: str, word: str, parameters: Parameters, work: Wo
         if word in ("ROLLBACK", "ABORT"):
             session.transaction(False, committed=False)
     if not word and session.raw.description is None:
-        return Result.of(kind="done", close=work.close)  # there was no statement in it
+        return Result.of(kind="done", close=execution.close)  # there was no statement in it
     kind: Kind = "rows"
     if word not in QUERY_WORDS and _CATALOG.search(text):
         session.catalog_touched()
@@ -68,17 +68,17 @@ def run(session: Session, text: str, word: str, parameters: Parameters, work: Wo
     if word in COUNTING_WORDS or word == "EXECUTE":
         names = [item[0] for item in session.raw.description or []]
         kind = "count" if names == ["Count"] else "rows"
-    return Result.of(raw=session.raw, kind=kind, close=work.close)
+    return Result.of(raw=session.raw, kind=kind, close=execution.close)
 
 
-def _streamed(session: Session, text: str, parameters: Parameters, work: Work) -> Result:
+def _streamed(session: Session, text: str, parameters: Parameters, execution: ExecutionContext) -> Result:
     schema, reader = database.stream(session.raw, text, parameters)
     held = [reader]
-    work.on_close(held.clear)  # an open reader keeps its connection busy
+    execution.on_close(held.clear)  # an open reader keeps its connection busy
 
     def read() -> Iterator[pa.RecordBatch]:
         while held:
-            work.check()
+            execution.check()
             try:
                 with duckdb_errors.translated(text):
                     batch = held[0].read_next_batch()
@@ -87,4 +87,4 @@ def _streamed(session: Session, text: str, parameters: Parameters, work: Work) -
                 return
             yield batch
 
-    return Result.of(batches=Batches(reader.schema, read()), schema=schema, close=work.close)
+    return Result.of(batches=Batches(reader.schema, read()), schema=schema, close=execution.close)

@@ -17,6 +17,7 @@ from mindsql.binder.tree import generate
 from mindsql.bound import BoundModel
 from mindsql.engine import Engine, EngineStorage, Storage
 from mindsql.errors import AccessError, CatalogError, EngineError, MindSQLError, StatementError
+from mindsql.execution import ExecutionContext
 from mindsql.executor.engines import LoadedModel, ModelCache, engine_boundary
 from mindsql.executor.executor import Executor, PlanExecution
 from mindsql.executor.pipeline import predict
@@ -32,7 +33,6 @@ from mindsql.result import Kind, Result
 from mindsql.schema import Schema
 from mindsql.secrets import decrypted
 from mindsql.snapshot import Version
-from mindsql.work import Work
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -167,7 +167,7 @@ def binder(session: Session, parameters: Mapping[str, Any]) -> Binder:
 
 
 def start(
-    session: Session, plan: Plan, parameters: Mapping[str, Any], work: Work, measure: bool = False
+    session: Session, plan: Plan, parameters: Mapping[str, Any], execution: ExecutionContext, measure: bool = False
 ) -> PlanExecution:
     """Run a plan."""
     if any(name not in parameters for name in plan.parameters):
@@ -186,28 +186,28 @@ def start(
         store=lambda model: _store(session, model),
         inspect=session.settings.inspect,
     )
-    return executor.run(plan, parameters, work, measure)
+    return executor.run(plan, parameters, execution, measure)
 
 
 def _store(session: Session, model: BoundModel) -> PredictionCache | None:
     return PredictionCache(session.database, model.version) if model.version.settings.get("cache") else None
 
 
-def answer(session: Session, plan: Plan, parameters: Mapping[str, Any], work: Work) -> Result:
+def answer(session: Session, plan: Plan, parameters: Mapping[str, Any], execution: ExecutionContext) -> Result:
     """The result of a plan."""
-    run = start(session, plan, parameters, work)
+    run = start(session, plan, parameters, execution)
     given = run.answer
     if given.raw is None:
         assert given.batches is not None
         schema = _as_answered(plan.schema, given.batches.schema)
-        return Result.of(batches=given.batches, schema=schema, notes=plan.missing, close=work.close)
+        return Result.of(batches=given.batches, schema=schema, notes=plan.missing, close=execution.close)
     kind: Kind = "rows"
     if not plan.schema:
         names = [item[0] for item in given.raw.description or []]
         counts = names == ["Count"]
         kind = "rows" if names and not counts else "count" if counts and not plan.creates else "done"
         session.database.schema_version += plan.creates
-    return Result.of(raw=given.raw, kind=kind, notes=plan.missing, streams=given.streams, close=work.close)
+    return Result.of(raw=given.raw, kind=kind, notes=plan.missing, streams=given.streams, close=execution.close)
 
 
 def _as_answered(schema: Schema, answered: pa.Schema) -> Schema:
@@ -220,7 +220,7 @@ def _as_answered(schema: Schema, answered: pa.Schema) -> Schema:
     return Schema.of(pairs)
 
 
-def ask(session: Session, version: Version, rows: pa.RecordBatch, work: Work) -> pa.Array:
+def ask(session: Session, version: Version, rows: pa.RecordBatch, execution: ExecutionContext) -> pa.Array:
     """What a version answers to rows that are at hand: the target, as `SELECT … FROM version WHERE …` gives it.
 
     Args:
@@ -234,7 +234,7 @@ def ask(session: Session, version: Version, rows: pa.RecordBatch, work: Work) ->
     inputs: dict[str, str | None] = {name: name for name in version.inputs.names}
     operator = Predict(Values(version.inputs.names, []), model, inputs, {target: target})
     source = Batches(rows.schema, iter([rows]))
-    answered = list(predict(operator, source, loaded, work, None, _store(session, model)))
+    answered = list(predict(operator, source, loaded, execution, None, _store(session, model)))
     return pa.concat_arrays([batch.column(batch.num_columns - 1) for batch in answered])
 
 
@@ -242,7 +242,7 @@ def rows(
     session: Session,
     query: grammar.Query,
     parameters: Mapping[str, Any],
-    work: Work,
+    execution: ExecutionContext,
     small: bool = False,
 ) -> tuple[pa.Table, Schema]:
     """All rows of a query, ours or DuckDB's, with DuckDB's types; `small` makes the table `compact`."""
@@ -255,7 +255,7 @@ def rows(
         if small:
             return database.gathered(session.raw, sql, wanted, compact), schema
         return database.table(session.raw, sql, wanted), schema
-    result = answer(session, made, parameters, work)
+    result = answer(session, made, parameters, execution)
     schema = made.schema
     try:
         table = result.arrow()

@@ -42,8 +42,8 @@ class Abandoned(Cancelled):
     """The statement did not stop and was left running; its connection is lost."""
 
 
-def interruptible(connection: Interruptible, work: Callable[[threading.Event], T]) -> T:
-    """Do `work` in a thread, and stop it on Ctrl-C; a second Ctrl-C leaves it behind.
+def interruptible(connection: Interruptible, execution: Callable[[threading.Event], T]) -> T:
+    """Do `execution` in a thread, and stop it on Ctrl-C; a second Ctrl-C leaves it behind.
 
     While it works, SIGINT is a message and not an exception, which could come at any point of this very code.
 
@@ -62,7 +62,7 @@ def interruptible(connection: Interruptible, work: Callable[[threading.Event], T
 
     def run() -> None:
         try:
-            answers.append(work(stop))
+            answers.append(execution(stop))
         except BaseException as error:  # it belongs to the waiting thread, which raises it
             errors.append(error)
         finally:

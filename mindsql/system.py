@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mindsql.database import literal, quote
+from mindsql.execution import apart
 from mindsql.jobs import Job, Jobs
 from mindsql.registry import Registry
 from mindsql.secrets import redact_options
 from mindsql.snapshot import DEFAULT_PROJECT, PROJECT_ALIASES, Snapshot
 from mindsql.statements import MODEL_LISTS
-from mindsql.work import apart
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,8 +14,8 @@ from sqlglot import expressions as exp
 import mindsql_grammar as grammar
 from mindsql import database, queries
 from mindsql.errors import MindSQLError
+from mindsql.execution import ExecutionContext
 from mindsql.statements import leading_word
-from mindsql.work import Work
 
 if TYPE_CHECKING:
     from mindsql.session import Session
@@ -29,7 +29,7 @@ _NEW_TABLE = re.compile(r"\s*CREATE\s+(?:OR\s+REPLACE\s+)?(?:TEMP(?:ORARY)?\s+)?
 
 
 def without_models(
-    session: Session, text: str, parameters: Mapping[str, Any], work: Work
+    session: Session, text: str, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> tuple[str, dict[str, Any]] | None:
     """The statement with a table of answers in place of each query that asks a model, and its parameters.
 
@@ -56,14 +56,14 @@ def without_models(
         return None
     for (start, _, query), name in zip(found, tables, strict=True):
         try:
-            answers, _ = queries.rows(session, query, parameters, work)
+            answers, _ = queries.rows(session, query, parameters, execution)
         except MindSQLError as error:
             if error.span is not None:
                 error.span = (error.span[0] + start, error.span[1] + start)
                 error.text = text
             raise
         session.raw.register(name, answers)
-        work.on_close(partial(_forget, session, name))
+        execution.on_close(partial(_forget, session, name))
     return rest, {name: value for name, value in parameters.items() if f"${name}" in rest}
 
 

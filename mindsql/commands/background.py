@@ -22,10 +22,10 @@ from mindsql.commands.training import (
     read_rows,
 )
 from mindsql.errors import MindSQLError
+from mindsql.execution import ExecutionContext
 from mindsql.jobs import Job
 from mindsql.schema import Schema
 from mindsql.snapshot import Version
-from mindsql.work import Work
 
 if TYPE_CHECKING:
     from mindsql.session import Session
@@ -87,11 +87,11 @@ def start(
         project=version.project,
         model=version.model,
         version=version.number,
-        work=Work(raws=[own.raw], network=own.settings.network),
+        execution=ExecutionContext(raws=[own.raw], network=own.settings.network),
     )
 
     def call(job: Job) -> None:
-        with closing(own), closing(job.work):
+        with closing(own), closing(job.execution):
             _carry_out(own, job, spec, version, parameters, finish, base)
 
     try:
@@ -114,17 +114,17 @@ def _carry_out(
 ) -> None:
     begun = time.perf_counter()
     try:
-        job.work.check()  # it may have been stopped before its turn
+        job.execution.check()  # it may have been stopped before its turn
         if spec.data is None:
             spec.data, spec.schema = read_rows(
-                session, spec.rows, parameters, job.work, spec.cls.capabilities.takes_arrow
+                session, spec.rows, parameters, job.execution, spec.cls.capabilities.takes_arrow
             )
             check_data(spec)
         version = replace(version, status="training")
         with session.writing() as catalog:
             catalog.save_version(version)
         job.status = "training"
-        job.version = carry_out(session, spec, version, job.work, finish, base).number
+        job.version = carry_out(session, spec, version, job.execution, finish, base).number
     except BaseException as error:
         failed = replace(
             version, status="error", error=job.reason(error), seconds=time.perf_counter() - begun

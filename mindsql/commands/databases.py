@@ -11,13 +11,13 @@ from mindsql.commands import models, views
 from mindsql.commands.answers import done
 from mindsql.engine import EngineStorage, working_for
 from mindsql.errors import CatalogError, StatementError, UnknownNameError
+from mindsql.execution import ExecutionContext
 from mindsql.executor.engines import engine_boundary
 from mindsql.options import admit_files, check, secrecy
 from mindsql.result import Result
 from mindsql.secrets import decrypted, encrypted
 from mindsql.snapshot import DEFAULT_PROJECT, EngineEntry, SourceEntry
 from mindsql.sources import check_parameters
-from mindsql.work import Work
 
 if TYPE_CHECKING:
     from mindsql.session import Session
@@ -27,7 +27,7 @@ _PROJECTS = frozenset({"mindsql", "mindsdb"})
 
 
 def create_engine(
-    session: Session, statement: grammar.CreateEngine, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: grammar.CreateEngine, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result:
     """CREATE ML_ENGINE: check the options, let the handler connect, store them."""
     if session.snapshot().engine(statement.name) is not None:
@@ -45,20 +45,20 @@ def create_engine(
     storage = EngineStorage(clear)
 
     def connect() -> None:
-        with engine_boundary(statement.name, statement.handler), working_for(work.context()):
+        with engine_boundary(statement.name, statement.handler), working_for(execution.context()):
             try:
                 cls(engine_storage=storage).create_engine(clear)
             except NotImplementedError:
                 return  # a handler that has nothing to connect
 
-    work.wait(work.submit(connect))
+    execution.wait(execution.submit(connect))
     with session.writing() as catalog:
         catalog.add_engine(EngineEntry(statement.name, statement.handler, stored), storage.files)
     return done(f'the engine "{statement.name}" is created')
 
 
 def create_project(
-    session: Session, statement: grammar.CreateProject, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: grammar.CreateProject, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result:
     """CREATE PROJECT."""
     if session.snapshot().project(statement.name) is not None:
@@ -73,12 +73,12 @@ def create_project(
 
 
 def create_database(
-    session: Session, statement: grammar.CreateDatabase, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: grammar.CreateDatabase, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result:
     """CREATE DATABASE: check the parameters, open the source once, store it."""
     if statement.engine.casefold() in _PROJECTS:
         project = grammar.CreateProject(statement.name, statement.if_not_exists, span=statement.span)
-        return create_project(session, project, parameters, work)
+        return create_project(session, project, parameters, execution)
     existing = session.snapshot().source(statement.name)
     if existing is not None and not statement.or_replace:
         if statement.if_not_exists:
@@ -124,7 +124,12 @@ def _value(value: Any, parameters: Mapping[str, Any]) -> Any:
     return value
 
 
-def use(session: Session, statement: grammar.Use, parameters: Mapping[str, Any], work: Work) -> Result | None:
+def use(
+    session: Session,
+    statement: grammar.Use,
+    parameters: Mapping[str, Any],
+    execution: ExecutionContext,
+) -> Result | None:
     """USE: a project becomes the current one; a database or schema of DuckDB is DuckDB's affair."""
     if len(statement.name) == 1:
         project = session.snapshot().project(statement.name[0])
@@ -152,7 +157,7 @@ def _check_schema(session: Session, name: str) -> None:
 
 
 def drop(
-    session: Session, statement: grammar.Drop, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: grammar.Drop, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result | None:
     """DROP MODEL, ML_ENGINE, PROJECT, DATABASE or VIEW."""
     if statement.kind == "model":

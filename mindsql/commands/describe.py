@@ -13,11 +13,11 @@ from mindsql.bound import BoundModel
 from mindsql.commands.answers import frame, table
 from mindsql.engine import Engine, Option
 from mindsql.errors import MindSQLError, UnknownNameError
+from mindsql.execution import ExecutionContext, apart
 from mindsql.executor.engines import engine_boundary
 from mindsql.result import Result
 from mindsql.secrets import redact_options
 from mindsql.snapshot import DEFAULT_PROJECT, Model, Version
-from mindsql.work import Work, apart
 
 if TYPE_CHECKING:
     from mindsql.session import Session
@@ -29,13 +29,13 @@ _OWN = ("inputs", "outputs", "versions")
 
 
 def describe(
-    session: Session, statement: grammar.Describe, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: grammar.Describe, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result | None:
     """DESCRIBE [kind] name[.version][.attribute]. None when the name means something of DuckDB's."""
     if statement.kind in (None, "model", "predictor"):
         found = _find_model(session, statement.name)
         if found is not None:
-            return _model(session, *found, work)
+            return _model(session, *found, execution)
         if statement.kind is not None:
             known = [model.name for model in session.snapshot().models]
             raise UnknownNameError.of("model", ".".join(statement.name), known)
@@ -79,12 +79,12 @@ def describe(
 
 
 def describe_query(
-    session: Session, statement: grammar.DuckDB, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: grammar.DuckDB, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result | None:
     """`DESCRIBE SELECT …` and `SUMMARIZE SELECT …` with models, as DuckDB answers them. None for everything else."""
     summary = _SUMMARIZE.match(statement.text)
     if summary is not None:
-        return _summarize(session, statement.text[summary.end() :], parameters, work)
+        return _summarize(session, statement.text[summary.end() :], parameters, execution)
     found = _DESCRIBE.match(statement.text)
     if found is None:
         return None
@@ -101,7 +101,12 @@ def describe_query(
     return table(columns, [(c.name, c.type, "YES", None, None, None) for c in plan.schema])
 
 
-def _summarize(session: Session, text: str, parameters: Mapping[str, Any], work: Work) -> Result | None:
+def _summarize(
+    session: Session,
+    text: str,
+    parameters: Mapping[str, Any],
+    execution: ExecutionContext,
+) -> Result | None:
     try:
         query = grammar.parse_query(f"SELECT * FROM (SUMMARIZE {text.rstrip().removesuffix(';')})")
         plan = queries.prepare(session, query, None, parameters)
@@ -110,7 +115,7 @@ def _summarize(session: Session, text: str, parameters: Mapping[str, Any], work:
     except MindSQLError as error:
         error.span = None  # places are those of another text
         raise
-    return queries.answer(session, plan, parameters, work) if plan is not None else None
+    return queries.answer(session, plan, parameters, execution) if plan is not None else None
 
 
 def _find_model(session: Session, name: tuple[str, ...]) -> tuple[Model, int | None, str | None] | None:
@@ -129,7 +134,13 @@ def _find_model(session: Session, name: tuple[str, ...]) -> tuple[Model, int | N
     return None
 
 
-def _model(session: Session, model: Model, number: int | None, attribute: str | None, work: Work) -> Result:
+def _model(
+    session: Session,
+    model: Model,
+    number: int | None,
+    attribute: str | None,
+    execution: ExecutionContext,
+) -> Result:
     if attribute is None and (model.active is None or number is not None):
         version = next((v for v in model.versions if v.number == (number or model.versions[-1].number)), None)
         if version is None:
@@ -160,14 +171,14 @@ def _model(session: Session, model: Model, number: int | None, attribute: str | 
             except NotImplementedError:
                 return None
 
-    keys = work.wait(work.submit(lambda: ask(None)))
+    keys = execution.wait(execution.submit(lambda: ask(None)))
     known = [str(value) for value in keys[keys.columns[0]]] if keys is not None else []
     if attribute is None:
         return table(_PROPERTIES, _properties(model, version, [*known, *_OWN]))
     matched = next((key for key in known if key.casefold() == attribute.casefold()), None)
     if matched is None:
         raise UnknownNameError.of(f'part of the model "{model.name}":', attribute, [*known, *_OWN])
-    return frame(work.wait(work.submit(lambda: ask(matched))))
+    return frame(execution.wait(execution.submit(lambda: ask(matched))))
 
 
 def _properties(model: Model, version: Version, attributes: list[str]) -> list[tuple[str, str | None]]:

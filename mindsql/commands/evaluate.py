@@ -13,10 +13,10 @@ from mindsql.commands.answers import table
 from mindsql.commands.training import read_rows, stored_rows
 from mindsql.engine import Option
 from mindsql.errors import DataError, StatementError
+from mindsql.execution import ExecutionContext
 from mindsql.options import typed
 from mindsql.result import Result
 from mindsql.snapshot import DEFAULT_PROJECT
-from mindsql.work import Work
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,7 +30,7 @@ _DECIMALS = Option("n_decimals", "integer", minimum=0, description="digits after
 
 
 def evaluate(
-    session: Session, statement: grammar.Evaluate, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: grammar.Evaluate, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result:
     """EVALUATE. Without the word MODEL, a name is a model if there is one, else a metric."""
     is_model = statement.is_model
@@ -43,12 +43,12 @@ def evaluate(
         if not is_model and metrics.find(name) is None:
             raise metrics.unknown(name, [m.name for m in snapshot.models])
     if is_model:
-        return _model(session, statement, parameters, work)
-    return _metric(session, statement, parameters, work)
+        return _model(session, statement, parameters, execution)
+    return _metric(session, statement, parameters, execution)
 
 
 def _metric(
-    session: Session, statement: grammar.Evaluate, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: grammar.Evaluate, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result:
     metric = metrics.require(statement.name[-1])
     if statement.rows is None:
@@ -58,7 +58,7 @@ def _metric(
         )
     options = {option.key.casefold(): option.value for option in statement.options}
     decimals = options.pop(_DECIMALS.name, None)
-    data = _rows(session, statement.rows, parameters, work)
+    data = _rows(session, statement.rows, parameters, execution)
     folded = {name.casefold(): name for name in data.column_names}
     for wanted in ("actual", "prediction"):
         if wanted not in folded:
@@ -83,7 +83,7 @@ def _metric(
 
 
 def _model(
-    session: Session, statement: grammar.Evaluate, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: grammar.Evaluate, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result:
     if statement.options:
         raise StatementError(
@@ -106,7 +106,7 @@ def _model(
             [*columns, ("baseline", "DOUBLE")],
             [(name, value, baseline.get(name)) for name, value in held.items()],
         )
-    work.check()
+    execution.check()
     task = version.task
     if not metrics.for_task(task):
         raise StatementError(f'the model "{model.name}" has no task with a score: its task is {task}')
@@ -126,7 +126,7 @@ def _model(
     )
     session.attach_sources(rows.text)
     query = grammar.parse_query(text)
-    data, schema = queries.rows(session, query, parameters, work)
+    data, schema = queries.rows(session, query, parameters, execution)
     if schema[0].family not in (schema[1].family, "other"):
         raise DataError(
             f'the column "{version.target}" of the rows is {schema[0].type}, and the model answers {schema[1].type}',
@@ -153,7 +153,7 @@ def _model(
     return table(columns, scores, _SEEN if stored_rows(version) == rows else ())
 
 
-def _rows(session: Session, rows: grammar.Rows, parameters: Mapping[str, Any], work: Work) -> pa.Table:
-    data, _ = read_rows(session, rows, parameters, work)
+def _rows(session: Session, rows: grammar.Rows, parameters: Mapping[str, Any], execution: ExecutionContext) -> pa.Table:
+    data, _ = read_rows(session, rows, parameters, execution)
     assert data is not None
     return data

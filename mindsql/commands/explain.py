@@ -10,10 +10,10 @@ from mindsql import queries
 from mindsql.commands.answers import table
 from mindsql.commands.prepared import prepared_query
 from mindsql.errors import StatementError
+from mindsql.execution import ExecutionContext
 from mindsql.executor.pipeline import BATCH_ROWS
 from mindsql.planner import explain as explain_plan
 from mindsql.result import Result
-from mindsql.work import Work
 
 if TYPE_CHECKING:
     from mindsql.session import Session
@@ -22,7 +22,7 @@ _COLUMNS = [("explain_key", "VARCHAR"), ("explain_value", "VARCHAR")]
 
 
 def explain(
-    session: Session, statement: grammar.Explain, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: grammar.Explain, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result | None:
     """EXPLAIN: the plan as text. ANALYZE runs it and adds each operator's rows, batches, seconds and engine calls."""
     query = statement.statement
@@ -43,7 +43,7 @@ def explain(
         return None
     if not statement.analyze:
         return table(_COLUMNS, [("plan", explain_plan(plan))])
-    run = queries.start(session, plan, parameters, work, measure=True)
+    run = queries.start(session, plan, parameters, execution, measure=True)
     answer = Result.of(
         raw=run.answer.raw, batches=run.answer.batches, schema=plan.schema or None, streams=run.answer.streams
     )
@@ -52,5 +52,5 @@ def explain(
     if finish is not None:
         finish.rows, finish.batches = rows, -(-rows // BATCH_ROWS)
     text = explain_plan(plan, lambda operator: str((run.figures or {}).get(id(operator), "")))
-    work.close()
+    execution.close()
     return table(_COLUMNS, [("plan", f"{text}\nrows: {rows}")])

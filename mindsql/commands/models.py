@@ -24,11 +24,11 @@ from mindsql.commands.training import (
 from mindsql.commands.using import read_options
 from mindsql.duckdb_errors import read_only_error
 from mindsql.errors import CatalogError, StatementError, UnknownNameError
+from mindsql.execution import ExecutionContext, apart
 from mindsql.executor.engines import engine_boundary
 from mindsql.result import Result
 from mindsql.schema import family
 from mindsql.snapshot import Model, Version
-from mindsql.work import Work, apart
 
 if TYPE_CHECKING:
     from mindsql.session import Session
@@ -46,7 +46,7 @@ _ANOMALY_TARGET = "outlier"
 
 
 def create(
-    session: Session, statement: grammar.CreateModel, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: grammar.CreateModel, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result:
     """CREATE MODEL: check, read the rows, train, commit."""
     project, name = names.split(session, statement.name)
@@ -104,7 +104,7 @@ def create(
             )
         _name_rows(spec)
         return _row(note(session, spec, fresh=True))
-    _read(session, spec, parameters, work)
+    _read(session, spec, parameters, execution)
 
     def finish(catalog: Catalog, version: Version) -> Version:
         there = catalog.model(project, version.model)
@@ -119,28 +119,28 @@ def create(
     if old is not None:
         spec.name = old.name
     fresh = old is None and not statement.or_replace
-    return _train(session, "CREATE MODEL", spec, parameters, work, finish, fresh=fresh)
+    return _train(session, "CREATE MODEL", spec, parameters, execution, finish, fresh=fresh)
 
 
 def retrain(
-    session: Session, statement: grammar.Retrain, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: grammar.Retrain, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result:
     """RETRAIN: a new version from the stored query or a new one, with options merged over the old."""
-    return _new_version(session, statement, parameters, work)
+    return _new_version(session, statement, parameters, execution)
 
 
 def finetune(
-    session: Session, statement: grammar.Finetune, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: grammar.Finetune, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result:
     """FINETUNE: a new version that continues the active one on new rows only."""
-    return _new_version(session, statement, parameters, work)
+    return _new_version(session, statement, parameters, execution)
 
 
 def _new_version(
     session: Session,
     statement: grammar.Retrain | grammar.Finetune,
     parameters: Mapping[str, Any],
-    work: Work,
+    execution: ExecutionContext,
 ) -> Result:
     continues = isinstance(statement, grammar.Finetune)
     target = None if isinstance(statement, grammar.Finetune) else statement.target
@@ -185,7 +185,7 @@ def _new_version(
             raise StatementError("FINETUNE takes no train = false", hint="leave it out")
         _name_rows(spec)
         return _row(note(session, spec))
-    _read(session, spec, parameters, work)
+    _read(session, spec, parameters, execution)
     if continues:
         _check_same_columns(base, spec)
 
@@ -196,7 +196,7 @@ def _new_version(
         return version
 
     kind = "FINETUNE" if continues else "RETRAIN"
-    return _train(session, kind, spec, parameters, work, finish, base if continues else None)
+    return _train(session, kind, spec, parameters, execution, finish, base if continues else None)
 
 
 def _train(
@@ -204,7 +204,7 @@ def _train(
     kind: str,
     spec: TrainingSpec,
     parameters: Mapping[str, Any],
-    work: Work,
+    execution: ExecutionContext,
     finish: Output,
     base: Version | None = None,
     fresh: bool = False,
@@ -216,7 +216,7 @@ def _train(
             apart(lambda: spec.cls.create_validation(spec.target, args=args, handler_storage=storage))
     if spec.background:
         return _row(background.start(session, kind, spec, parameters, finish, base, fresh))
-    return _row(train(session, spec, work, finish, base, fresh))
+    return _row(train(session, spec, execution, finish, base, fresh))
 
 
 def _check_same_columns(base: Version, spec: TrainingSpec) -> None:
@@ -242,13 +242,13 @@ def _check_writable(session: Session) -> None:
         raise read_only_error()
 
 
-def _read(session: Session, spec: TrainingSpec, parameters: Mapping[str, Any], work: Work) -> None:
+def _read(session: Session, spec: TrainingSpec, parameters: Mapping[str, Any], execution: ExecutionContext) -> None:
     rows = spec.rows
     if spec.background and not background.sees_own(session, rows):
         spec.schema = background.columns(session, rows, parameters)
     else:
         spec.data, spec.schema = read_rows(
-            session, rows, parameters, work, spec.cls.capabilities.takes_arrow
+            session, rows, parameters, execution, spec.cls.capabilities.takes_arrow
         )
     _name_rows(spec)
     check_data(spec)
@@ -282,7 +282,7 @@ def _row(version: Version) -> Result:
 
 
 def set_active(
-    session: Session, statement: grammar.SetActive, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: grammar.SetActive, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result:
     """SET active m.N: that version answers from now on."""
     model = names.model(session, statement.name)

@@ -11,9 +11,9 @@ from mindsql.batches import Batches
 from mindsql.binder.binder import used_parameters
 from mindsql.commands.answers import done
 from mindsql.errors import MindSQLError, StatementError
+from mindsql.execution import ExecutionContext
 from mindsql.parameters import named
 from mindsql.result import Result
-from mindsql.work import Work
 
 if TYPE_CHECKING:
     from mindsql.session import Session
@@ -23,7 +23,7 @@ _MOST = 4 << 20
 
 
 def prepare(
-    session: Session, statement: grammar.Prepare, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: grammar.Prepare, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result | None:
     """PREPARE. None when nothing in the query is ours."""
     key = statement.name.casefold()
@@ -44,7 +44,7 @@ def prepare(
 
 
 def execute(
-    session: Session, statement: grammar.Execute, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: grammar.Execute, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result | None:
     """EXECUTE. None when the prepared statement is not ours."""
     text = session.prepared.get(statement.name.casefold())
@@ -58,9 +58,9 @@ def execute(
             _check_given(statement, query, values)
             plan = queries.prepare(session, query, text, values)
             if plan is None:  # the model was dropped, and a table has its name now
-                rows, schema = queries.rows(session, query, values, work)
+                rows, schema = queries.rows(session, query, values, execution)
                 return Result.of(batches=Batches(rows.schema, iter(rows.to_batches())), schema=schema)
-        return queries.answer(session, plan, values, work)
+        return queries.answer(session, plan, values, execution)
     except MindSQLError as error:
         error.span = None  # its place is in the text of PREPARE
         raise
@@ -88,7 +88,7 @@ def _check_given(statement: grammar.Execute, query: grammar.Query, values: Mappi
 
 
 def deallocate(
-    session: Session, statement: grammar.Deallocate, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: grammar.Deallocate, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result | None:
     """DEALLOCATE. None when the prepared statement is not ours."""
     if session.prepared.pop(statement.name.casefold(), None) is None:

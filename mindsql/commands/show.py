@@ -11,10 +11,10 @@ from mindsql.binder.tree import generate
 from mindsql.database import literal
 from mindsql.engine import Task
 from mindsql.errors import UnknownNameError
+from mindsql.execution import ExecutionContext
 from mindsql.result import Result
 from mindsql.snapshot import PROJECT_ALIASES, Snapshot
 from mindsql.system import values
-from mindsql.work import Work
 
 if TYPE_CHECKING:
     from mindsql.session import Session
@@ -30,7 +30,7 @@ _OF_PROJECT = ("models", "views")
 
 
 def show(
-    session: Session, statement: grammar.Show, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: grammar.Show, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result | None:
     """SHOW MODELS, ML_ENGINES, HANDLERS, DATABASES, PROJECTS, TABLES, VIEWS."""
     snapshot = session.snapshot()
@@ -58,7 +58,7 @@ def show(
     where = f" WHERE {' AND '.join(terms)}" if terms else ""
     picked = _PICKED.get(statement.what, "*")
     database.open_result(session.raw, f"SELECT {picked} FROM ({query}) AS t{where} ORDER BY ALL")
-    return Result.of(raw=session.raw, close=work.close)
+    return Result.of(raw=session.raw, close=execution.close)
 
 
 def _task(name: str) -> str:

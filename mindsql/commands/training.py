@@ -28,13 +28,13 @@ from mindsql.errors import (
     StatementError,
     UnknownNameError,
 )
+from mindsql.execution import ExecutionContext, shielded
 from mindsql.executor.engines import engine_boundary, engine_frame, trial_outputs
 from mindsql.frames import TrainingRows, compact, to_pandas
 from mindsql.libraries import installed_libraries
 from mindsql.schema import Column, Schema
 from mindsql.session import PROCESS
 from mindsql.snapshot import Version
-from mindsql.work import Work, shielded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,7 +83,7 @@ def read_rows(
     session: Session,
     rows: grammar.Rows | None,
     parameters: Mapping[str, Any],
-    work: Work,
+    execution: ExecutionContext,
     small: bool = False,
 ) -> tuple[pa.Table | None, Schema]:
     """The training rows, as a `compact` table if it shall be `small`. Raises what the query raises."""
@@ -91,7 +91,7 @@ def read_rows(
 
     if rows is None:
         return None, Schema()
-    work.tell("reading rows", 0, None, "rows", time.monotonic())
+    execution.report("reading rows", 0, None, "rows", time.monotonic())
     if rows.native is not None:
         source = session.source(rows.native.source[0])
         reader = source.read(rows.native.text)
@@ -101,7 +101,7 @@ def read_rows(
         return pa.Table.from_batches(list(reader), reader.schema), schema
     assert rows.query is not None
     session.attach_sources(rows.text)
-    return queries.rows(session, rows.query, parameters, work, small)
+    return queries.rows(session, rows.query, parameters, execution, small)
 
 
 def own_rows(session: Session, rows: grammar.Rows | None) -> grammar.Rows | None:
@@ -170,7 +170,7 @@ def check_data(spec: TrainingSpec) -> None:
 def train(
     session: Session,
     spec: TrainingSpec,
-    work: Work,
+    execution: ExecutionContext,
     finish: Output,
     base: Version | None = None,
     fresh: bool = False,
@@ -180,7 +180,7 @@ def train(
     Args:
         session: Where.
         recipe: What, checked.
-        work: The running statement.
+        execution: The running statement.
         finish: Switches to the complete version.
         base: The version to continue from (FINETUNE).
         fresh: Whether there may be no such model yet.
@@ -193,7 +193,7 @@ def train(
     start = time.perf_counter()
     try:
         version = begin(session, version, fresh)
-        return carry_out(session, spec, version, work, finish, base)
+        return carry_out(session, spec, version, execution, finish, base)
     except (EngineError, SourceError) as error:
         text = error.message + (f" ({error.hint})" if error.hint else "")
         failed = replace(version, status="error", error=text, seconds=time.perf_counter() - start)
@@ -242,11 +242,16 @@ def begin(session: Session, version: Version, fresh: bool = False) -> Version:
 
 
 def carry_out(
-    session: Session, spec: TrainingSpec, version: Version, work: Work, finish: Output, base: Version | None
+    session: Session,
+    spec: TrainingSpec,
+    version: Version,
+    execution: ExecutionContext,
+    finish: Output,
+    base: Version | None,
 ) -> Version:
     """Have the engine train a version that was begun, and commit it complete. Raises MindSQLError."""
     start = time.perf_counter()
-    files, summary = _call_engine(session, spec, work, base)
+    files, summary = _call_engine(session, spec, execution, base)
     version = replace(
         version,
         status="complete",
@@ -257,7 +262,7 @@ def carry_out(
     if spec.if_better and not verdicts.is_better(version, spec.before):
         spec.activate = False
     summary["notes"] = verdicts.notes(version, spec.before, spec.activate)
-    version = work.wait(work.submit(lambda: with_translation(session, version, files, spec.sample)))
+    version = execution.wait(execution.submit(lambda: with_translation(session, version, files, spec.sample)))
     while True:
         try:
             version = _commit(session, version, files, finish)
@@ -266,7 +271,7 @@ def carry_out(
             if not spec.background:
                 raise
             # Nobody is there to try again, and what was trained should not be lost to a transaction that will end.
-            work.check()
+            execution.check()
             time.sleep(_CONFLICT_SECONDS)
     if spec.options.get("trusted"):
         session.shared.trusted.add(version.id)
@@ -314,7 +319,7 @@ def note(session: Session, spec: TrainingSpec, fresh: bool = False) -> Version:
 
 
 def _call_engine(
-    session: Session, spec: TrainingSpec, work: Work, base: Version | None
+    session: Session, spec: TrainingSpec, execution: ExecutionContext, base: Version | None
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Run the engine's `create` or `update`. Returns its files and its summary as JSON."""
     begin = time.monotonic()
@@ -325,7 +330,7 @@ def _call_engine(
             "target": spec.target,
             "using": spec.options,
         },
-        progress=lambda current, total, phase: work.tell(
+        progress=lambda current, total, phase: execution.report(
             phase or "training", current, total or None, "steps", begin
         ),
     )
@@ -346,9 +351,9 @@ def _call_engine(
         spec.sample, count = spread(spec.data), spec.data.num_rows
         rows = (TrainingRows if spec.cls.capabilities.takes_arrow else to_pandas)(spec.data)
     spec.data = None  # the engine has the rows now, and need not hold them twice
-    work.tell("training", 0, None, "steps", begin)
+    execution.report("training", 0, None, "steps", begin)
 
-    asked = work.context()
+    asked = execution.context()
 
     def call() -> tuple[dict[str, bytes], Summary]:
         with engine_boundary(spec.engine, spec.name), working_for(asked):
@@ -371,7 +376,7 @@ def _call_engine(
                 summary = _plain_summary(engine, spec, count, args, storage)
             return dict(storage.files), summary
 
-    files, summary = work.wait(work.submit(call))
+    files, summary = execution.wait(execution.submit(call))
     storage.close()
     outputs = _renamed(summary.outputs, spec.target, spec.settings.get("alias"))
     extra = _renamed(summary.extra, spec.target, spec.settings.get("alias"))

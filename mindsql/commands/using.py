@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import mindsql_grammar as grammar
 from mindsql.engine import Engine, Option
 from mindsql.errors import AccessError, StatementError, UnknownNameError
+from mindsql.execution import apart
 from mindsql.executor.engines import engine_boundary
 from mindsql.options import STRICT, admit_files, check, secrecy
 from mindsql.secrets import decrypted, encrypted
 from mindsql.snapshot import Version
-from mindsql.work import apart
 
 if TYPE_CHECKING:
     from mindsql.session import Session

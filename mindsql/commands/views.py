@@ -10,17 +10,17 @@ from mindsql import queries
 from mindsql.commands import names
 from mindsql.commands.answers import done
 from mindsql.errors import CatalogError, StatementError
+from mindsql.execution import ExecutionContext
 from mindsql.planner import plan
 from mindsql.result import Result
 from mindsql.snapshot import View
-from mindsql.work import Work
 
 if TYPE_CHECKING:
     from mindsql.session import Session
 
 
 def create(
-    session: Session, statement: grammar.CreateView, parameters: Mapping[str, Any], work: Work
+    session: Session, statement: grammar.CreateView, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result | None:
     """CREATE VIEW. None when nothing in it is ours."""
     bound = queries.binder(session, parameters).bind(statement.query)

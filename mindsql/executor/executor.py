@@ -15,6 +15,7 @@ from mindsql.binder.tree import RELATION, column, generate, printed, returned, t
 from mindsql.bound import BoundModel
 from mindsql.database import DuckDBConnection
 from mindsql.errors import MindSQLError
+from mindsql.execution import ExecutionContext, shielded
 from mindsql.executor.cells import cell
 from mindsql.executor.engines import LoadedModel
 from mindsql.executor.pipeline import BATCH_ROWS, OperatorMetrics, counted, predict
@@ -31,7 +32,6 @@ from mindsql.planner.operators import (
     operators,
     walk,
 )
-from mindsql.work import Work, shielded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,9 +74,15 @@ class Executor:
     store: Callable[[BoundModel], PredictionCache | None] | None = None
     inspect: Callable[[DuckDBConnection, str, Any], None] | None = None
 
-    def run(self, plan: Plan, parameters: Mapping[str, Any], work: Work, measure: bool = False) -> PlanExecution:
+    def run(
+        self,
+        plan: Plan,
+        parameters: Mapping[str, Any],
+        execution: ExecutionContext,
+        measure: bool = False,
+    ) -> PlanExecution:
         """Start a plan. Its answer streams; `work.close()` releases what it holds."""
-        run = PlanExecution(self, plan, parameters, work, measure)
+        run = PlanExecution(self, plan, parameters, execution, measure)
         run.start()
         return run
 
@@ -85,12 +91,12 @@ class PlanExecution:
     """One run of one plan."""
 
     def __init__(
-        self, executor: Executor, plan: Plan, parameters: Mapping[str, Any], work: Work, measure: bool
+        self, executor: Executor, plan: Plan, parameters: Mapping[str, Any], execution: ExecutionContext, measure: bool
     ) -> None:
         self.executor = executor
         self.plan = plan
         self.parameters = parameters
-        self.work = work
+        self.execution = execution
         self.figures: dict[int, OperatorMetrics] | None = {} if measure else None
         self.streams: list[Batches] = []
         self.models: dict[str, LoadedModel] = {}
@@ -132,7 +138,7 @@ class PlanExecution:
             self.answer.batches = _picked(batches, [source for _, source in plan.direct])
             return
         raw = finish_raw()
-        if self.work.arrow and isinstance(plan.root.tree, exp.Query) and self.figures is None:
+        if self.execution.arrow and isinstance(plan.root.tree, exp.Query) and self.figures is None:
             frames = self.register(raw, plan.root.inputs, plan.root.tree)
             self.answer.batches = self.scan_on(raw, plan.root.tree, frames)
             return
@@ -147,7 +153,7 @@ class PlanExecution:
         raw = self.executor.raw
         self.scan_raw = lambda: raw
         name = f"temp.main.{database.quote(kept.name)}"
-        self.work.on_close(lambda: _drop(raw, name))
+        self.execution.on_close(lambda: _drop(raw, name))
         self.register(raw, kept.inputs, kept.tree)
         sql, wanted = generate(kept.tree), self.wanted(kept.tree)
         self.inspect(raw, sql, wanted)
@@ -175,7 +181,7 @@ class PlanExecution:
         self.register(raw, self.plan.root.inputs, self.plan.root.tree)
         self.inspect(raw, query, wanted)
         database.run(raw, f"CREATE OR REPLACE TEMP TABLE {name} AS {query}", wanted)
-        self.work.on_close(lambda: _drop(raw, name))
+        self.execution.on_close(lambda: _drop(raw, name))
         database.run(raw, "COMMIT")
         named = zip(columns, self.plan.schema.names, strict=True)
         database.open_result(raw, f"SELECT {', '.join(f'{c} AS {database.quote(n)}' for c, n in named)} FROM {name}")
@@ -207,8 +213,8 @@ class PlanExecution:
     def other(self) -> DuckDBConnection:
         """A cursor of this statement's own."""
         raw = self.executor.cursor()
-        self.work.raws.append(raw)
-        self.work.on_close(raw.close)
+        self.execution.raws.append(raw)
+        self.execution.on_close(raw.close)
         return raw
 
     def sees_temporary(self, root: Output) -> bool:
@@ -234,7 +240,7 @@ class PlanExecution:
                 return source
             model = self.models[operator.model.version.id]
             store = self.executor.store(operator.model) if self.executor.store is not None else None
-            result = predict(operator, source, model, self.work, self.figure(operator), store)
+            result = predict(operator, source, model, self.execution, self.figure(operator), store)
         elif isinstance(operator, Project):
             result = self.compute(operator)
         else:
@@ -252,16 +258,16 @@ class PlanExecution:
         raw = self.scan_raw() if _needs_tables(operator.tree, operator.inputs) else self.other()
         streams = self.register(raw, operator.inputs, operator.tree)
         sql = printed(operator.tree)
-        self.work.raws.append(raw)
+        self.execution.raws.append(raw)
         holder: list[pa.RecordBatchReader] = []
-        self.work.on_close(holder.clear)  # an open reader keeps its connection busy
+        self.execution.on_close(holder.clear)  # an open reader keeps its connection busy
         wanted = self.wanted(operator.tree)
         self.inspect(raw, sql, wanted)
         holder.append(database.reader(raw, sql, wanted, BATCH_ROWS))
 
         def read() -> Iterator[pa.RecordBatch]:
             while holder:
-                self.work.check()
+                self.execution.check()
                 try:
                     with duckdb_errors.translated():
                         batch = holder[0].read_next_batch()
@@ -281,7 +287,7 @@ class PlanExecution:
 
     def cause(self, streams: list[Batches], error: BaseException) -> BaseException:
         """What really happened below a query that DuckDB says failed."""
-        self.work.check()
+        self.execution.check()
         for stream in streams:
             if stream.error is not None:
                 return stream.error
@@ -316,7 +322,7 @@ class PlanExecution:
 
     def scan_on(self, raw: DuckDBConnection, tree: exp.Query, streams: list[Batches]) -> Batches:
         holder: list[pa.RecordBatchReader] = []
-        self.work.on_close(holder.clear)
+        self.execution.on_close(holder.clear)
         sql, wanted = generate(tree), self.wanted(tree)
         self.inspect(raw, sql, wanted)
         holder.append(database.reader(raw, sql, wanted, BATCH_ROWS))
@@ -336,8 +342,8 @@ class PlanExecution:
     def finish(self, operator: Output, raw: DuckDBConnection) -> None:
         """Start the user's own statement over the frames."""
         streams = self.register(raw, operator.inputs, operator.tree)
-        if raw not in self.work.raws:
-            self.work.raws.append(raw)
+        if raw not in self.execution.raws:
+            self.execution.raws.append(raw)
         begin = time.perf_counter()
         sql, wanted = printed(operator.tree), self.wanted(operator.tree)
         self.inspect(raw, sql, wanted)
@@ -388,7 +394,7 @@ class PlanExecution:
         with duckdb_errors.translated():
             raw.register(name, data)
         if raw is self.executor.raw:
-            self.work.on_close(lambda: _unregister(raw, name))
+            self.execution.on_close(lambda: _unregister(raw, name))
 
     def wanted(self, tree: exp.Expr) -> dict[str, Any]:
         """The parameters that a piece of the statement names."""

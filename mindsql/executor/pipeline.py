@@ -13,10 +13,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from mindsql.batches import Batches
+from mindsql.execution import ExecutionContext
 from mindsql.executor.engines import LoadedModel
 from mindsql.executor.prediction_cache import BatchPredictor, PredictionCache
 from mindsql.planner.operators import Predict
-from mindsql.work import Work
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,7 +61,7 @@ def predict(
     operator: Predict,
     source: Batches,
     model: LoadedModel,
-    work: Work,
+    execution: ExecutionContext,
     figures: OperatorMetrics | None,
     store: PredictionCache | None = None,
 ) -> Batches:
@@ -82,14 +82,14 @@ def predict(
         """The engine tells of the rows within its call; what else it says stays until it says something new."""
         nonlocal phase
         phase = f"predicting ({text})" if text else phase
-        work.tell(phase, done + rows, None, "rows", begin)
+        execution.report(phase, done + rows, None, "rows", begin)
 
     # What was promised in training need not be what the engine promises now.
     once = operator.once and model.capabilities.deterministic and model.capabilities.row_wise
-    asker = BatchPredictor(model, outputs, operator.model.params, work.context(tell), store, once)
-    work.on_close(asker.close)
+    predictor = BatchPredictor(model, outputs, operator.model.params, execution.context(tell), store, once)
+    execution.on_close(predictor.close)
     if figures is not None:
-        figures.counts = asker.context.counts
+        figures.counts = predictor.context.counts
     picks: list[tuple[str, int | None]] = [
         (name, source.schema.get_field_index(column) if column is not None else None)
         for name, column in operator.inputs.items()
@@ -107,7 +107,7 @@ def predict(
         if figures is not None:
             figures.calls = (figures.calls or 0) + 1
         answers = (
-            asker.answer(inputs, first)
+            predictor.answer(inputs, first)
             if batch.num_rows
             else [pa.array([], model.arrow_type(output)) for output in outputs]
         )
@@ -117,7 +117,7 @@ def predict(
         tell()
         return pa.RecordBatch.from_arrays([*batch.columns, *answers], schema=schema)
 
-    return Batches(schema, _ordered(_sized(source, model), answer, model, work))
+    return Batches(schema, _ordered(_sized(source, model), answer, model, execution))
 
 
 def _sized(source: Batches, model: LoadedModel) -> Iterator[pa.RecordBatch]:
@@ -150,7 +150,7 @@ def _ordered(
     batches: Iterator[pa.RecordBatch],
     answer: Callable[[pa.RecordBatch, int], pa.RecordBatch],
     model: LoadedModel,
-    work: Work,
+    execution: ExecutionContext,
 ) -> Iterator[pa.RecordBatch]:
     """Answer batches in several threads, in order, at most a few ahead of the reader."""
     workers = _workers(model)
@@ -159,8 +159,8 @@ def _ordered(
 
     def call(batch: pa.RecordBatch, first: int) -> Future[pa.RecordBatch]:
         if workers == 1:
-            return work.submit(lambda: answer(batch, first))
-        return work.submit(lambda: _single_threaded(model, lambda: answer(batch, first)))
+            return execution.submit(lambda: answer(batch, first))
+        return execution.submit(lambda: _single_threaded(model, lambda: answer(batch, first)))
 
     try:
         # One batch is scanned ahead of the predicting threads.
@@ -169,15 +169,15 @@ def _ordered(
             rows += batch.num_rows
             if len(pending) <= workers:
                 continue
-            result = work.wait(pending[0])
+            result = execution.wait(pending[0])
             pending.popleft()
             yield result
         while pending:
-            result = work.wait(pending[0])
+            result = execution.wait(pending[0])
             pending.popleft()
             yield result
     finally:
-        if work.stopped and any(not future.done() for future in pending):
+        if execution.stopped and any(not future.done() for future in pending):
             model.abandoned = True
 
 

@@ -87,12 +87,12 @@ class Workers:
 
     def _start(self) -> None:
         # A thread that never ends must not keep the process from ending.
-        thread = threading.Thread(target=self._work, name="mindsql-statement", daemon=True)
+        thread = threading.Thread(target=self._execution, name="mindsql-statement", daemon=True)
         thread.start()
         assert thread.ident is not None
         self._threads[thread.ident] = thread
 
-    def _work(self) -> None:
+    def _execution(self) -> None:
         me = threading.get_ident()
         while True:
             taken = self._calls.get()

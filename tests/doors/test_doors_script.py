@@ -37,25 +37,25 @@ def test_ctrl_c_interrupts_and_waits() -> None:
     connection = Obedient()
     before = signal.getsignal(signal.SIGINT)  # ignored, where the tests were started in the background
 
-    def work(stop: threading.Event) -> None:
+    def execution(stop: threading.Event) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         assert connection.told.wait(30) and stop.is_set()
         raise Cancelled("stopped by the connection")
 
     with pytest.raises(Cancelled, match="stopped by the connection"):
-        interruptible(connection, work)
+        interruptible(connection, execution)
     assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_second_ctrl_c_leaves_the_statement_behind() -> None:
     release = threading.Event()
 
-    def work(stop: threading.Event) -> None:
+    def execution(stop: threading.Event) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         release.wait(30)
 
     with pytest.raises(Abandoned):
-        interruptible(Deaf(), work)
+        interruptible(Deaf(), execution)
     release.set()
 
 

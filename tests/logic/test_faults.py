@@ -249,7 +249,7 @@ def test_threads_have_their_own_cursors(connection: mindsql.Connection) -> None:
     connection.execute(TRAIN.format("m", "linear"))
     failures: list[BaseException] = []
 
-    def work(number: int) -> None:
+    def execution(number: int) -> None:
         try:
             with connection.cursor() as cursor:
                 for _ in range(10):
@@ -260,7 +260,7 @@ def test_threads_have_their_own_cursors(connection: mindsql.Connection) -> None:
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 9)]
+    threads = [threading.Thread(target=execution, args=(number,)) for number in range(1, 9)]
     for thread in threads:
         thread.start()
     for thread in threads:

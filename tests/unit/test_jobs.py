@@ -32,10 +32,10 @@ class AuthMiddleware:
         self.entered, self.open = threading.Event(), threading.Event()
 
     def __call__(self, job: Job) -> None:
-        job.work.check()
+        job.execution.check()
         self.entered.set()
         while not self.open.wait(0.01):
-            job.work.check()
+            job.execution.check()
 
 
 def test_jobs_take_turns_in_order(jobs: Jobs) -> None:
@@ -94,7 +94,7 @@ def test_a_job_tells_how_far_it_is(jobs: Jobs) -> None:
 
     def call(job: Job) -> None:
         for done in (1, 2):  # at once: none is swallowed
-            job.work.tell(f"step {done}", done, 4, "steps", 0.0)
+            job.execution.report(f"step {done}", done, 4, "steps", 0.0)
             told.append((job.phase, job.done, job.total, job.progress))
 
     jobs.start(job("j"), call)

@@ -40,7 +40,7 @@ def test_each_thread_collects_its_own() -> None:
     both = threading.Barrier(2, timeout=20)
     found: dict[str, list[str]] = {}
 
-    def work(name: str) -> None:
+    def execution(name: str) -> None:
         with capture_warnings() as caught:
             both.wait()
             for _ in range(3):
@@ -50,7 +50,7 @@ def test_each_thread_collects_its_own() -> None:
             both.wait()
         found[name] = [str(warning) for warning in caught]
 
-    threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
+    threads = [threading.Thread(target=execution, args=(name,)) for name in "ab"]
     for thread in threads:
         thread.start()
     for thread in threads:

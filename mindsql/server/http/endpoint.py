@@ -78,7 +78,7 @@ class Endpoint:
         """Something in a worker, with a session; its statements are ours, so what is wrong in them is the request's."""
         session = self.service.open(self.caller, "http")
 
-        def work() -> T:
+        def execution() -> T:
             try:
                 return call(session)
             except StatementError as error:
@@ -86,7 +86,7 @@ class Endpoint:
             finally:
                 session.close()
 
-        return await attended(self.service, session, self.request.receive, work)
+        return await attended(self.service, session, self.request.receive, execution)
 
     async def body(self) -> Callable[[Version | None], Any]:
         """The body; the function reads it, in a worker, into a table or None."""
@@ -112,7 +112,7 @@ class Endpoint:
         self.require(Role.PREDICT)
         version, form = self.version(), self.form()
 
-        def work(session: Session) -> Response:
+        def execution(session: Session) -> Response:
             rows = read(version)
             if rows is None:
                 raise RequestError("there are no rows in the body", hint='send [{"column": value, …}, …]')
@@ -126,7 +126,7 @@ class Endpoint:
             missing = inputs.absent(fitted, version)
             return noted(response, [f'"{name}" is not given, and counts as missing' for name in missing])
 
-        return await self.run(work)
+        return await self.run(execution)
 
     # Training -------------------------------------------------------------------------------------------------
 

@@ -102,14 +102,14 @@ async def _rows(service: Service, caller: Caller, sql: str) -> list[dict[str, An
 async def _with_session(
     service: Service, caller: Caller, look: Callable[[Session], list[dict[str, Any]]]
 ) -> list[dict[str, Any]]:
-    def work() -> list[dict[str, Any]]:
+    def execution() -> list[dict[str, Any]]:
         session = service.open(caller, "http")
         try:
             return look(session)
         finally:
             session.close()
 
-    return await service.run(work)
+    return await service.run(execution)
 
 
 def _read(session: Session, sql: str, parameters: list[Any]) -> list[dict[str, Any]]:

@@ -137,13 +137,13 @@ async def _score(endpoint: Endpoint) -> Response:
     truth = endpoint.query.one(TARGET) or version.target
     read = await endpoint.body()
 
-    def work(session: Session) -> float | None:
+    def execution(session: Session) -> float | None:
         rows = read(version)
         if rows is None:
             return describing.score(version, metric)
         return describing.score_on(session, version, rows, truth, metric)
 
-    return Json({"score": await endpoint.run(work)})
+    return Json({"score": await endpoint.run(execution)})
 
 
 async def put(endpoint: Endpoint) -> Response:
@@ -210,7 +210,7 @@ async def delete(endpoint: Endpoint) -> Response:
         ]
         return Json(await endpoint.run(lambda session: _reset(session, endpoint.model(), which)))
 
-    def work(session: Session) -> list[str]:
+    def execution(session: Session) -> list[str]:
         model = session.connection.snapshot().model(project, name)
         kept = stored.columns(session, project, name) is not None
         if model is None and not (kept and words != ["model"]):
@@ -224,7 +224,7 @@ async def delete(endpoint: Endpoint) -> Response:
             dropped.append("cache")
         return dropped
 
-    return Json({"deleted": await endpoint.run(work)})
+    return Json({"deleted": await endpoint.run(execution)})
 
 
 def _reset(session: Session, model: Model, which: list[str]) -> Any:

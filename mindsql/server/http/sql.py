@@ -180,7 +180,7 @@ async def answer(
 
     notes: list[str] = []
 
-    def work() -> Response | tuple[Iterator[bytes], bytes]:
+    def execution() -> Response | tuple[Iterator[bytes], bytes]:
         result = run()
         notes.extend(result.notes)
         context: dict[str, Any] = {"context": {"db": session.connection.project}}
@@ -202,7 +202,7 @@ async def answer(
 
     streamed = False
     try:
-        begun = await attended(service, session, request.receive, work)
+        begun = await attended(service, session, request.receive, execution)
         if isinstance(begun, Response):
             return noted(begun, notes)
         streamed = True

@@ -53,7 +53,7 @@ async def tokens(service: Serving, caller: Caller) -> Response:
 async def create(new: NewToken, service: Serving, caller: Caller) -> Response:
     """Make a token. Its secret is in this answer alone. The first one ends the time in which nobody needs any."""
 
-    def work() -> str:
+    def execution() -> str:
         return service.tokens.create(
             new.name,
             new.role,
@@ -62,7 +62,7 @@ async def create(new: NewToken, service: Serving, caller: Caller) -> Response:
             body_bytes=new.body_bytes,
         )
 
-    secret = await _audited(service, caller, f"create the {new.role} token {new.name}", work)
+    secret = await _audited(service, caller, f"create the {new.role} token {new.name}", execution)
     return Json({"name": new.name, "role": new.role, "secret": secret}, 201)
 
 

@@ -24,13 +24,13 @@ from mindsql.errors import (
     StatementError,
     UnknownNameError,
 )
+from mindsql.execution import ExecutionContext
 from mindsql.jobs import Job
 from mindsql.server.http import stored
 from mindsql.server.http.faults import UnprocessableError
 from mindsql.server.principal import Principal
 from mindsql.server.service import Service, Session
 from mindsql.snapshot import Model, Version
-from mindsql.work import Work
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -173,13 +173,13 @@ def _unknown(target: str, columns: list[str]) -> UnprocessableError:
 
 
 @dataclass
-class _SessionWork(Work):
+class _SessionWork(ExecutionContext):
     """The work of a job that is done by statements of a server's session."""
 
     interrupt: Callable[[], None] = lambda: None
 
     def stop(self) -> None:
-        """See `Work`."""
+        """See `ExecutionContext`."""
         self.stopped = True
         self.interrupt()
 
@@ -197,12 +197,12 @@ def start(service: Service, principal: Principal, order: Order) -> tuple[Job, Fu
         project=order.project,
         model=order.name,
         version=model.next_number() if model is not None else 1,
-        work=_SessionWork(interrupt=session.interrupt),
+        execution=_SessionWork(interrupt=session.interrupt),
     )
 
     def call(job: Job) -> None:
         try:
-            job.work.check()
+            job.execution.check()
             job.status = "training"
             session.connection.progress = job
             version = carry_out(session, order)

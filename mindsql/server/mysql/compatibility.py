@@ -66,7 +66,7 @@ class Relation(NamedTuple):
         return f'"TABLE_SCHEMA" = {literal(self.database)} AND "TABLE_NAME" = {literal(self.name)}'
 
 
-class Asker(Protocol):
+class Client(Protocol):
     """What is known of the client that asks."""
 
     variables: Variables
@@ -98,62 +98,62 @@ class Asker(Protocol):
         """A table, view or model, of the current database if none is named."""
 
 
-def rewritten(text: str, asker: Asker) -> str:
+def rewritten(text: str, client: Client) -> str:
     """A statement with MySQL's variables, functions and `information_schema` in it replaced by what they mean."""
     text = in_duckdb(text)
     if _INTERESTING.search(text) is None:
         return text
     functions: dict[str, Callable[[], Value]] = {
-        "database": lambda: asker.database,
-        "schema": lambda: asker.database,
-        "user": lambda: f"{asker.user}@%",
-        "current_user": lambda: f"{asker.user}@%",
-        "session_user": lambda: f"{asker.user}@%",
-        "system_user": lambda: f"{asker.user}@%",
-        "connection_id": lambda: asker.id,
+        "database": lambda: client.database,
+        "schema": lambda: client.database,
+        "user": lambda: f"{client.user}@%",
+        "current_user": lambda: f"{client.user}@%",
+        "session_user": lambda: f"{client.user}@%",
+        "system_user": lambda: f"{client.user}@%",
+        "connection_id": lambda: client.id,
         "version": lambda: VERSION,
         "last_insert_id": lambda: 0,
-        "row_count": lambda: asker.affected,
-        "found_rows": lambda: asker.affected,
+        "row_count": lambda: client.affected,
+        "found_rows": lambda: client.affected,
     }
 
     def change(token: Token, following: Token | None) -> str | None:
         if token.kind == "variable" and not token.text.startswith("@@"):
-            user, name = asker.variables.user, token.text[1:].lower()
+            user, name = client.variables.user, token.text[1:].lower()
             return _written(user[name]) if name in user else None  # else it is DuckDB's sign for abs()
         if token.kind == "variable":
             name = token.text[2:].rpartition(".")[2].strip().strip("`")
-            return _written(asker.variables.get(name))
+            return _written(client.variables.get(name))
         call = functions.get(token.text.lower())
         return _written(call()) if call is not None and following == ("other", "(") else None
 
     return _with_schema(replaced(text, change))
 
 
-def question(text: str, asker: Asker) -> str | None:
+def question(text: str, client: Client) -> str | None:
     """The SELECT that answers a SHOW or DESCRIBE; None when it is not one of MySQL's."""
     plain = _without_comments(text).rstrip(";").strip()
     for pattern, answer in _QUESTIONS:
         found = pattern.fullmatch(plain)
         if found is not None:
-            return answer(found.groupdict(), asker)
+            return answer(found.groupdict(), client)
     return None
 
 
-def preview(text: str, asker: Asker) -> str | None:
+def preview(text: str, client: Client) -> str | None:
     """The SELECT for the first rows of what is listed as a table, when it is a model: its columns, and no row; None
     when it is none. Tools send one for whatever a user clicks on; a model has no rows without inputs."""
     if _LIMIT.search(text) is None:
         return None
     plain = _without_comments(text)
     if (around := _WRAPPED.fullmatch(plain)) is not None:
-        inside = preview(around["inside"] + ("" if _LIMIT.search(around["inside"]) else " LIMIT 0"), asker)
+        inside = preview(around["inside"] + ("" if _LIMIT.search(around["inside"]) else " LIMIT 0"), client)
         return f"{around['front']}({inside}) {around['end']}" if inside is not None else None
     found = _PREVIEW.fullmatch(plain)
-    if found is None or not asker.has_model(unquoted(found["name"])):
+    if found is None or not client.has_model(unquoted(found["name"])):
         return None
     database = unquoted(found["database"]) if found["database"] else None
-    relation = asker.relation(database, unquoted(found["name"]))
+    relation = client.relation(database, unquoted(found["name"]))
     return f"{found['asked']} LIMIT 0" if relation is not None and relation.kind == "MODEL" else None
 
 
@@ -171,7 +171,7 @@ def unquoted(name: str) -> str:
 # Answers ------------------------------------------------------------------------------------------------------
 
 _Parts = Mapping[str, str | None]
-_Answer = Callable[[_Parts, Asker], str | None]
+_Answer = Callable[[_Parts, Client], str | None]
 
 
 def _select(query: str, parts: _Parts, like: str, order: str = "") -> str:
@@ -188,13 +188,13 @@ def _text_rows(names: list[str], rows: list[tuple[object, ...]]) -> str:
     return values([(name, "VARCHAR") for name in names], rows)
 
 
-def _databases(parts: _Parts, asker: Asker) -> str:
+def _databases(parts: _Parts, client: Client) -> str:
     query = f'SELECT "SCHEMA_NAME" AS "Database" FROM ({information_schema.TABLES["schemata"]})'
     return _select(query, parts, "Database", ' ORDER BY "Database" ASC')
 
 
-def _tables(parts: _Parts, asker: Asker) -> str:
-    place = unquoted(parts["db"] or asker.database)
+def _tables(parts: _Parts, client: Client) -> str:
+    place = unquoted(parts["db"] or client.database)
     column = f"Tables_in_{place}"
     kind = ', "TABLE_TYPE" AS "Table_type"' if parts["full"] else ""
     query = (
@@ -204,22 +204,22 @@ def _tables(parts: _Parts, asker: Asker) -> str:
     return _select(query, parts, column, " ORDER BY 1 ASC")
 
 
-def _relation(parts: _Parts, asker: Asker) -> Relation | None:
+def _relation(parts: _Parts, client: Client) -> Relation | None:
     place = parts.get("db") or parts.get("prefix")
-    return asker.relation(unquoted(place) if place else None, unquoted(parts["table"] or ""))
+    return client.relation(unquoted(place) if place else None, unquoted(parts["table"] or ""))
 
 
-def _known(parts: _Parts, asker: Asker) -> Relation:
+def _known(parts: _Parts, client: Client) -> Relation:
     """The relation that is asked for. Raises MySQLError (1146)."""
-    found = _relation(parts, asker)
+    found = _relation(parts, client)
     if found is None:
         table = unquoted(parts["table"] or "")
         raise MySQLError(f'the table "{table}" does not exist', 1146, "42S02", hint="SHOW TABLES lists them")
     return found
 
 
-def _columns(parts: _Parts, asker: Asker) -> str:
-    relation = _known(parts, asker)
+def _columns(parts: _Parts, client: Client) -> str:
+    relation = _known(parts, client)
     full = bool(parts.get("full"))
     collation = '"COLLATION_NAME" AS "Collation", ' if full else ""
     more = ', "PRIVILEGES" AS "Privileges", "COLUMN_COMMENT" AS "Comment"' if full else ""
@@ -231,18 +231,18 @@ def _columns(parts: _Parts, asker: Asker) -> str:
     return _select(query, parts, "Field")
 
 
-def _describe(parts: _Parts, asker: Asker) -> str | None:
+def _describe(parts: _Parts, client: Client) -> str | None:
     """DESCRIBE of a table; a model has more to say of itself."""
-    found = _relation(parts, asker)
+    found = _relation(parts, client)
     if found is None or found.kind == "MODEL":
         return None
     if parts.get("column"):
         parts = {**parts, "like": literal(unquoted(parts["column"] or "").strip("'"))}
-    return _columns(parts, asker)
+    return _columns(parts, client)
 
 
-def _indexes(parts: _Parts, asker: Asker) -> str:
-    relation = _known(parts, asker)
+def _indexes(parts: _Parts, client: Client) -> str:
+    relation = _known(parts, client)
     query = (
         'SELECT "TABLE_NAME" AS "Table", "NON_UNIQUE" AS "Non_unique", "INDEX_NAME" AS "Key_name", '
         '"SEQ_IN_INDEX" AS "Seq_in_index", "COLUMN_NAME" AS "Column_name", "COLLATION" AS "Collation", '
@@ -254,11 +254,11 @@ def _indexes(parts: _Parts, asker: Asker) -> str:
     return _select(query, parts, "Key_name")
 
 
-def _create_table(parts: _Parts, asker: Asker) -> str:
+def _create_table(parts: _Parts, client: Client) -> str:
     """SHOW CREATE TABLE, from the picture that `information_schema` gives: drivers read columns and keys from it."""
-    relation = _known(parts, asker)
+    relation = _known(parts, client)
     tables, here, table = information_schema.TABLES, relation.condition, relation.name
-    mark = '"' if "ANSI" in str(asker.variables.get("sql_mode")).upper() else "`"
+    mark = '"' if "ANSI" in str(client.variables.get("sql_mode")).upper() else "`"
 
     def name(column: str) -> str:
         return f"'{mark}' || replace({column}, '{mark}', '{mark * 2}') || '{mark}'"
@@ -291,8 +291,8 @@ SELECT {literal(table)} AS "Table", 'CREATE TABLE ' || {name(literal(table))} ||
 FROM ({columns} UNION ALL {keys} UNION ALL {references})"""
 
 
-def _status(parts: _Parts, asker: Asker) -> str:
-    place = unquoted(parts["db"] or asker.database)
+def _status(parts: _Parts, client: Client) -> str:
+    place = unquoted(parts["db"] or client.database)
     query = (
         'SELECT "TABLE_NAME" AS "Name", "ENGINE" AS "Engine", "VERSION" AS "Version", "TABLE_ROWS" AS "Rows", '
         '"TABLE_COLLATION" AS "Collation", "CREATE_OPTIONS" AS "Create_options", "TABLE_TYPE" AS "Comment" '
@@ -301,48 +301,48 @@ def _status(parts: _Parts, asker: Asker) -> str:
     return _select(query, parts, "Name", " ORDER BY 1 ASC")
 
 
-def _variables(parts: _Parts, asker: Asker) -> str:
-    rows: list[tuple[object, ...]] = [(name, _shown(value)) for name, value in asker.variables.items()]
+def _variables(parts: _Parts, client: Client) -> str:
+    rows: list[tuple[object, ...]] = [(name, _shown(value)) for name, value in client.variables.items()]
     return _select(_text_rows(["Variable_name", "Value"], rows), parts, "Variable_name", " ORDER BY 1 ASC")
 
 
-def _server_status(parts: _Parts, asker: Asker) -> str:
+def _server_status(parts: _Parts, client: Client) -> str:
     rows: list[tuple[object, ...]] = [
         ("Ssl_cipher", ""),
-        ("Threads_connected", str(len(asker.processes()))),
-        ("Threads_running", str(sum(process[4] == "Query" for process in asker.processes()))),
+        ("Threads_connected", str(len(client.processes()))),
+        ("Threads_running", str(sum(process[4] == "Query" for process in client.processes()))),
     ]
     return _select(_text_rows(["Variable_name", "Value"], rows), parts, "Variable_name", " ORDER BY 1 ASC")
 
 
-def _warnings(parts: _Parts, asker: Asker) -> str:
+def _warnings(parts: _Parts, client: Client) -> str:
     names = [("Level", "VARCHAR"), ("Code", "INTEGER"), ("Message", "VARCHAR")]
     what = (parts["what"] or "").lower()
-    kept = [row for row in asker.warnings if what == "warnings" or row[0] == "Error"]
+    kept = [row for row in client.warnings if what == "warnings" or row[0] == "Error"]
     if parts["count"]:
         return f'SELECT {len(kept)} AS "@@session.{what[:-1]}_count"'
     return values(names, kept)
 
 
-def _processes(parts: _Parts, asker: Asker) -> str:
+def _processes(parts: _Parts, client: Client) -> str:
     names = [("Id", "BIGINT"), ("User", "VARCHAR"), ("Host", "VARCHAR"), ("db", "VARCHAR"), ("Command", "VARCHAR"),
              ("Time", "BIGINT"), ("State", "VARCHAR"), ("Info", "VARCHAR")]  # fmt: skip
-    return values(names, asker.processes())
+    return values(names, client.processes())
 
 
-def _grants(parts: _Parts, asker: Asker) -> str:
-    return _text_rows([f"Grants for {asker.user}@%"], [(f"GRANT USAGE ON *.* TO `{asker.user}`@`%`",)])
+def _grants(parts: _Parts, client: Client) -> str:
+    return _text_rows([f"Grants for {client.user}@%"], [(f"GRANT USAGE ON *.* TO `{client.user}`@`%`",)])
 
 
 def _of_schema(table: str, columns: str, like: str) -> _Answer:
-    def answer(parts: _Parts, asker: Asker) -> str:
+    def answer(parts: _Parts, client: Client) -> str:
         return _select(f"SELECT {columns} FROM ({information_schema.TABLES[table]})", parts, like)
 
     return answer
 
 
 def _nothing(*names: str) -> _Answer:
-    return lambda parts, asker: _select(_text_rows(list(names), []), parts, names[0])
+    return lambda parts, client: _select(_text_rows(list(names), []), parts, names[0])
 
 
 def _pattern(text: str) -> re.Pattern[str]:

@@ -160,7 +160,7 @@ class Connection:
         if not self._busy:
             self._stream.close()
 
-    async def _work(self, call: Callable[[], T]) -> T:
+    async def _execution(self, call: Callable[[], T]) -> T:
         """Run something of the session in a worker; it can be stopped from outside."""
 
         def stoppable() -> T:
@@ -168,13 +168,13 @@ class Connection:
                 raise Cancelled
             return call()
 
-        work = asyncio.ensure_future(self.service.run(stoppable))
+        execution = asyncio.ensure_future(self.service.run(stoppable))
         try:
-            return await asyncio.shield(work)
+            return await asyncio.shield(execution)
         except asyncio.CancelledError:
             self.leave()
             with contextlib.suppress(Exception):
-                await work
+                await execution
             raise
 
     # Logging in -------------------------------------------------------------------------------------------
@@ -336,9 +336,9 @@ class Connection:
             await stream.send(self._replies.done(affected, len(told.warnings), outcome.message, more))
 
     async def _guarded(self, call: Callable[[], T]) -> T:
-        """As `_work`; what was stopped says so, however it noticed."""
+        """As `_execution`; what was stopped says so, however it noticed."""
         try:
-            return await self._work(call)
+            return await self._execution(call)
         except Gone:
             raise
         except Exception as error:  # what is stopped fails in any way: DuckDB's, Arrow's, an engine's

@@ -30,7 +30,7 @@ _PROGRESS_SECONDS = 0.1
 
 
 @dataclass
-class Work:
+class ExecutionContext:
     """One running statement.
 
     Attributes:
@@ -89,7 +89,7 @@ class Work:
         self.raws.clear()
         self.progress.finish()
 
-    def tell(self, phase: str, done: float, total: float | None, unit: str, started: float) -> None:
+    def report(self, phase: str, done: float, total: float | None, unit: str, started: float) -> None:
         """Report progress, unless the last report is too fresh."""
         now = time.monotonic()
         if not self.stopped and now - self._told >= self.pause:

@@ -7,17 +7,17 @@ import time
 from contextlib import suppress
 
 from mindsql.errors import Cancelled
-from mindsql.work import Work
+from mindsql.execution import ExecutionContext
 
 
 def test_a_stop_never_hits_the_next_call_of_a_thread() -> None:
     chance = random.Random(0)
     for _ in range(300):
-        work = Work()
-        call = work.submit(lambda: sum(range(chance.randrange(20000))))
+        execution = ExecutionContext()
+        call = execution.submit(lambda: sum(range(chance.randrange(20000))))
         time.sleep(chance.random() / 2000)
-        work.stop()
-        work.stop()
+        execution.stop()
+        execution.stop()
         with suppress(Cancelled):
             call.result(10)
-        assert Work().submit(lambda: 1).result(10) == 1
+        assert ExecutionContext().submit(lambda: 1).result(10) == 1
