@@ -75,8 +75,8 @@ def _details(operator: Operator, plan: Plan) -> list[str]:
             for name, source in operator.inputs.items()
         ]
         lines = [f"inputs: {', '.join(given)}", f"outputs: {', '.join(operator.outputs) or 'none'}"]
-        if operator.why:
-            lines.append(f"not as SQL: {operator.why}")
+        if operator.fallback_reason:
+            lines.append(f"not as SQL: {operator.fallback_reason}")
         if operator.once:
             lines.append("equal rows: asked for once, where many repeat")
         if operator.model.params:

@@ -32,7 +32,7 @@ class PredictStep:
     """The model as SQL, when DuckDB is to compute it: `steps`, `outputs`, `kind`."""
     once: bool = False
     """Whether rows of a batch that are equal are asked for once."""
-    why: str = ""
+    fallback_reason: str = ""
     """Why DuckDB does not compute it."""
 
 

@@ -67,7 +67,7 @@ class Predict:
         inputs: The model's input → the frame's column that it is taken from; None when it is not given.
         outputs: The model's output → the frame's column that it becomes. Only what is read.
         once: Rows of a batch that are equal are asked for once, where that pays.
-        why: Why DuckDB does not compute it, if there is something to say.
+        fallback_reason: Why DuckDB does not compute it, if there is something to say.
     """
 
     source: Operator
@@ -75,7 +75,7 @@ class Predict:
     inputs: dict[str, str | None]
     outputs: dict[str, str]
     once: bool = False
-    why: str = ""
+    fallback_reason: str = ""
 
 
 @dataclass

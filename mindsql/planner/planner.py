@@ -380,7 +380,7 @@ def _operators(
             continue
         if step.computed:
             operator = Project(operator, draft.name, step.computed)
-        operator = Predict(operator, step.model, step.inputs, step.outputs, step.once, step.why)
+        operator = Predict(operator, step.model, step.inputs, step.outputs, step.once, step.fallback_reason)
     return operator
 
 

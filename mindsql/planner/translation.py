@@ -23,11 +23,11 @@ class _ModelsAsSQL:
     def draft(self, draft: Draft) -> bool:
         changed, first = False, ""
         for step in draft.steps:
-            step.why = _unfit(step, draft)
-            if first and not step.why:
+            step.fallback_reason = _unfit(step, draft)
+            if first and not step.fallback_reason:
                 # What follows an engine's answer cannot be part of the scan.
-                step.why = f'it comes after "{first}", which the engine answers'
-            if step.why:
+                step.fallback_reason = f'it comes after "{first}", which the engine answers'
+            if step.fallback_reason:
                 first = first or step.alias
                 continue
             step.translation = step.model.version.summary["translation"]
