@@ -15,7 +15,7 @@ from typing import Any
 
 from mindsql.errors import Cancelled, MindSQLError
 from mindsql.formats import FORMATS
-from mindsql.script import Abandoned, Runner, Settings, default_format, diagnose, opened
+from mindsql.script import Abandoned, Runner, ScriptOptions, default_format, diagnose, opened
 
 BROKEN_PIPE = 141
 """The status a shell reports for a program that lost the reader of its output."""
@@ -126,7 +126,7 @@ def _run(arguments: list[str]) -> int:
     # A process can be started without stdin.
     stdin = sys.stdin or io.StringIO()
     interactive = not texts and stdin.isatty() and sys.stdout.isatty()
-    settings = Settings(
+    settings = ScriptOptions(
         format=options.format or default_format(),
         bail=options.bail,
         echo=options.echo,

@@ -200,7 +200,7 @@ _DESCRIBE = "DESCRIBE "
 _PIVOT = re.compile(r"\b(?:UN)?PIVOT(?:_WIDER|_LONGER)?\b", re.I)
 
 
-class Token(NamedTuple):
+class LexedToken(NamedTuple):
     """A word, number, string or sign of a text, as DuckDB's own lexer cuts it.
 
     Attributes:
@@ -220,13 +220,13 @@ class Token(NamedTuple):
         return (self.text[1:-1].replace('""', '"') if quoted else self.text).casefold()
 
 
-def tokens(text: str) -> list[Token]:
+def tokens(text: str) -> list[LexedToken]:
     """A text as DuckDB's lexer reads it, without comments. Raises StatementError."""
     try:
         data = text.encode()  # its places are bytes
     except UnicodeError as error:
         raise StatementError("the text of the statement is not valid Unicode") from error
-    found: list[Token] = []
+    found: list[LexedToken] = []
     places = duckdb.tokenize(text)
     if not places:
         return []
@@ -235,7 +235,7 @@ def tokens(text: str) -> list[Token]:
     for (start, kind), end in zip(places, ends, strict=True):
         part = data[start:end].decode(errors="replace")
         if kind.name != "comment":
-            found.append(Token(kind.name, part.strip(), place))
+            found.append(LexedToken(kind.name, part.strip(), place))
         place += len(part)
     return found
 

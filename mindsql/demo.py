@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mindsql.errors import StatementError
-from mindsql.script import Runner, Settings, default_format, interruptible, opened, statements
+from mindsql.script import Runner, ScriptOptions, default_format, interruptible, opened, statements
 
 if TYPE_CHECKING:
     from mindsql.connection import Connection
@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> int:
 
 def _tour(file: Path) -> int:
     with opened(str(file)) as connection:
-        runner = Runner(connection, Settings(default_format(tables=True), timer=True, chatty=True), log=_say)
+        runner = Runner(connection, ScriptOptions(default_format(tables=True), timer=True, chatty=True), log=_say)
         interruptible(connection, lambda stop: _load(connection))
         end = 0
         for sql, start in statements(TOUR):

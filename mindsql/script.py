@@ -163,7 +163,7 @@ def statements(text: str) -> list[tuple[str, int]]:
 
 
 @dataclass
-class Settings:
+class ScriptOptions:
     """How statements are run and shown."""
 
     format: str
@@ -187,7 +187,7 @@ class Runner:
     def __init__(
         self,
         connection: Connection,
-        settings: Settings,
+        settings: ScriptOptions,
         *,
         out: TextIO | None = None,
         log: Callable[[str], None] = notice,

@@ -150,7 +150,7 @@ class DuckDBFile(Attached):
             self._raw.execute(f"DETACH {quote(self.name)}")
 
 
-class Files:
+class Folder:
     """A folder of CSV, Parquet and JSON files; each file is a table named as the file without its ending."""
 
     options = (
@@ -233,8 +233,8 @@ class Files:
         """Nothing is held open."""
 
 
-SOURCES: dict[str, Callable[..., Source]] = {"duckdb": DuckDBFile, "files": Files}
-_OPTIONS = {"duckdb": DuckDBFile.options, "files": Files.options}
+SOURCES: dict[str, Callable[..., Source]] = {"duckdb": DuckDBFile, "files": Folder}
+_OPTIONS = {"duckdb": DuckDBFile.options, "files": Folder.options}
 
 
 def check_parameters(engine: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

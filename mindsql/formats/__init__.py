@@ -56,7 +56,7 @@ def write(
             table.write_plan(result, stream)
             return
         styles = {"table": table.TABLE, "box": table.BOX, "markdown": table.MARKDOWN}
-        limits = table.Limits() if format == "markdown" else table.Limits(width, max_rows, max_col_width)
+        limits = table.TableLimits() if format == "markdown" else table.TableLimits(width, max_rows, max_col_width)
         table.write(result, stream, styles[format], limits)
 
 

@@ -43,7 +43,7 @@ _PAIRS = ["property", "value"]
 
 
 @dataclass(frozen=True)
-class Limits:
+class TableLimits:
     """How much is shown; None is everything."""
 
     width: int | None = None
@@ -90,7 +90,7 @@ def write_plan(result: Rows, stream: TextIO) -> None:
         stream.writelines(str(row[-1]).rstrip("\n") + "\n" for row in chunk)
 
 
-def write(result: Rows, stream: TextIO, style: Style, limits: Limits) -> None:
+def write(result: Rows, stream: TextIO, style: Style, limits: TableLimits) -> None:
     """Write all rows (streaming, widths taken from the first rows) or, within `limits`, the ends of them."""
     kinds = types_of(result)
     writers = [_cell_writer(text_writer(kind), style) for kind in kinds]
@@ -101,7 +101,7 @@ def write(result: Rows, stream: TextIO, style: Style, limits: Limits) -> None:
 
 
 def _write_all(
-    result: Rows, stream: TextIO, style: Style, limits: Limits, kinds: list[Type], writers: list[Writer]
+    result: Rows, stream: TextIO, style: Style, limits: TableLimits, kinds: list[Type], writers: list[Writer]
 ) -> None:
     parts = ([_cells(row, writers) for row in chunk] for chunk in chunks(result))
     first = next(parts, [])
@@ -114,7 +114,7 @@ def _write_all(
 
 
 def _write_ends(
-    result: Rows, stream: TextIO, style: Style, limits: Limits, kinds: list[Type], writers: list[Writer]
+    result: Rows, stream: TextIO, style: Style, limits: TableLimits, kinds: list[Type], writers: list[Writer]
 ) -> None:
     most = max(2, limits.max_rows or 0)
     head: list[Row] = []
@@ -190,7 +190,7 @@ def _close(stream: TextIO, grid: _Grid) -> None:
         stream.write(grid.line(grid.style.bottom) + "\n")
 
 
-def _fit(names: list[str], rows: list[list[str]], kinds: list[Type], style: Style, limits: Limits) -> _Grid:
+def _fit(names: list[str], rows: list[list[str]], kinds: list[Type], style: Style, limits: TableLimits) -> _Grid:
     """The grid for these rows: cells are cut first, then columns in the middle are left out."""
     escape = _markdown if style.markdown else printable
     names = [escape(name) for name in names]

@@ -19,7 +19,7 @@ from mindsql.repl.commands import COMMANDS, PLAIN_WORDS, Quit, dispatch
 from mindsql.repl.completion import SQLCompleter
 from mindsql.repl.highlight import MindSQLLexer
 from mindsql.repl.history import SafeHistory, path
-from mindsql.script import Abandoned, Runner, Settings, diagnose, interruptible, notice
+from mindsql.script import Abandoned, Runner, ScriptOptions, diagnose, interruptible, notice
 
 if TYPE_CHECKING:
     from mindsql.connection import Connection
@@ -32,7 +32,7 @@ _PRELOADED = ("mindsql_grammar", "pyarrow", "rich.progress", "pandas", "sklearn"
 class Repl:
     """A session at the prompt on one connection."""
 
-    def __init__(self, connection: Connection, settings: Settings, file: str | None = None) -> None:
+    def __init__(self, connection: Connection, settings: ScriptOptions, file: str | None = None) -> None:
         self.settings = settings
         self.runner = Runner(connection, settings)
         self._file = file

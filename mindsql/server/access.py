@@ -23,7 +23,7 @@ import mindsql_grammar as grammar
 from mindsql import database
 from mindsql.binder.tree import generate
 from mindsql.catalog import SCHEMA, TABLES
-from mindsql.database import Database, Token
+from mindsql.database import Database, LexedToken
 from mindsql.errors import AccessError, MindSQLError, TooLargeError
 from mindsql.sandbox import FREE_SETTINGS, Sandbox
 from mindsql.server import functions, plans
@@ -216,7 +216,7 @@ def _needs(session: Session, text: str) -> Needs:
     return Needs(max(roles, default=Role.READ), not passes)
 
 
-def _read(session: Session, text: str) -> list[Token]:
+def _read(session: Session, text: str) -> list[LexedToken]:
     """The tokens of a text that names nothing it must not. Raises AccessError, StatementError."""
     if _OWN_TABLES.search(unicodedata.normalize("NFKC", text).casefold()):
         raise _own()
@@ -346,7 +346,7 @@ def _role_of(session: Session, kind: str, text: str) -> Role:
     return max(role, Role.WRITE) if nodes else role
 
 
-def _nodes(session: Session, kind: str, text: str, tokens: Sequence[Token]) -> set[str]:
+def _nodes(session: Session, kind: str, text: str, tokens: Sequence[LexedToken]) -> set[str]:
     """What the common table expressions of a statement do beside reading: `INSERT`, `COPY`, …"""
     if kind == "SELECT":
         nodes = database.query_nodes(session.raw, text)
@@ -359,11 +359,11 @@ def _nodes(session: Session, kind: str, text: str, tokens: Sequence[Token]) -> s
     }
 
 
-def _is_bare(token: Token) -> bool:
+def _is_bare(token: LexedToken) -> bool:
     return not token.text.startswith(('"', "'"))
 
 
-def _inner(session: Session, text: str, tokens: list[Token], words: list[str]) -> Role:
+def _inner(session: Session, text: str, tokens: list[LexedToken], words: list[str]) -> Role:
     """EXPLAIN and PREPARE are what they hold."""
     rest = tokens[1:]
     if words[0] == "prepare":
@@ -385,12 +385,12 @@ def _inner(session: Session, text: str, tokens: list[Token], words: list[str]) -
     raise _refused("this statement")
 
 
-def _multi(session: Session, text: str, tokens: list[Token], words: list[str]) -> Role:
+def _multi(session: Session, text: str, tokens: list[LexedToken], words: list[str]) -> Role:
     """PIVOT becomes several statements, and so does what holds one."""
     return Role.READ if words[0].strip("(").upper() in _QUERYING or words[0] == "(" else Role.WRITE
 
 
-def _set(session: Session, text: str, tokens: list[Token], words: list[str]) -> Role:
+def _set(session: Session, text: str, tokens: list[LexedToken], words: list[str]) -> Role:
     """SET, RESET and USE, of what belongs to the session."""
     if words[0] == "use":
         if SCHEMA in "".join(words[1:]):
@@ -406,7 +406,7 @@ def _set(session: Session, text: str, tokens: list[Token], words: list[str]) -> 
     return Role.READ
 
 
-def _pragma(session: Session, text: str, tokens: list[Token], words: list[str]) -> Role:
+def _pragma(session: Session, text: str, tokens: list[LexedToken], words: list[str]) -> Role:
     if words[0] == "pragma" and words[1] in _ADMIN_PRAGMAS:
         return Role.ADMIN
     if words[0] != "pragma" or words[1] not in _PRAGMAS or "=" in words:
@@ -414,12 +414,12 @@ def _pragma(session: Session, text: str, tokens: list[Token], words: list[str]) 
     return Role.READ
 
 
-def _call(session: Session, text: str, tokens: list[Token], words: list[str]) -> Role:
+def _call(session: Session, text: str, tokens: list[LexedToken], words: list[str]) -> Role:
     """CALL reads; CHECKPOINT, which is a call too, ends the transactions of others."""
     return Role.READ if words[0] == "call" else Role.ADMIN
 
 
-def _copy(session: Session, text: str, tokens: list[Token], words: list[str]) -> Role:
+def _copy(session: Session, text: str, tokens: list[LexedToken], words: list[str]) -> Role:
     """COPY … FROM a file in a declared folder."""
     depth = 0
     for index, word in enumerate(words):
@@ -433,7 +433,7 @@ def _copy(session: Session, text: str, tokens: list[Token], words: list[str]) ->
     raise _refused("COPY TO")
 
 
-def _define(session: Session, text: str, tokens: list[Token], words: list[str]) -> Role:
+def _define(session: Session, text: str, tokens: list[LexedToken], words: list[str]) -> Role:
     """CREATE, DROP and ALTER of all but secrets, databases and the catalog's schema."""
     said = " ".join(words)
     if words[0] == "deallocate":
@@ -470,7 +470,7 @@ def _macro(words: Sequence[str]) -> str | None:
     return name[-1] if name else None
 
 
-_RULES: dict[str, Callable[[Session, str, list[Token], list[str]], Role]] = {
+_RULES: dict[str, Callable[[Session, str, list[LexedToken], list[str]], Role]] = {
     "EXPLAIN": _inner,
     "PREPARE": _inner,
     "MULTI": _multi,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mindsql import database
-from mindsql.database import Token
+from mindsql.database import LexedToken
 from mindsql.errors import AccessError
 from mindsql.sandbox import Sandbox
 
@@ -59,14 +59,14 @@ CHANGING = frozenset({"nextval", "setval"})
 _known: dict[str, frozenset[str]] = {}
 
 
-def calls(tokens: Sequence[Token]) -> Iterator[tuple[str, Sequence[Token]]]:
+def calls(tokens: Sequence[LexedToken]) -> Iterator[tuple[str, Sequence[LexedToken]]]:
     """Each name that an opening parenthesis follows, with the tokens after the parenthesis."""
     for index, token in enumerate(tokens[:-1]):
         if token.kind in ("identifier", "keyword") and tokens[index + 1].text == "(":
             yield token.word, tokens[index + 2 :]
 
 
-def tells_places(tokens: Sequence[Token]) -> bool:
+def tells_places(tokens: Sequence[LexedToken]) -> bool:
     """Whether a statement asks where on the machine things lie."""
     for name, arguments in calls(tokens):
         if name in ADMIN:
@@ -78,7 +78,7 @@ def tells_places(tokens: Sequence[Token]) -> bool:
     return False
 
 
-def check(raw: DuckDBConnection, tokens: Sequence[Token], sandbox: Sandbox) -> None:
+def check(raw: DuckDBConnection, tokens: Sequence[LexedToken], sandbox: Sandbox) -> None:
     """Refuse calls that reach past the statement. Raises AccessError."""
     for name, arguments in calls(tokens):
         if name in FILES:
@@ -90,7 +90,7 @@ def check(raw: DuckDBConnection, tokens: Sequence[Token], sandbox: Sandbox) -> N
             raise AccessError(f"the function {name} is not available through a server")
 
 
-def string(tokens: Sequence[Token]) -> str | None:
+def string(tokens: Sequence[LexedToken]) -> str | None:
     """The string that tokens begin with, when a `,`, a closing sign or nothing follows it; else None."""
     if not tokens or tokens[0].kind != "string_const" or not tokens[0].text.startswith("'"):
         return None
@@ -99,7 +99,7 @@ def string(tokens: Sequence[Token]) -> str | None:
     return tokens[0].text[1:-1].replace("''", "'")
 
 
-def _paths(name: str, arguments: Sequence[Token]) -> Iterator[str | None]:
+def _paths(name: str, arguments: Sequence[LexedToken]) -> Iterator[str | None]:
     """The paths in a call: one string, or a list of strings."""
     if not arguments or arguments[0].text != "[":
         yield string(arguments)

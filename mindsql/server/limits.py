@@ -82,7 +82,7 @@ class Bucket:
         return (1 - self._left) / self._rate
 
 
-class Limits:
+class RateLimits:
     """The buckets of one server. Any thread may call.
 
     Args:

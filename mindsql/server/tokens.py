@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from mindsql import database
 from mindsql.errors import AuthenticationError, CatalogError, StatementError, UnknownNameError
-from mindsql.server.limits import Limits
+from mindsql.server.limits import RateLimits
 from mindsql.server.principal import LOCAL, Principal, Role
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _NOBODY = bytes(32)
 
 
 @dataclass(frozen=True)
-class Token:
+class AccessToken:
     """What is kept of a token.
 
     Attributes:
@@ -76,7 +76,7 @@ class Tokens:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._session = connection._session
-        self.limits = Limits()
+        self.limits = RateLimits()
         self._lock = threading.RLock()
         self._tokens = {token.name.casefold(): token for token in _read(self._session.catalog)}
 
@@ -131,7 +131,7 @@ class Tokens:
                 raise StatementError(f"{value} is no number of {what}", hint="more than 0, or none at all")
         identity = secrets.token_hex(8)
         secret = f"msql_{identity}_{secrets.token_urlsafe(32)}"
-        token = Token(
+        token = AccessToken(
             id=identity,
             name=name,
             role=role.lower(),
@@ -225,12 +225,12 @@ class Tokens:
         self._connection.close()
 
 
-def _read(catalog: Catalog) -> list[Token]:
+def _read(catalog: Catalog) -> list[AccessToken]:
     if not catalog.has("_tokens"):
         return []
-    columns = list(Token.__dataclass_fields__)
+    columns = list(AccessToken.__dataclass_fields__)
     found = database.rows(catalog.raw, f"SELECT {', '.join(columns)} FROM {catalog.table('_tokens')}")
-    return [Token(**dict(zip(columns, row, strict=True))) for row in found]
+    return [AccessToken(**dict(zip(columns, row, strict=True))) for row in found]
 
 
 def _now() -> datetime:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from mindsql.errors import MindSQLError, TooLargeError
 from mindsql.server.http import bodies
-from mindsql.server.http.columns import Limits
+from mindsql.server.http.columns import BodyLimits
 from mindsql.server.http.faults import RequestError
 
-SMALL = Limits(bytes=1 << 20, unpacked_bytes=4 << 20, rows=1000, columns=50, cells=10_000, depth=8)
+SMALL = BodyLimits(bytes=1 << 20, unpacked_bytes=4 << 20, rows=1000, columns=50, cells=10_000, depth=8)
 TYPES = [*bodies._READERS, "application/json; charset=latin-1", "multipart/form-data; boundary=x", "nonsense"]
 
 

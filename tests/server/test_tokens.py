@@ -18,7 +18,7 @@ from mindsql.connection import Connection
 from mindsql.errors import AuthenticationError, CatalogError, LimitError, StatementError, UnknownNameError
 from mindsql.server import tokens as module
 from mindsql.server.audit import Audit
-from mindsql.server.limits import FAILURES_PER_MINUTE, Bucket, Limits
+from mindsql.server.limits import FAILURES_PER_MINUTE, Bucket, RateLimits
 from mindsql.server.options import ServeOptions
 from mindsql.server.principal import Principal, Role
 from mindsql.server.tokens import Tokens
@@ -142,7 +142,7 @@ def test_a_token_may_send_so_many_statements() -> None:
     assert [bucket.take(), bucket.take()] == [0.0, 0.0]
     assert bucket.take() > 0
 
-    limits = Limits(lambda: now[0])
+    limits = RateLimits(lambda: now[0])
     ann = Principal("ann", Role.READ, "1", requests_per_minute=2)
     bob = Principal("bob", Role.READ, "2", requests_per_minute=2)
     for who in (ann, ann, bob):
@@ -167,7 +167,7 @@ def test_wrong_tokens_of_one_address_are_slowed(tokens: Tokens) -> None:
 
 
 def test_what_is_remembered_of_addresses_does_not_grow_for_ever() -> None:
-    limits = Limits()
+    limits = RateLimits()
     for number in range(20_000):
         limits.failed(str(number))
     assert len(limits._buckets) <= 10_000

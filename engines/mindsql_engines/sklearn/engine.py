@@ -149,7 +149,7 @@ class SklearnEngine(Engine):
             )
         anomaly = bool(args.get("anomaly"))
         name = target or _answer_name(using, anomaly)
-        job = training.Job.of(name, using, anomaly)
+        job = training.TrainingRun.of(name, using, anomaly)
         data, schema = _rows(df, args)
         made = training.train(job, data, schema, self.model_storage.training_state_set)
         models.store(self.model_storage, job, made)

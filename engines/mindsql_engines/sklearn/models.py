@@ -15,14 +15,14 @@ from mindsql_engines.sklearn.predicting import SklearnPredictor, extra_of, outpu
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mindsql_engines.sklearn.training import Job, Trained
+    from mindsql_engines.sklearn.training import Trained, TrainingRun
 
 ARTIFACT = "model.skops"
 PICKLE = "model.joblib"
 META = "model"
 
 
-def store(storage: Storage, job: Job, made: Trained) -> None:
+def store(storage: Storage, job: TrainingRun, made: Trained) -> None:
     """Keep a trained model."""
     data = artifacts.dumps({"estimator": made.estimator, "wordings": made.encoder.wordings}, made.name)
     target = made.target

@@ -65,7 +65,7 @@ class Trained:
 
 
 @dataclass
-class Job:
+class TrainingRun:
     """A training to be done: names and options, checked."""
 
     target: str
@@ -79,7 +79,7 @@ class Job:
     unwanted: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, target: str, using: Mapping[str, Any], anomaly: bool) -> Job:
+    def of(cls, target: str, using: Mapping[str, Any], anomaly: bool) -> TrainingRun:
         """From the options of a statement."""
         estimator = using.get("estimator")
         if estimator is not None and not isinstance(estimator, str):
@@ -101,7 +101,7 @@ class Job:
         return cls(target, task, estimator, given, size, seed, level, lists["features"], lists["exclude"] or [])
 
 
-def train(job: Job, data: TrainingRows, schema: Schema, progress: Progress) -> Trained:
+def train(job: TrainingRun, data: TrainingRows, schema: Schema, progress: Progress) -> Trained:
     """Train on the rows, score on rows held out, then fit on all.
 
     The columns are taken out of `data`, and dropped once the matrix of all rows is made of them.
@@ -178,7 +178,7 @@ def train(job: Job, data: TrainingRows, schema: Schema, progress: Progress) -> T
     return made
 
 
-def _built(name: str, given: Mapping[str, Any], job: Job, target: Target) -> Any:
+def _built(name: str, given: Mapping[str, Any], job: TrainingRun, target: Target) -> Any:
     with collected([]):
         estimator = parameters.build(name, given, job.seed)
     if target.task == "classification":
@@ -186,7 +186,7 @@ def _built(name: str, given: Mapping[str, Any], job: Job, target: Target) -> Any
     return estimator
 
 
-def _held_out(job: Job, target: Target, rows: int, notes: list[str]) -> tuple[Codes, Codes] | None:
+def _held_out(job: TrainingRun, target: Target, rows: int, notes: list[str]) -> tuple[Codes, Codes] | None:
     """The rows to train on for the scores and those to score on; None, and a note, when there are none."""
     if target.task == "clustering":
         return None
@@ -222,7 +222,7 @@ def _settled(array: pa.Array, feature: Feature) -> pa.Array:
     return array.dictionary_decode() if feature.role == "text" and is_dictionary else array
 
 
-def _target(job: Job, data: TrainingRows, types: Mapping[str, str]) -> Target:
+def _target(job: TrainingRun, data: TrainingRows, types: Mapping[str, str]) -> Target:
     everything = np.ones(data.count, dtype=bool)
     task = job.task
     column = next((c for c in data.names if c.casefold() == job.target.casefold()), None)
@@ -250,7 +250,7 @@ def _known_anomalies(array: pa.Array, kind: str) -> Any:
     return values == 1 if np.isin(values, (0, 1)).all() else None
 
 
-def _columns(job: Job, data: TrainingRows, types: Mapping[str, str], target: Target) -> dict[str, pa.Array]:
+def _columns(job: TrainingRun, data: TrainingRows, types: Mapping[str, str], target: Target) -> dict[str, pa.Array]:
     """The feature columns, of the rows with a target."""
     names = [name for name in data.names if name.casefold() != job.target.casefold()]
     if job.wanted is not None:
@@ -350,7 +350,7 @@ def _fit(estimator: Any, rows: tuple[Numbers, Any], stop: tuple[Numbers, Any] | 
 
 
 def _hold_out(
-    job: Job,
+    job: TrainingRun,
     target: Target,
     arrays: dict[str, pa.Array],
     held: tuple[Codes, Codes] | None,
@@ -384,7 +384,7 @@ def _hold_out(
         return Scores()
 
 
-def score(fitted: Any, target: Target, x: Numbers, train: Codes, test: Codes, job: Job) -> Scores:
+def score(fitted: Any, target: Target, x: Numbers, train: Codes, test: Codes, job: TrainingRun) -> Scores:
     """The scores that fit the task, on the rows `test`, beside a baseline learnt from the rows `train`."""
     values = target.values
     with suppress_warnings():

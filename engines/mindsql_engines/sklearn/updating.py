@@ -82,8 +82,8 @@ def update(base: Storage, storage: Storage, data: TrainingRows | None, using: di
     storage.training_state_set(3, 3, "storing")
 
 
-def _job(meta: dict[str, Any]) -> training.Job:
-    return training.Job(
+def _job(meta: dict[str, Any]) -> training.TrainingRun:
+    return training.TrainingRun(
         meta["target"],
         meta["task"],
         meta["estimator"],

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 
 from mindsql.errors import MemoryLimitError, TooLargeError
 from mindsql.server.http import columns
-from mindsql.server.http.columns import Limits
+from mindsql.server.http.columns import BodyLimits
 from mindsql.server.http.faults import MediaTypeError, RequestError
 from mindsql.server.http.pages import pages
 
@@ -37,7 +37,7 @@ class _Body:
 
     content: bytes
     parameters: Mapping[str, str]
-    limits: Limits
+    limits: BodyLimits
     text: Collection[str] = ()
 
     def decoded(self) -> str:
@@ -57,7 +57,7 @@ class _Body:
 _Reader: TypeAlias = "Callable[[_Body], pa.Table]"
 
 
-def read(content: bytes, content_type: str, limits: Limits, text: Collection[str] = ()) -> pa.Table | None:
+def read(content: bytes, content_type: str, limits: BodyLimits, text: Collection[str] = ()) -> pa.Table | None:
     """Read a body.
 
     Args:
@@ -331,7 +331,7 @@ def _file(name: str, content_type: str, content: bytes, form: _Body) -> pa.Table
     return reader(body)
 
 
-def read_file(name: str, content: bytes, limits: Limits) -> pa.Table:
+def read_file(name: str, content: bytes, limits: BodyLimits) -> pa.Table:
     """The rows of a file; what it is says its name. Raises as `read` does."""
     return _file(name, "", content, _Body(content, {}, limits))
 

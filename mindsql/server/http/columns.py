@@ -19,7 +19,7 @@ _NESTED = frozenset({list, dict})
 
 
 @dataclass(frozen=True)
-class Limits:
+class BodyLimits:
     """What one body may hold.
 
     Attributes:
@@ -37,7 +37,7 @@ class Limits:
     depth: int = 16
 
     @classmethod
-    def of(cls, bytes: int) -> Limits:
+    def of(cls, bytes: int) -> BodyLimits:
         """Where a body may have so many bytes: a server that takes small bodies unpacks small ones."""
         return cls(bytes=bytes, unpacked_bytes=min(cls.unpacked_bytes, 20 * bytes))
 
@@ -76,7 +76,7 @@ _DECODER = json.JSONDecoder(parse_constant=_CONSTANTS.__getitem__)
 """Python writes NaN for a missing number, and so it is read."""
 
 
-def documents(text: str, limits: Limits) -> list[Any]:
+def documents(text: str, limits: BodyLimits) -> list[Any]:
     """The JSON values in a text, one or more. Raises RequestError with the place."""
     found, at, end = [], _blank(text, 0), len(text)
     while at < end:
@@ -101,7 +101,7 @@ def _blank(text: str, at: int) -> int:
     return at
 
 
-def from_json(document: Any, limits: Limits) -> pa.Table:
+def from_json(document: Any, limits: BodyLimits) -> pa.Table:
     """One JSON value as rows: a list of objects, an object of lists, an object that is one row.
 
     What pandas' `to_json` writes is read too: objects of objects, whose inner keys are the rows. `{"data": …}` stands
@@ -129,7 +129,7 @@ def from_json(document: Any, limits: Limits) -> pa.Table:
     return from_records([document], limits)
 
 
-def from_records(records: Sequence[Any], limits: Limits) -> pa.Table:
+def from_records(records: Sequence[Any], limits: BodyLimits) -> pa.Table:
     """Objects as rows. A key that a row lacks is NULL there."""
     found: dict[str, list[Any]] = {}
     if len(records) > limits.rows:
@@ -150,7 +150,7 @@ def from_records(records: Sequence[Any], limits: Limits) -> pa.Table:
     return from_columns(list(found), list(found.values()), len(records), limits)
 
 
-def from_pairs(pairs: Iterable[tuple[str, str]], limits: Limits) -> pa.Table:
+def from_pairs(pairs: Iterable[tuple[str, str]], limits: BodyLimits) -> pa.Table:
     """Names and values of a form, all text: a name that comes n times makes n rows."""
     found: dict[str, list[Any]] = {}
     for name, value in pairs:
@@ -158,7 +158,7 @@ def from_pairs(pairs: Iterable[tuple[str, str]], limits: Limits) -> pa.Table:
     return _from_lists(found, limits)
 
 
-def _from_lists(found: Mapping[str, list[Any]], limits: Limits) -> pa.Table:
+def _from_lists(found: Mapping[str, list[Any]], limits: BodyLimits) -> pa.Table:
     lengths = {name: len(values) for name, values in found.items()}
     rows = max(lengths.values(), default=0)
     for name, length in lengths.items():
@@ -171,7 +171,7 @@ def _from_lists(found: Mapping[str, list[Any]], limits: Limits) -> pa.Table:
 # Columns ------------------------------------------------------------------------------------------------------
 
 
-def from_columns(names: list[str], found: list[list[Any]], rows: int, limits: Limits) -> pa.Table:
+def from_columns(names: list[str], found: list[list[Any]], rows: int, limits: BodyLimits) -> pa.Table:
     """Columns of `rows` values each, in the order of their names."""
     import pyarrow as pa
 
@@ -185,7 +185,7 @@ def from_columns(names: list[str], found: list[list[Any]], rows: int, limits: Li
         raise RequestError("the name of a column is no text") from error
 
 
-def array(name: str, values: list[Any], limits: Limits) -> pa.Array:
+def array(name: str, values: list[Any], limits: BodyLimits) -> pa.Array:
     """Values as one column. Where texts and other values mix, as in a workbook, all are text.
 
     Raises:
@@ -238,7 +238,7 @@ def _text(value: Any) -> str:
 # Tables -------------------------------------------------------------------------------------------------------
 
 
-def checked(table: pa.Table, limits: Limits) -> pa.Table:
+def checked(table: pa.Table, limits: BodyLimits) -> pa.Table:
     """The table, if its names tell its columns apart and it is not too large. Raises RequestError, TooLargeError."""
     limits.check(table.num_rows, table.num_columns)
     seen: dict[str, str] = {}
@@ -252,7 +252,7 @@ def checked(table: pa.Table, limits: Limits) -> pa.Table:
     return table
 
 
-def appended(tables: Sequence[pa.Table], limits: Limits) -> pa.Table:
+def appended(tables: Sequence[pa.Table], limits: BodyLimits) -> pa.Table:
     """Tables of the same columns, one after the other."""
     import pyarrow as pa
 

@@ -95,7 +95,7 @@ class Endpoint:
             raise MediaTypeError(f"bodies are not read from {encoding!r}", hint="send it as it is")
         content = await self.request.body()
         kind = self.request.headers.get("content-type", "")
-        limits = columns.Limits.of(self.service.options.body_bytes)
+        limits = columns.BodyLimits.of(self.service.options.body_bytes)
 
         def read(version: Version | None) -> Any:
             known = version.inputs if version is not None else ()

@@ -14,7 +14,7 @@ from mindsql.database import quote
 from mindsql.errors import AuthenticationError
 from mindsql.libraries import installed_libraries
 from mindsql.server.http.answers import Json
-from mindsql.server.http.columns import Limits, from_records
+from mindsql.server.http.columns import BodyLimits, from_records
 from mindsql.server.http.sql import Caller, JsonRoute, Serving
 from mindsql.server.http.stored import POSTED
 from mindsql.server.service import Service, Session
@@ -135,7 +135,7 @@ async def predict(project: str, model: str, asked: Asked, service: Serving, call
     def look(session: Session) -> list[dict[str, Any]]:
         if not asked.data:
             return []
-        limits = Limits(bytes=service.options.body_bytes)
+        limits = BodyLimits(bytes=service.options.body_bytes)
         connection = session.connection
         connection.register(POSTED, from_records(asked.data, limits))
         try:

@@ -48,7 +48,7 @@ async def get(endpoint: Endpoint) -> Response:
 
 def _from_query(rows: Query) -> Any:
     try:
-        return columns.from_pairs(rows.pairs, columns.Limits())
+        return columns.from_pairs(rows.pairs, columns.BodyLimits())
     except RequestError as error:  # columns of unequal length
         raise UnprocessableError(error.message, hint=error.hint) from error
 

@@ -232,7 +232,7 @@ def _register(service: Service, route: Route, project: str, name: str) -> None:
 
 def _train(service: Service, route: Route, project: str, name: str) -> None:
     assert route.data is not None
-    rows = bodies.read_file(str(route.data), route.data.read_bytes(), columns.Limits(bytes=1 << 40))
+    rows = bodies.read_file(str(route.data), route.data.read_bytes(), columns.BodyLimits(bytes=1 << 40))
     preparation = stored.Preparation().changed(**route.preparation) if route.preparation else None
     order = training.Order(project, name, rows, False, route.target, route.using, preparation)
     _, outcome = training.start(service, LOCAL, order)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from mindsql.errors import MindSQLError
 from mindsql.server.http import columns
-from mindsql.server.http.columns import Limits
+from mindsql.server.http.columns import BodyLimits
 from mindsql.server.http.faults import RequestError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def read(content: bytes, limits: Limits) -> pa.Table:
+def read(content: bytes, limits: BodyLimits) -> pa.Table:
     """The cells below the first row, which has the names. Formulas are their last results, errors are NULL.
 
     Raises:
@@ -34,7 +34,7 @@ def read(content: bytes, limits: Limits) -> pa.Table:
         raise RequestError(f"the workbook cannot be read: {str(error)[:200]}") from error
 
 
-def _first_sheet(content: bytes, limits: Limits) -> pa.Table:
+def _first_sheet(content: bytes, limits: BodyLimits) -> pa.Table:
     from openpyxl import load_workbook
     from openpyxl.cell.cell import ERROR_CODES
 

@@ -26,7 +26,7 @@ from mindsql.server.mysql.lexer import placeholders
 from mindsql.server.mysql.login import CAPABILITIES, Door, Login
 from mindsql.server.mysql.parameters import Kind, read_values
 from mindsql.server.mysql.replies import FRESH, Replies
-from mindsql.server.mysql.rows import Rows
+from mindsql.server.mysql.rows import PacketRows
 from mindsql.server.mysql.stream import Gone, Stream
 from mindsql.server.mysql.types import definition, mysql_type
 
@@ -306,13 +306,13 @@ class Connection:
         told, stream = self._told, self._stream
         self.statement = text
 
-        def begin() -> Rows | Result:
+        def begin() -> PacketRows | Result:
             result = told.answer(text, parameters)
             if result.kind != "rows":
                 if result.schema:
                     result.fetchall()
                 return result
-            rows = Rows(
+            rows = PacketRows(
                 result,
                 charset=told.variables.charset("character_set_results"),
                 zone=told.variables.zone,
@@ -324,7 +324,7 @@ class Connection:
             return rows
 
         outcome = await self._guarded(begin)
-        if isinstance(outcome, Rows):
+        if isinstance(outcome, PacketRows):
             while outcome.more:
                 await stream.flush()
                 await self._guarded(lambda: outcome.put(stream))

@@ -22,7 +22,7 @@ _BATCH = 2048
 _MOST_VALUE = 2**24 - 2**16
 
 
-class Rows:
+class PacketRows:
     """A result that is being sent.
 
     Args:
