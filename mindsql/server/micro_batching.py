@@ -19,7 +19,7 @@ from mindsql.server.principal import LOCAL
 from mindsql.snapshot import Version
 
 if TYPE_CHECKING:
-    from mindsql.server.service import Service, Session
+    from mindsql.server.service import RemoteSession, Service
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -125,14 +125,14 @@ class MicroBatcher:
         finally:
             session.close()
 
-    def _alone(self, session: Session, version: Version, row: Row) -> Any:
+    def _alone(self, session: RemoteSession, version: Version, row: Row) -> Any:
         try:
             return _ask(session, version, [row])[0]
         except Exception as error:  # it is raised where this row was asked for
             return error
 
 
-def _ask(session: Session, version: Version, rows: Sequence[Row]) -> list[Any]:
+def _ask(session: RemoteSession, version: Version, rows: Sequence[Row]) -> list[Any]:
     import pyarrow as pa
 
     columns = [pa.array(column) for column in zip(*rows, strict=True)]

@@ -46,7 +46,7 @@ _GIVE_UP = 5.0
 """How long after its time limit a statement is given up that no interrupt stops."""
 
 
-class Session:
+class RemoteSession:
     """One client: a connection of its own, and who it is.
 
     Attributes:
@@ -219,7 +219,7 @@ class Service:
         self.root.install()
         self.tokens = Tokens(self.root.cursor())
         self.audit = Audit(path, options)
-        self.sessions: dict[int, Session] = {}
+        self.sessions: dict[int, RemoteSession] = {}
         self.gatherer = MicroBatcher(self)
         self._numbers = itertools.count(1)
         self._spare: list[Connection] = []
@@ -232,7 +232,7 @@ class Service:
 
     # Sessions ---------------------------------------------------------------------------------------------
 
-    def open(self, principal: Principal, door: str) -> Session:
+    def open(self, principal: Principal, door: str) -> RemoteSession:
         """A session for a client. Raises LimitError when there are too many, or the server stops."""
         with self._lock:
             if self._stopping.is_set():
@@ -250,7 +250,7 @@ class Service:
                         f"{share} sessions of this token are open, and one token may have no more",
                         hint="close one, or have the server started with a greater --sessions",
                     )
-            session = Session(self, next(self._numbers), principal, door)
+            session = RemoteSession(self, next(self._numbers), principal, door)
             self.sessions[session.id] = session
             return session
 
@@ -258,7 +258,7 @@ class Service:
         """A connection without any state. A used one keeps its plans, which spares the next its planning."""
         return self._spare.pop() if self._spare else self.root.cursor()
 
-    def closed(self, session: Session) -> None:
+    def closed(self, session: RemoteSession) -> None:
         """Take a session off the list. What it did not commit is gone."""
         with self._lock:
             self.sessions.pop(session.id, None)
@@ -280,7 +280,7 @@ class Service:
                 else:
                     session.interrupt()
 
-    def forget(self, session: Session) -> None:
+    def forget(self, session: RemoteSession) -> None:
         """Take a session off the list whose connection nobody can close: what runs on it does not end."""
         with self._lock:
             self.sessions.pop(session.id, None)
@@ -296,17 +296,17 @@ class Service:
         """Run something that blocks in a worker thread."""
         return self._workers.submit(call)
 
-    async def halt(self, session: Session, running: Future[Any]) -> None:
+    async def halt(self, session: RemoteSession, running: Future[Any]) -> None:
         """Stop what was submitted for a session, and wait for its end."""
         running.cancel()  # perhaps no worker has begun it
         await self._interrupt(session, running.done)
 
-    async def stop(self, session: Session) -> None:
+    async def stop(self, session: RemoteSession) -> None:
         """Stop what a session runs for another request, and wait for its end: not for a client that does not read."""
         until = time.monotonic() + _STOP_PATIENCE
         await self._interrupt(session, lambda: session.statement is None or time.monotonic() > until)
 
-    async def _interrupt(self, session: Session, ended: Callable[[], bool]) -> None:
+    async def _interrupt(self, session: RemoteSession, ended: Callable[[], bool]) -> None:
         while not ended():
             # Between two statements of DuckDB's a stop is not noticed, so it is said until it is.
             session.interrupt()

@@ -17,7 +17,7 @@ from mindsql.errors import TooLargeError
 from mindsql.formats.objects import jsonl_parts, rows_parts
 from mindsql.formats.stream import csv_parts
 from mindsql.result import Result
-from mindsql.server.service import Service, Session
+from mindsql.server.service import RemoteSession, Service
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -175,7 +175,7 @@ class _Counted:
 # With an eye on the client ----------------------------------------------------------------------------------
 
 
-async def attended(service: Service, session: Session, receive: Receive, call: Callable[[], T]) -> T:
+async def attended(service: Service, session: RemoteSession, receive: Receive, call: Callable[[], T]) -> T:
     """Run something of a session in a worker; when the client goes away meanwhile it is interrupted.
 
     Raises:
@@ -226,7 +226,7 @@ class Streamed(Response):
     def __init__(
         self,
         service: Service,
-        session: Session,
+        session: RemoteSession,
         parts: Iterator[bytes],
         first: bytes,
         media_type: str,

@@ -21,7 +21,7 @@ from mindsql.server.http import inputs, stored, training
 from mindsql.server.http.faults import UnprocessableError
 from mindsql.server.http.parameters import ESTIMATOR
 from mindsql.server.http.predicting import predict
-from mindsql.server.service import Service, Session
+from mindsql.server.service import RemoteSession, Service
 from mindsql.snapshot import Model, Version
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def noted(version: Version) -> dict[str, Any]:
     }
 
 
-def parameters(session: Session, model: Model) -> dict[str, Any]:
+def parameters(session: RemoteSession, model: Model) -> dict[str, Any]:
     """The parameters of a model's estimator, those for the next training if some are noted."""
     version = training.latest(model)
     if version.status != "complete":
@@ -113,7 +113,7 @@ def parameters(session: Session, model: Model) -> dict[str, Any]:
     return {name: _plain(value) for name, value, *_ in found}
 
 
-def everything(session: Session, model: Model) -> dict[str, Any]:
+def everything(session: RemoteSession, model: Model) -> dict[str, Any]:
     """Gramex' `_params`: options, class and parameters, and what training found out."""
     version = training.latest(model)
     summary = version.summary
@@ -146,7 +146,7 @@ def preparation_of(version: Version) -> dict[str, Any]:
     return {**asdict(stored.Preparation.of(version.query)), "target_col": version.target}
 
 
-def _part(session: Session, version: Version, part: str) -> list[tuple[Any, ...]] | None:
+def _part(session: RemoteSession, version: Version, part: str) -> list[tuple[Any, ...]] | None:
     name = grammar.quote_name((version.project, version.model))
     try:
         return session.execute(f"DESCRIBE {name}.{version.number}.{part}").fetchall()
@@ -162,7 +162,7 @@ def _plain(text: Any) -> Any:
     return text
 
 
-def artifact(session: Session, version: Version) -> tuple[str, bytes]:
+def artifact(session: RemoteSession, version: Version) -> tuple[str, bytes]:
     """The name and the content of a model's file; of several, packed ones. Never a pickle's own format."""
     files = session.connection.artifacts(version)
     models = {name: content for name, content in files.items() if not name.endswith(".json")}
@@ -200,7 +200,7 @@ def score(version: Version, metric: Metric | None) -> float | None:
     return found
 
 
-def score_on(session: Session, version: Version, rows: pa.Table, truth: str, metric: Metric | None) -> float:
+def score_on(session: RemoteSession, version: Version, rows: pa.Table, truth: str, metric: Metric | None) -> float:
     """A score on posted rows whose column `truth` has what should be answered. Rows without it are left out."""
     import pyarrow.compute as pc
 

@@ -21,7 +21,7 @@ from mindsql.server.http.faults import MediaTypeError, NotFoundError, RequestErr
 from mindsql.server.http.parameters import TARGET, Query, choice, number
 from mindsql.server.http.predicting import predict
 from mindsql.server.principal import Principal, Role
-from mindsql.server.service import Service, Session
+from mindsql.server.service import RemoteSession, Service
 from mindsql.snapshot import DEFAULT_PROJECT, Model, Snapshot, Version
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class Endpoint:
 
     # Work -----------------------------------------------------------------------------------------------------
 
-    async def run(self, call: Callable[[Session], T]) -> T:
+    async def run(self, call: Callable[[RemoteSession], T]) -> T:
         """Something in a worker, with a session; its statements are ours, so what is wrong in them is the request's."""
         session = self.service.open(self.caller, "http")
 
@@ -112,7 +112,7 @@ class Endpoint:
         self.require(Role.PREDICT)
         version, form = self.version(), self.form()
 
-        def execution(session: Session) -> Response:
+        def execution(session: RemoteSession) -> Response:
             rows = read(version)
             if rows is None:
                 raise RequestError("there are no rows in the body", hint='send [{"column": value, …}, …]')

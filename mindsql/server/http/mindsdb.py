@@ -17,7 +17,7 @@ from mindsql.server.http.answers import Json
 from mindsql.server.http.columns import BodyLimits, from_records
 from mindsql.server.http.sql import Caller, JsonRoute, Serving
 from mindsql.server.http.stored import POSTED
-from mindsql.server.service import Service, Session
+from mindsql.server.service import RemoteSession, Service
 from mindsql.snapshot import PROJECT_ALIASES
 
 router = APIRouter(tags=["MindsDB's SDK"], route_class=JsonRoute)
@@ -71,7 +71,7 @@ async def databases(service: Serving, caller: Caller) -> Response:
 async def tables(name: str, service: Serving, caller: Caller, all_schemas: bool = False) -> Response:
     """The models and views of a project, or the tables of a database."""
 
-    def look(session: Session) -> list[dict[str, Any]]:
+    def look(session: RemoteSession) -> list[dict[str, Any]]:
         found = _read(session, "SELECT name FROM information_schema.projects WHERE lower(name) = lower($1)", [name])
         if found or name.casefold() == "mindsdb":
             project = found[0]["name"] if found else "mindsql"
@@ -100,7 +100,7 @@ async def _rows(service: Service, caller: Caller, sql: str) -> list[dict[str, An
 
 
 async def _with_session(
-    service: Service, caller: Caller, look: Callable[[Session], list[dict[str, Any]]]
+    service: Service, caller: Caller, look: Callable[[RemoteSession], list[dict[str, Any]]]
 ) -> list[dict[str, Any]]:
     def execution() -> list[dict[str, Any]]:
         session = service.open(caller, "http")
@@ -112,7 +112,7 @@ async def _with_session(
     return await service.run(execution)
 
 
-def _read(session: Session, sql: str, parameters: list[Any]) -> list[dict[str, Any]]:
+def _read(session: RemoteSession, sql: str, parameters: list[Any]) -> list[dict[str, Any]]:
     result = session.execute(sql, parameters)
     return [dict(zip(result.columns, row, strict=True)) for row in result.fetchall()]
 
@@ -132,7 +132,7 @@ async def predict(project: str, model: str, asked: Asked, service: Serving, call
     name, _, version = model.rpartition(".") if model.rpartition(".")[2].isdigit() else (model, "", "")
     relation = f"{quote(project)}.{quote(name)}" + (f".{version}" if version else "")
 
-    def look(session: Session) -> list[dict[str, Any]]:
+    def look(session: RemoteSession) -> list[dict[str, Any]]:
         if not asked.data:
             return []
         limits = BodyLimits(bytes=service.options.body_bytes)

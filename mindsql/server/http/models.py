@@ -18,7 +18,7 @@ from mindsql.server.http.faults import RequestError, UnprocessableError
 from mindsql.server.http.parameters import ACTIONS, FLAGS, TARGET, Query, actions, choice, estimator
 from mindsql.server.http.sql import Caller, Serving, answer
 from mindsql.server.principal import Principal, Role
-from mindsql.server.service import Service, Session
+from mindsql.server.service import RemoteSession, Service
 from mindsql.snapshot import Model
 
 _VIEWS = ("_model", "_params", "_opts", "_cache", "_download")
@@ -137,7 +137,7 @@ async def _score(endpoint: Endpoint) -> Response:
     truth = endpoint.query.one(TARGET) or version.target
     read = await endpoint.body()
 
-    def execution(session: Session) -> float | None:
+    def execution(session: RemoteSession) -> float | None:
         rows = read(version)
         if rows is None:
             return describing.score(version, metric)
@@ -162,7 +162,7 @@ async def put(endpoint: Endpoint) -> Response:
     )
     read = await endpoint.body()
 
-    def prepare(session: Session) -> training.Order:
+    def prepare(session: RemoteSession) -> training.Order:
         engine = base.engine if base is not None else training.DEFAULT_ENGINE
         now: Mapping[str, Any] = base.options if base is not None else {}
         using = estimator(wanted, lambda some: session.connection.options(engine, some), now)
@@ -210,7 +210,7 @@ async def delete(endpoint: Endpoint) -> Response:
         ]
         return Json(await endpoint.run(lambda session: _reset(session, endpoint.model(), which)))
 
-    def execution(session: Session) -> list[str]:
+    def execution(session: RemoteSession) -> list[str]:
         model = session.connection.snapshot().model(project, name)
         kept = stored.columns(session, project, name) is not None
         if model is None and not (kept and words != ["model"]):
@@ -227,7 +227,7 @@ async def delete(endpoint: Endpoint) -> Response:
     return Json({"deleted": await endpoint.run(execution)})
 
 
-def _reset(session: Session, model: Model, which: list[str]) -> Any:
+def _reset(session: RemoteSession, model: Model, which: list[str]) -> Any:
     base = training.latest(model)
     defaults = stored.Preparation()
     cleared = {name: getattr(defaults, name) for name in which or _PREPARATION}

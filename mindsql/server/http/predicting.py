@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import mindsql_grammar as grammar
 from mindsql.server.http.stored import POSTED
-from mindsql.server.service import Session
+from mindsql.server.service import RemoteSession
 from mindsql.snapshot import Version
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _PLAIN = frozenset({"number", "boolean", "text", "time"})
 
 
-def predict(session: Session, version: Version, rows: pa.Table, output: str | None = None) -> pa.ChunkedArray:
+def predict(session: RemoteSession, version: Version, rows: pa.Table, output: str | None = None) -> pa.ChunkedArray:
     """A model's answers, one for each row, in order. Blocks.
 
     Args:
@@ -46,7 +46,7 @@ def predict(session: Session, version: Version, rows: pa.Table, output: str | No
         session.end()
 
 
-def _one(session: Session, version: Version, select: str, rows: pa.Table) -> pa.ChunkedArray:
+def _one(session: RemoteSession, version: Version, select: str, rows: pa.Table) -> pa.ChunkedArray:
     """One row by WHERE: its text is the same for each row with the same NULLs, so its plan is made once."""
     values = [column[0].as_py() for column in rows.columns]
     terms, parameters = [], {}

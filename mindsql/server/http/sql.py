@@ -34,7 +34,7 @@ from mindsql.server.http.answers import (
     parts,
 )
 from mindsql.server.principal import Principal
-from mindsql.server.service import Service, Session
+from mindsql.server.service import RemoteSession, Service
 from mindsql.snapshot import PROJECT_ALIASES
 
 _MOST_VALUES = 200_000
@@ -160,7 +160,7 @@ async def query(
 
 async def answer(
     service: Service,
-    session: Session,
+    session: RemoteSession,
     request: Request,
     run: Callable[[], Result],
     media: str,
@@ -212,13 +212,13 @@ async def answer(
             await service.run(done)
 
 
-def _run(session: Session, question: Question, arrow: bool) -> Result:
+def _run(session: RemoteSession, question: Question, arrow: bool) -> Result:
     if question.context.db:
         use(session, question.context.db)
     return session.execute(question.query, question.params, arrow=arrow)
 
 
-def use(session: Session, name: str) -> None:
+def use(session: RemoteSession, name: str) -> None:
     """Look for names in a project or database from now on."""
     wanted = PROJECT_ALIASES.get(name.casefold(), name.casefold())
     if wanted != session.connection.project.casefold():
@@ -248,10 +248,10 @@ async def close_session(name: str, request: Request, service: Serving, caller: C
     return Response(status_code=204)
 
 
-def _kept(request: Request, caller: Principal, name: str | None, busy: bool = False) -> Session | None:
+def _kept(request: Request, caller: Principal, name: str | None, busy: bool = False) -> RemoteSession | None:
     if name is None:
         return None
-    session: Session | None = request.app.state.kept.get(name)
+    session: RemoteSession | None = request.app.state.kept.get(name)
     # A stranger's session is no session: its name is a secret.
     if session is None or session.principal != caller or session.id not in request.app.state.service.sessions:
         request.app.state.kept.pop(name, None) if session is not None and session.principal == caller else None

@@ -22,7 +22,7 @@ from mindsql.snapshot import DEFAULT_PROJECT, Version
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mindsql.server.service import Session
+    from mindsql.server.service import RemoteSession
 
 SCHEMA = "mindsql_data"
 POSTED = "mindsql_posted"
@@ -124,7 +124,7 @@ def is_stored(version: Version) -> bool:
     return f"FROM {table(version.project, version.model)}" in (version.query or "")
 
 
-def left_out(session: Session, version: Version) -> list[str]:
+def left_out(session: RemoteSession, version: Version) -> list[str]:
     """The columns that a version's training left out of the stored rows: rows to predict may have them, too."""
     preparation = Preparation.of(version.query)
     if preparation == Preparation() or not is_stored(version):
@@ -132,7 +132,7 @@ def left_out(session: Session, version: Version) -> list[str]:
     return [*preparation.exclude, *(columns(session, version.project, version.model) or ())]
 
 
-def columns(session: Session, project: str, name: str) -> list[str] | None:
+def columns(session: RemoteSession, project: str, name: str) -> list[str] | None:
     """The columns of the stored rows, None when there are none."""
     # Asking the table itself would break off the transaction if there is none.
     result = session.execute(
@@ -143,7 +143,7 @@ def columns(session: Session, project: str, name: str) -> list[str] | None:
     return [column for (column,) in result.fetchall()] or None
 
 
-def keep(session: Session, project: str, name: str, rows: pa.Table, append: bool) -> None:
+def keep(session: RemoteSession, project: str, name: str, rows: pa.Table, append: bool) -> None:
     """Put rows in the place of the stored ones, or behind them; within the session's transaction.
 
     Raises:
@@ -179,12 +179,12 @@ def _plain(rows: pa.Table) -> str:
     )
 
 
-def _unregister(session: Session) -> None:
+def _unregister(session: RemoteSession) -> None:
     with suppress(MindSQLError):  # a transaction that is broken off does it by its rollback
         session.connection.unregister(POSTED)
 
 
-def drop(session: Session, project: str, name: str) -> None:
+def drop(session: RemoteSession, project: str, name: str) -> None:
     """Forget the stored rows, if there are any."""
     session.execute(f"DROP TABLE IF EXISTS {table(project, name)}")
 

@@ -29,7 +29,7 @@ from mindsql.jobs import Job
 from mindsql.server.http import stored
 from mindsql.server.http.faults import UnprocessableError
 from mindsql.server.principal import Principal
-from mindsql.server.service import Service, Session
+from mindsql.server.service import RemoteSession, Service
 from mindsql.snapshot import Model, Version
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Order:
         return self.target is not None and self.target.casefold() != base.target.casefold()
 
 
-def carry_out(session: Session, order: Order) -> Version:
+def carry_out(session: RemoteSession, order: Order) -> Version:
     """Do it in one transaction. Blocks.
 
     Raises:
@@ -89,7 +89,7 @@ def carry_out(session: Session, order: Order) -> Version:
 
 
 @contextlib.contextmanager
-def _transaction(session: Session) -> Iterator[None]:
+def _transaction(session: RemoteSession) -> Iterator[None]:
     session.execute("BEGIN TRANSACTION")
     try:
         yield
@@ -102,7 +102,7 @@ def _transaction(session: Session) -> Iterator[None]:
         session.end()
 
 
-def _statement(session: Session, order: Order) -> tuple[str, dict[str, Any]]:
+def _statement(session: RemoteSession, order: Order) -> tuple[str, dict[str, Any]]:
     """CREATE MODEL or RETRAIN, and its parameters."""
     model = session.connection.snapshot().model(order.project, order.name)
     base = latest(model) if model is not None else None
@@ -138,7 +138,7 @@ def _statement(session: Session, order: Order) -> tuple[str, dict[str, Any]]:
     return f"{verb} {name}{rows}{predict} USING {options}", parameters
 
 
-def append(session: Session, order: Order) -> dict[str, Any]:
+def append(session: RemoteSession, order: Order) -> dict[str, Any]:
     """Put rows behind the stored ones, for a later training. Returns how many there are now."""
     model = session.connection.snapshot().model(order.project, order.name)
     if model is not None and not stored.is_stored(latest(model)):

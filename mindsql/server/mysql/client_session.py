@@ -21,7 +21,7 @@ from mindsql.server.mysql.variables import BACKSLASH_MODE, Value, Variables
 from mindsql.statements import leading_word
 
 if TYPE_CHECKING:
-    from mindsql.server.service import Session
+    from mindsql.server.service import RemoteSession
 
 _WRITING = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "REPLACE", "TRUNCATE"})
 _WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE)\b", re.I)
@@ -47,10 +47,10 @@ _NOTE = 1105  # ER_UNKNOWN_ERROR, the number for what has none
 class Host(Protocol):
     """The listener, as one of its conversations sees it. Its methods may be called from any thread."""
 
-    def kill(self, number: int, whole: bool, by: Session) -> None:
+    def kill(self, number: int, whole: bool, by: RemoteSession) -> None:
         """Stop a connection's statement, or the connection as a whole. Raises MySQLError (1094, 1095)."""
 
-    def processes(self, by: Session) -> list[tuple[int, str, str, str, str, int, str, str | None]]:
+    def processes(self, by: RemoteSession) -> list[tuple[int, str, str, str, str, int, str, str | None]]:
         """The open connections that a client may see, as SHOW PROCESSLIST lists them."""
 
 
@@ -66,7 +66,7 @@ class ClientSession:
         affected: The rows that the last statement changed.
     """
 
-    def __init__(self, session: Session, host: Host, number: int, login: Login) -> None:
+    def __init__(self, session: RemoteSession, host: Host, number: int, login: Login) -> None:
         self.session = session
         self.host = host
         self.id = number

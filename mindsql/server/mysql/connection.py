@@ -31,7 +31,7 @@ from mindsql.server.mysql.stream import Gone, Stream
 from mindsql.server.mysql.types import definition, mysql_type
 
 if TYPE_CHECKING:
-    from mindsql.server.service import Session
+    from mindsql.server.service import RemoteSession
 
 T = TypeVar("T")
 
@@ -123,7 +123,7 @@ class Connection:
                 await asyncio.shield(self.service.run(self.conversation.session.close))
 
     @property
-    def session(self) -> Session:
+    def session(self) -> RemoteSession:
         """The service's session of this client."""
         return self._told.session
 

@@ -15,7 +15,7 @@ from mindsql.server.mysql.errors import MySQLError
 from mindsql.server.mysql.login import Door
 from mindsql.server.mysql.stream import Reader, Stream
 from mindsql.server.principal import Role
-from mindsql.server.service import Service, Session
+from mindsql.server.service import RemoteSession, Service
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Listener:
 
     # For its conversations --------------------------------------------------------------------------------
 
-    def kill(self, number: int, whole: bool, by: Session) -> None:
+    def kill(self, number: int, whole: bool, by: RemoteSession) -> None:
         """Stop a connection's statement, or the connection as a whole. Any thread may call.
 
         Raises:
@@ -92,7 +92,7 @@ class Listener:
             raise MySQLError(f"the connection {number} is somebody else's", 1095, "HY000")
         self._loop.call_soon_threadsafe(connection.leave if whole else connection.stop)
 
-    def processes(self, by: Session) -> list[tuple[int, str, str, str, str, int, str, str | None]]:
+    def processes(self, by: RemoteSession) -> list[tuple[int, str, str, str, str, int, str, str | None]]:
         """The open connections that a client may see, as SHOW PROCESSLIST lists them. Any thread may call."""
         now = time.monotonic()
         return [
