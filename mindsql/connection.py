@@ -21,7 +21,7 @@ from mindsql.errors import (
     UnknownNameError,
 )
 from mindsql.execution import ExecutionContext, apart, import_apart, shielded
-from mindsql.parameters import Parameters, given, named, sets, without_tables
+from mindsql.parameters import Parameters, are_plain, given, named, sets, without_tables
 from mindsql.progress import Progress
 from mindsql.result import Result
 from mindsql.sandbox import Sandbox
@@ -98,7 +98,7 @@ class Connection:
             MindSQLError: What is wrong, where, and what to do.
         """
         session, tables = self._session, dict[str, Any]()
-        if parameters is not None:
+        if parameters is not None and not are_plain(parameters):
             sql, parameters, tables = without_tables(sql, given(parameters))
         special = arrow or tables or session.adopted or self._closed or session.settings.inspect is not None
         if not special and session.is_plain(sql):

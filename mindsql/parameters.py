@@ -33,19 +33,21 @@ _PLAIN = frozenset(
 _ROW = ("DataFrame", "LazyFrame", "Table", "RecordBatch")
 
 
+def are_plain(parameters: Any) -> bool:
+    """Whether DuckDB reads parameters as they are. This is asked of every statement that has some."""
+    kind = type(parameters)
+    if kind is list or kind is tuple:
+        return _PLAIN.issuperset(map(type, parameters))
+    return kind is dict and _PLAIN.issuperset(map(type, parameters.values()))
+
+
 def given(parameters: Any) -> Parameters:
-    """The parameters of a statement, each a value that DuckDB reads; the same object where nothing is to be done.
+    """The parameters of a statement, each a value that DuckDB reads.
 
     Raises:
         StatementError: It is neither a sequence nor a mapping.
     """
-    if parameters is None:
-        return None
-    if type(parameters) in (list, tuple):
-        return parameters if all(type(each) in _PLAIN for each in parameters) else [plain(each) for each in parameters]
     if isinstance(parameters, Mapping):
-        if type(parameters) is dict and all(type(each) in _PLAIN for each in parameters.values()):
-            return parameters
         return {name: plain(value) for name, value in parameters.items()}
     if is_table(parameters) or isinstance(parameters, str | bytes) or not hasattr(parameters, "__iter__"):
         raise StatementError(
