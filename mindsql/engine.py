@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -410,3 +411,16 @@ class BaseMLEngine(Engine):
     def finetune(self, df: pd.DataFrame | None = None, args: Args | None = None) -> None:
         """Optional: the newer name of `update`."""
         raise NotImplementedError
+
+
+_OLD_NAMES = {"heard": capture_warnings, "quiet": suppress_warnings}
+
+
+def __getattr__(name: str) -> Any:
+    """Names of 0.1 that engines of others may import."""
+    if name not in _OLD_NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = _OLD_NAMES[name]
+    message = f"mindsql.engine.{name} is now called {found.__name__}"
+    warnings.warn(message, DeprecationWarning, stacklevel=2)
+    return found

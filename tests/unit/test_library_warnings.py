@@ -64,3 +64,12 @@ def test_a_helper_thread_is_heard_by_who_collects() -> None:
         helper.start()
         helper.join()
     assert [str(warning) for warning in caught] == ["from below"]
+
+
+def test_the_old_names_are_known() -> None:
+    import mindsql.engine
+
+    with pytest.warns(DeprecationWarning, match="is now called suppress_warnings"):
+        assert mindsql.engine.quiet is suppress_warnings
+    with pytest.raises(AttributeError):
+        _ = mindsql.engine.nothing
