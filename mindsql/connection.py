@@ -103,12 +103,9 @@ class Connection:
         special = arrow or tables or session.adopted or self._closed or session.settings.inspect is not None
         if not special and session.is_plain(sql):
             return self._plain(sql, parameters)
-        self._begin()
-        for name, table in tables.items():
-            session.adopt(name, table)
-        self._execution.arrow = arrow
+        self._begin(arrow, tables)
         if ";" in sql.rstrip().rstrip(";"):
-            return self._several(sql, parameters)
+            return self._several(sql, parameters, tables)
         return self._one(sql, parameters)
 
     sql = execute
@@ -175,7 +172,7 @@ class Connection:
         if self._closed:
             raise InterfaceError("the connection is closed")
 
-    def _begin(self) -> None:
+    def _begin(self, arrow: bool = False, tables: Mapping[str, Any] | None = None) -> None:
         self._check_open()
         self._many = None
         if self._result is not None:
@@ -189,17 +186,18 @@ class Connection:
         # An old stop must not end the new statement.
         session = self._session
         self._execution = ExecutionContext(session.progress, [session.raw], network=session.settings.network)
+        self._execution.arrow = arrow
+        for name, table in (tables or {}).items():
+            session.adopt(name, table)
 
-    def _several(self, sql: str, parameters: Parameters) -> Result:
+    def _several(self, sql: str, parameters: Parameters, tables: Mapping[str, Any]) -> Result:
         import mindsql_grammar as grammar
 
         pieces = grammar.split(sql)
         result = Result.of(kind="done")
         for number, piece in enumerate(pieces):
             if number:
-                arrow = self._execution.arrow
-                self._begin()
-                self._execution.arrow = arrow
+                self._begin(self._execution.arrow, tables)
             try:
                 result = self._one(piece.text, parameters if number == len(pieces) - 1 else None)
                 if number < len(pieces) - 1 and result.kind == "rows":

@@ -71,6 +71,11 @@ def test_a_table_stands_in_from(con, table: Any) -> None:
         con.execute('SELECT a FROM "$rows"')
 
 
+def test_a_table_is_there_for_each_of_several_statements(con) -> None:
+    text = "CREATE OR REPLACE TEMP TABLE kept AS FROM $rows; SELECT sum(d.a) FROM $rows AS d JOIN kept USING (a)"
+    assert con.execute(text, {"rows": TABLES[0]}).fetchall() == [(3,)]
+
+
 def test_other_rows_under_the_same_text(con) -> None:
     sql = "SELECT round(sum(y)) FROM $rows JOIN m"
     frames = [pd.DataFrame({"a": [1.0]}), pd.DataFrame({"b": [0], "a": [5]}), pd.DataFrame({"a": ["7"]})]
