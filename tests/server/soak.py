@@ -246,7 +246,10 @@ def kills(folder: Path, times: int) -> list[str]:
                 served.rows("CREATE TABLE written (n BIGINT)")
                 served.rows(FLATS.format(factor=2))
             writers = Writers(served.url, number)
-            time.sleep(lot.random() * 3)
+            until = time.monotonic() + 60
+            while number % 2 and not writers.models and time.monotonic() < until:
+                time.sleep(0.05)  # the first training of a process takes seconds
+            time.sleep(lot.random())
             served.process.send_signal(signal.SIGKILL)
             writers.join()
             rows.update(writers.rows)
