@@ -22,7 +22,7 @@ TYPES = (
     "",
     "text/plain; charset=utf-7",
 )
-_LIMITS = columns.Limits(
+_LIMITS = columns.BodyLimits(
     bytes=1 << 20, unpacked_bytes=1 << 20, rows=1000, columns=100, cells=10_000, depth=8
 )
 
