@@ -97,7 +97,8 @@ class Connection:
         Raises:
             MindSQLError: What is wrong, where, and what to do.
         """
-        session, tables = self._session, dict[str, Any]()
+        session = self._session
+        tables: dict[str, Any] = {}
         if parameters is not None and not are_plain(parameters):
             sql, parameters, tables = without_tables(sql, given(parameters))
         special = arrow or tables or session.adopted or self._closed or session.settings.inspect is not None

@@ -23,7 +23,7 @@ FEWEST_ROWS = 10
 """With fewer rows none is held out."""
 IMPORTANCE_ROWS = 1000
 IMPORTANCE_SECONDS = 3.0
-FEW_SECONDS = 0.1
+IMPORTANCE_SHUFFLES = 500
 SCORED_CLUSTER_ROWS = 2000
 CONFUSION_CLASSES = 50
 
@@ -187,15 +187,14 @@ def clustering(labels: Codes, x: Numbers, seed: int | None) -> Scores:
 
 
 def importances(
-    estimator: Any, encoder: Encoder, x: Numbers, y: NDArray[Any], classes: int, seed: int | None, fitted: float
+    estimator: Any, encoder: Encoder, x: Numbers, y: NDArray[Any], classes: int, seed: int | None
 ) -> dict[str, float]:
     """By column: how much worse a model gets when the column's values are shuffled among hold-out rows.
 
     A regressor's r2 falls, a classifier's log loss grows; a classifier without probabilities loses accuracy.
 
-    The work is bounded: at most `IMPORTANCE_ROWS` rows, and about `IMPORTANCE_SECONDS`; empty when one round
-    over all columns would take longer. Further rounds take no longer than the estimator took to learn, `fitted`
-    seconds.
+    The work is bounded: at most `IMPORTANCE_ROWS` rows, about `IMPORTANCE_SECONDS`, and `IMPORTANCE_SHUFFLES` unless
+    there are more columns; empty when one round over all columns would take longer.
     """
     import sklearn
 
@@ -225,8 +224,8 @@ def importances(
     started = time.perf_counter()
     best = score(x)
     took = time.perf_counter() - started
-    round_seconds = max(took, 1e-6) * max(1, len(encoder.columns))
-    rounds = min(int(IMPORTANCE_SECONDS / round_seconds), max(1, int(max(fitted, FEW_SECONDS) / round_seconds)), 5)
+    count = max(1, len(encoder.columns))
+    rounds = min(5, int(IMPORTANCE_SECONDS / max(took, 1e-6) / count), max(1, IMPORTANCE_SHUFFLES // count))
     found = {}
     for column in encoder.columns if rounds else ():
         places = encoder.places(column.name)

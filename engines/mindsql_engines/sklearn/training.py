@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -364,9 +363,7 @@ def _hold_out(
     train, test = held
     progress(1, _STEPS, f"training on {len(train)} rows")
     try:
-        began = time.perf_counter()
         fitted, encoder, seen = fit(train)
-        seconds = time.perf_counter() - began
         progress(2, _STEPS, f"scoring on {len(test)} rows")
         x = _matrix(fitted, encoder, _Picked(arrays, test), len(test))
         scores = score(fitted, target, x, train, test, job)
@@ -379,7 +376,7 @@ def _hold_out(
         if target.task in ("classification", "regression"):
             assert target.values is not None
             y = target.values[test]
-            scores.importances = scoring.importances(fitted, encoder, x, y, len(target.classes), job.seed, seconds)
+            scores.importances = scoring.importances(fitted, encoder, x, y, len(target.classes), job.seed)
         return scores
     except (EngineError, ValueError, IndexError) as error:
         message = error.message if isinstance(error, MindSQLError) else str(error).strip().splitlines()[0]

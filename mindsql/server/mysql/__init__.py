@@ -2,8 +2,8 @@
 
 listener        the door: connections and their numbers
 connection      one client: the protocol's commands      stream, rows, types, parameters, auth, errors
-conversation    what it has said: statements, SET, USE, transactions
-chatter         what clients ask of any MySQL server     information_schema, variables, lexer
+client_session  what it has said: statements, SET, USE, transactions
+compatibility   what clients ask of any MySQL server     information_schema, variables, lexer
 """
 
 from mindsql.server.mysql.listener import Listener, start
