@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import time, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -94,17 +96,24 @@ def to_pandas(data: pa.Table | pa.RecordBatch) -> pd.DataFrame:
 
     Column names are kept even when they repeat.
     """
+    import pandas as pd
     import pyarrow as pa
 
+    objects: dict[int, list[Any]] = {}
     table = pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else data
     for index, field in enumerate(table.schema):
         if pa.types.is_decimal(field.type):
             table = table.set_column(index, field.name, table.column(index).cast(pa.float64()))
+        elif pa.types.is_union(field.type):  # pandas has no such column
+            objects[index] = table.column(index).to_pylist()
+            table = table.set_column(index, field.name, pa.nulls(table.num_rows))
         elif pa.types.is_dictionary(field.type) and pa.types.is_unsigned_integer(field.type.index_type):
             # An ENUM has unsigned codes, which older releases of pyarrow do not take to pandas.
             signed = pa.dictionary(pa.int64(), field.type.value_type, field.type.ordered)
             table = table.set_column(index, field.name, table.column(index).cast(signed))
     frame: pd.DataFrame = table.to_pandas(date_as_object=False, ignore_metadata=True)
+    for index, values in objects.items():
+        frame.isetitem(index, pd.Series(values, dtype=object).array)
     return frame
 
 
@@ -117,6 +126,50 @@ def _written(value: Any) -> Any:
 
 def to_arrow(values: Any, wanted: pa.DataType) -> pa.Array:
     """A column of an engine's answer as an Arrow array of the wanted type. Raises pyarrow.ArrowException."""
+    import pyarrow as pa
+
+    try:
+        return _converted(values, wanted)
+    except (pa.ArrowException, OverflowError, TypeError):
+        plain = pa.types.is_integer(wanted) or pa.types.is_floating(wanted) or pa.types.is_boolean(wanted)
+        if plain or isinstance(values, pa.Array | pa.ChunkedArray):
+            raise
+        # Arrow guesses a type before it casts: a dict is a struct to it, and no map; a great number is too great.
+        try:
+            return pa.array([_as_arrow_reads(value, wanted) for value in list(values)], wanted)
+        except (pa.ArrowException, OverflowError, TypeError, ValueError):
+            pass
+        raise
+
+
+def _as_arrow_reads(value: Any, wanted: pa.DataType) -> Any:
+    """A value of Python's in the form in which Arrow takes it for a type."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    absent = isinstance(value, float) and value != value and not types.is_floating(wanted)
+    if value is None or absent or type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if types.is_map(wanted):
+        pairs = value.items() if isinstance(value, Mapping) else value
+        return [(_as_arrow_reads(k, wanted.key_type), _as_arrow_reads(v, wanted.item_type)) for k, v in pairs]
+    if types.is_list(wanted) or types.is_large_list(wanted) or types.is_fixed_size_list(wanted):
+        return [_as_arrow_reads(each, wanted.value_type) for each in value]
+    if types.is_struct(wanted) and isinstance(value, Mapping):
+        return {field.name: _as_arrow_reads(value.get(field.name), field.type) for field in wanted}
+    if isinstance(value, int) and not isinstance(value, bool):
+        # What no whole number of Arrow's holds travels as a decimal or as text.
+        if types.is_decimal(wanted):
+            return Decimal(value)
+        return str(value) if types.is_string(wanted) and value.bit_length() > 63 else value
+    if types.is_interval(wanted) and isinstance(value, timedelta):
+        return pa.MonthDayNano([0, value.days, (value.seconds * 1_000_000 + value.microseconds) * 1000])
+    if types.is_time(wanted) and isinstance(value, str):
+        return time.fromisoformat(value)
+    return value
+
+
+def _converted(values: Any, wanted: pa.DataType) -> pa.Array:
     import pyarrow as pa
 
     if isinstance(values, pa.ChunkedArray):

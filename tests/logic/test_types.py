@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,8 @@ import pandas as pd
 import pytest
 
 import mindsql
+from mindsql.engine import Summary
+from mindsql.schema import Schema
 
 from .runner import connected
 
@@ -96,3 +99,38 @@ class Echo(mindsql.Engine):
     def predict(self, df: pd.DataFrame, args: dict[str, Any] | None = None) -> pd.DataFrame:
         """The input by the target's name."""
         return df.rename(columns={"v": "y"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("MAP(VARCHAR, BIGINT)", {"x": 1}, {"x": 1}),
+        ("MAP(VARCHAR, BIGINT)", [("x", 1)], {"x": 1}),
+        ("MAP(BIGINT, VARCHAR[])", {1: ["a"]}, {1: ["a"]}),
+        ("HUGEINT[]", [2**100, 1], [2**100, 1]),
+        ("STRUCT(p HUGEINT)", {"p": 2**100}, {"p": 2**100}),
+        ("UHUGEINT", 2**127, 2**127),
+        ("INTERVAL", pd.Timedelta("1 day"), datetime.timedelta(days=1)),
+        ("TIME", "10:00:00", datetime.time(10)),
+    ],
+)
+def test_what_python_has_for_a_type(kind: str, value: Any, expected: Any) -> None:
+    """An engine answers with Python's own values; Arrow would guess another type for them."""
+
+    class Constant(mindsql.Engine):
+        def create(self, target: str, df: Any = None, args: Any = None) -> None:
+            self.model_storage.json_set("target", target)
+
+        def summary(self) -> Summary:
+            return Summary(Schema.of([("a", "BIGINT")]), Schema.of([(self.model_storage.json_get("target"), kind)]))
+
+        def predict(self, df: Any, args: Any = None) -> Any:
+            return pd.DataFrame({self.model_storage.json_get("target"): [value, *[None] * (len(df) - 1)]})
+
+    with mindsql.connect() as con:
+        con.register_engine("constant", Constant)
+        rows = f"SELECT 1::BIGINT AS a, NULL::{kind} AS y"
+        con.execute(f"CREATE MODEL m FROM ({rows}) PREDICT y USING engine = 'constant'")
+        assert con.execute("SELECT y, typeof(y) FROM m WHERE a = 1").fetchall() == [(expected, kind)]
+        found = con.execute("SELECT y, typeof(y) FROM range(2) AS t(a) JOIN m").fetchall()
+        assert found == [(expected, kind), (None, kind)]
