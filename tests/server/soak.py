@@ -94,7 +94,7 @@ class Load:
             except _Refused as refused:
                 with self._lock:
                     self.refused[str(refused)] += 1
-            except Exception as error:
+            except Exception as error:  # whatever a client meets is what the run is for: it is reported, and ends it
                 self.wrong.append(f"{thing.__name__}: {type(error).__name__}: {error}")
                 return
 
