@@ -156,6 +156,8 @@ def _as_arrow_reads(value: Any, wanted: pa.DataType) -> Any:
     if types.is_list(wanted) or types.is_large_list(wanted) or types.is_fixed_size_list(wanted):
         return [_as_arrow_reads(each, wanted.value_type) for each in value]
     if types.is_struct(wanted) and isinstance(value, Mapping):
+        if not value.keys() <= {field.name for field in wanted}:
+            raise TypeError("a field that the type does not have")  # Arrow would drop it without a word
         return {field.name: _as_arrow_reads(value.get(field.name), field.type) for field in wanted}
     if isinstance(value, int) and not isinstance(value, bool):
         # What no whole number of Arrow's holds travels as a decimal or as text.
