@@ -1,6 +1,6 @@
 """Feeds a target with bytes that atheris makes, led by which lines they reach.
 
-python tests/fuzz body|query|statement [--seconds 600] [--runs N]
+python tests/fuzz body|query|statement [--seconds 600] [--runs N] [--seed N]
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ def main() -> None:
     parser.add_argument("target", choices=TARGETS)
     parser.add_argument("--seconds", type=int, default=600)
     parser.add_argument("--runs", type=int, default=-1, help="stop after so many, with the same bytes each time")
+    parser.add_argument("--seed", type=int, default=1, help="other bytes")
     parser.add_argument("--artifacts", default="", help="the folder of crash-…, with a slash at its end")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for number, seed in enumerate(SEEDS[args.target]):
             (Path(folder) / str(number)).write_bytes(seed)
         options = [
-            *(f"-max_total_time={args.seconds}", "-timeout=10", "-seed=1", "-max_len=2000", "-rss_limit_mb=3000"),
+            *(f"-max_total_time={args.seconds}", "-timeout=10", f"-seed={args.seed}", "-max_len=2000", "-rss_limit_mb=3000"),
             *("-print_final_stats=1", f"-runs={args.runs}", f"-artifact_prefix={args.artifacts}"),
         ]
         atheris.Setup([sys.argv[0], *options, folder], TARGETS[args.target])
