@@ -108,7 +108,10 @@ class ExecutionContext:
             finally:
                 with self._guard:
                     self._threads.discard(me)
-                    _raise_in(me, None)  # a stop that came too late must not hit the next call of this thread
+                    # A stop that came too late must not hit the next call of this thread. Without a stop there is
+                    # nothing to take back, and CPython 3.11 would hang in a profiler after it.
+                    if self.stopped:
+                        _raise_in(me, None)
 
         return _POOL.submit(run)
 

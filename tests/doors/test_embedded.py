@@ -400,3 +400,17 @@ def test_scores_of_the_rows_of_the_training_say_so() -> None:
         (note,) = con.execute("EVALUATE m FROM (SELECT x,  y FROM t WHERE x < 40)").notes
         assert "rows of the training query" in note
         assert not con.execute("EVALUATE m FROM (SELECT x, y FROM t WHERE x >= 40)").notes
+
+
+def test_a_profiler_sees_a_training_end(tmp_path: Path) -> None:
+    """CPython 3.11 hangs in a profiler once an exception that was to be thrown into its thread has been taken back."""
+    code = (
+        "import cProfile, mindsql; con = mindsql.connect()\n"
+        "con.execute('CREATE TABLE t AS SELECT i AS a, i * 2.0 AS y FROM range(50) r(i)')\n"
+        "profile = cProfile.Profile(); profile.enable()\n"
+        "con.execute(\"CREATE MODEL m FROM (SELECT * FROM t) PREDICT y USING estimator = 'LinearRegression'\")\n"
+        "con.execute('SELECT m.y FROM t JOIN m'); profile.disable(); print('done')"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "done\n", done.stderr

@@ -19,7 +19,7 @@ import mindsql
 from mindsql.engine import Storage
 from mindsql.errors import DataError, StatementError, UnknownNameError
 from mindsql.schema import Schema
-from mindsql_engines.sklearn import SklearnEngine, stopping
+from mindsql_engines.sklearn import SklearnEngine, stopping, threads
 
 
 @pytest.mark.parametrize(
@@ -393,7 +393,7 @@ def test_pandas_frames_without_arrow_types_are_understood() -> None:
 
 _FIRST_USE = """
 import threading
-from mindsql_engines.sklearn import SklearnEngine, stopping
+from mindsql_engines.sklearn import SklearnEngine, stopping, threads
 names = "LogisticRegression RandomForestClassifier KMeans SVC GaussianNB PLSRegression IsolationForest".split()
 together, failed = threading.Barrier(len(names)), []
 def use(name):
@@ -452,3 +452,23 @@ def test_bounds_and_probabilities_are_columns_that_must_be_named() -> None:
             assert (sure if answer else 1 - sure) == pytest.approx(confidence) and kind == "MAP(VARCHAR, DOUBLE)"
         # A column of the data has its name still.
         assert con.execute("SELECT z_lower FROM (SELECT x, 7 AS z_lower FROM t) JOIN m LIMIT 1").fetchone() == (7,)
+
+
+def test_blas_has_its_threads_again_after_limits_that_overlap() -> None:
+    """The limit of BLAS is the process's: each of two trainings would restore what the other had set."""
+    from threadpoolctl import ThreadpoolController
+
+    def counts() -> list[int]:
+        return [library.num_threads for library in ThreadpoolController().select(user_api="blas").lib_controllers]
+
+    with threads.few(1000, threads.FEW_TO_TRAIN):  # loads what is counted
+        pass
+    before = counts()
+    first, second = (threads.few(1000, threads.FEW_TO_TRAIN) for _ in range(2))
+    first.__enter__()
+    second.__enter__()
+    assert set(counts()) == {1}
+    first.__exit__(None, None, None)
+    assert set(counts()) == {1}
+    second.__exit__(None, None, None)
+    assert counts() == before

@@ -34,7 +34,8 @@ def main() -> None:
         for number, seed in enumerate(SEEDS[args.target]):
             (Path(folder) / str(number)).write_bytes(seed)
         options = [
-            *(f"-max_total_time={args.seconds}", "-timeout=10", f"-seed={args.seed}", "-max_len=2000", "-rss_limit_mb=3000"),
+            *(f"-max_total_time={args.seconds}", f"-seed={args.seed}", "-timeout=10"),
+            *("-max_len=2000", "-rss_limit_mb=3000"),
             *("-print_final_stats=1", f"-runs={args.runs}", f"-artifact_prefix={args.artifacts}"),
         ]
         atheris.Setup([sys.argv[0], *options, folder], TARGETS[args.target])

@@ -322,9 +322,8 @@ class Encoder:
             if column.categories is not None and column.categories.rare
         ]
 
-    def places(self, name: str) -> list[int]:
+    def places(self, column: Column) -> list[int]:
         """The matrix columns that an input column fills."""
-        column = next(c for c in self.columns if c.name == name)
         if column.block >= 0:
             return list(range(column.block, column.block + column.width))
         own = list(range(column.start, column.start + column.width))

@@ -69,7 +69,7 @@ class Inputs:
         self.steps = steps
         self._column_of: dict[int, Column] = {}
         for column in encoder.columns:
-            for place in encoder.places(column.name):
+            for place in encoder.places(column):
                 self._column_of[place] = column
         self._at = {column.name: at for at, column in enumerate(encoder.columns)}
 
