@@ -186,7 +186,9 @@ class Connection:
             self._session.adopted.clear()
         # An old stop must not end the new statement.
         session = self._session
-        self._execution = ExecutionContext(session.progress, [session.raw], network=session.settings.network)
+        self._execution = ExecutionContext(
+            session.progress, [session.raw], network=session.settings.network, interrupt=session.interrupt_sources
+        )
         self._execution.arrow = arrow
         for name, table in (tables or {}).items():
             session.adopt(name, table)

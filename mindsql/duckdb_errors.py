@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -25,7 +26,12 @@ from mindsql.errors import (
 )
 
 _UNFIT = "TRY_CAST(… AS …) gives NULL where a value does not fit"
-_TYPE_FAILED = (duckdb.ConversionException, duckdb.OutOfRangeException)
+_TYPE__CARRIED: dict[int, MindSQLError] = {}
+_CARRIED_TEXT = re.compile(r"mindsql error (\d+)")
+_MOST_CARRIED = 1000
+_NUMBERS = itertools.count()
+
+FAILED = (duckdb.ConversionException, duckdb.OutOfRangeException)
 _HOLDER = re.compile(r"held in (.+?) \(PID (\d+)\)")
 _LINE = re.compile(r"\n+LINE (\d+): (.*)\n( *)\^", re.S)
 _KIND = re.compile(r"^[A-Z][A-Za-z]*(?: (?:of|[A-Z][a-z]+))* Error: ")  # "Out of Range Error: "
@@ -67,6 +73,8 @@ def translate(error: duckdb.Error, text: str | None = None) -> MindSQLError:
     message = _KIND.sub("", str(error)).strip()
     if isinstance(error, duckdb.InterruptException):
         return Cancelled("the statement was stopped")
+    if (carried_over := _carried_over(message)) is not None:
+        return carried_over
     if "Could not set lock on file" in message or "Conflicting lock" in message:
         holder = _HOLDER.search(message)
         who = f": {os.path.basename(holder[1])}, process {holder[2]}" if holder is not None else ""
@@ -161,8 +169,27 @@ def translate_text(text: str) -> MindSQLError:
     message = re.sub(r"^.*?(?=[A-Z][A-Za-z]*(?: (?:of|[A-Z][a-z]+))* Error: )", "", text, flags=re.S) or text
     if "INTERRUPT" in text or "Interrupted" in text:
         return Cancelled("the statement was stopped")
+    if (carried_over := _carried_over(text)) is not None:
+        return carried_over
     told = _KIND.sub("", message).strip()
     return DataError(told, hint=_UNFIT) if message.startswith(("Conversion", "Out of Range")) else StatementError(told)
+
+
+@contextmanager
+def carried() -> Iterator[None]:
+    """Lets an error of ours pass through DuckDB, which hands on no more of an exception than its text."""
+    try:
+        yield
+    except MindSQLError as error:
+        number = next(_NUMBERS)
+        _CARRIED[number] = error
+        _CARRIED.pop(number - _MOST_CARRIED, None)
+        raise RuntimeError(f"mindsql error {number}") from error
+
+
+def _carried_over(text: str) -> MindSQLError | None:
+    found = _CARRIED_TEXT.search(text)
+    return _CARRIED.pop(int(found[1]), None) if found is not None else None
 
 
 @contextmanager

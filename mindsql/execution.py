@@ -40,6 +40,7 @@ class ExecutionContext:
         network: Where engines may connect to for it.
         arrow: Whether the rows will be read as Arrow batches, and so need not pass through DuckDB's cursor.
         pause: The least seconds between two reports of progress.
+        interrupt: Ends what runs for it elsewhere, as in a source of rows.
     """
 
     progress: Progress = field(default_factory=NullProgress)
@@ -48,6 +49,7 @@ class ExecutionContext:
     network: Network = field(default_factory=Network)
     arrow: bool = False
     pause: float = _PROGRESS_SECONDS
+    interrupt: Callable[[], None] = lambda: None
     _closers: list[Callable[[], None]] = field(default_factory=list)
     _threads: set[int] = field(default_factory=set)
     _guard: threading.Lock = field(default_factory=threading.Lock)
@@ -60,6 +62,7 @@ class ExecutionContext:
         for raw in list(self.raws):
             with ignored():  # it may be closed by now
                 raw.interrupt()
+        self.interrupt()
         polling = set[int]().union(*(context.threads for context in self._contexts if context.polls))
         with self._guard:
             for thread in set[int]() if again else self._threads - polling:

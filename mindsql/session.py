@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mindsql.jobs import Jobs
     from mindsql.registry import Registry
     from mindsql.snapshot import Snapshot
-    from mindsql.sources import Source
+    from mindsql.sources import OpenSource
 
 PROCESS = f"{os.getpid()}-{os.urandom(4).hex()}"
 """This process, to tell whose unfinished trainings are in the catalog."""
@@ -149,7 +149,7 @@ class Session:
         self.adopted: list[str] = []  # what stands for tables in the running statement only
         self.plans: OrderedDict[Any, Any] = OrderedDict()
         self.prepared: dict[str, str] = {}  # the texts of PREPARE that ask a model, by their folded names
-        self._sources: dict[str, tuple[Any, Source]] = {}
+        self._sources: dict[str, tuple[Any, OpenSource]] = {}
         self._own_snapshot: Snapshot | None = None
         self._changed = False
         self._of_snapshot: tuple[Snapshot | None, Patterns] = (None, _NO_NAMES)
@@ -383,7 +383,7 @@ class Session:
 
     # Sources ----------------------------------------------------------------------------------------------
 
-    def source(self, name: str) -> Source:
+    def source(self, name: str) -> OpenSource:
         """An open source. Raises UnknownNameError, SourceError."""
         from mindsql.secrets import decrypted
         from mindsql.sources import Attached, check_parameters, open_source
@@ -402,7 +402,9 @@ class Session:
             parameters = check_parameters(entry.engine, decrypted(entry.parameters))
             self._sources[entry.name] = (
                 entry,
-                open_source(entry, parameters, self.raw, self.cursor, self.database.sandbox),
+                open_source(
+                    entry, parameters, self.raw, self.cursor, self._offer, self.settings.network, self.database.sandbox
+                ),
             )
         return self._sources[entry.name][1]
 
@@ -413,6 +415,11 @@ class Session:
             if entry.name.casefold() in folded:
                 self.source(entry.name)
 
+    def interrupt_sources(self) -> None:
+        """End what runs in the sources: DuckDB's own interrupt waits for their next rows."""
+        for _, source in list(self._sources.values()):
+            source.interrupt()
+
     def forget_source(self, name: str) -> None:
         """Close a source that was dropped."""
         for key in [key for key in self._sources if key.casefold() == name.casefold()]:
@@ -421,7 +428,8 @@ class Session:
     def close(self) -> None:
         """Close the session's DuckDB connection, and the file with the last session."""
         self.plans.clear()
-        self._sources.clear()
+        for name in list(self._sources):
+            self.forget_source(name)
         database.abandon(self.raw)
         with duckdb_errors.ignored():
             self.raw.close()

@@ -1,26 +1,26 @@
-"""Owns where rows come from: the databases of CREATE DATABASE.
+"""Owns which databases CREATE DATABASE knows, and how a session has them open.
 
-A source either lets DuckDB read its tables itself (`relation`), which keeps filters and columns near the data, or
-gives the rows of its own query (`read`). DuckDB files and folders of files do both; a server that DuckDB cannot
-attach would do `read` alone.
+DuckDB's own files and folders of files it reads itself; those of other servers come from packages that subclass
+`mindsql.source.Source`, found by entry point.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlglot import expressions as exp
 
-from mindsql import database, duckdb_errors
+from mindsql import database, duckdb_errors, source
 from mindsql.database import DuckDBConnection, literal, quote
-from mindsql.engine import Option
-from mindsql.errors import MindSQLError, SourceError, StatementError, UnknownNameError
+from mindsql.engine import Network, Option
+from mindsql.errors import AccessError, MindSQLError, SourceError, StatementError, UnknownNameError
 from mindsql.options import admit_files, check
 from mindsql.sandbox import Sandbox
 from mindsql.schema import Schema
 from mindsql.snapshot import SourceEntry
+from mindsql.source import Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +35,7 @@ _READERS = {
 }
 
 
-class Source(Protocol):
+class OpenSource(Protocol):
     """A source of rows, open on one connection."""
 
     def tables(self) -> list[str]:
@@ -53,6 +53,9 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of it."""
+
+    def interrupt(self) -> None:
+        """End what runs there, from another thread."""
 
 
 class Attached:
@@ -107,6 +110,9 @@ class Attached:
         raw = self._cursor()
         database.run(raw, f"USE {quote(self.name)}")
         return raw
+
+    def interrupt(self) -> None:
+        """DuckDB's own interrupt reaches it."""
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -229,22 +235,98 @@ class Folder:
     def _leave(self, raw: DuckDBConnection) -> None:
         raw.close()
 
+    def interrupt(self) -> None:
+        """DuckDB's own interrupt reaches it."""
+
     def close(self) -> None:
         """Nothing is held open."""
 
 
-SOURCES: dict[str, Callable[..., Source]] = {"duckdb": DuckDBFile, "files": Folder}
-_OPTIONS = {"duckdb": DuckDBFile.options, "files": Folder.options}
+class External:
+    """A source of another package."""
+
+    def __init__(self, source: Source, raw: DuckDBConnection, offer: Callable[[Any], str]) -> None:
+        self._source = source
+        self._raw = raw
+        self._offer = offer
+
+    def tables(self) -> list[str]:
+        """Its tables and views."""
+        return self._source.tables()
+
+    def relation(self, parts: tuple[str, ...]) -> exp.Expr | None:
+        """The table, offered to DuckDB for the running statement."""
+        from mindsql.source_table import SourceTable
+
+        return exp.table_(self._offer(SourceTable(self._source, parts, self._source.schema(parts))), quoted=True)
+
+    def describe(self, text: str) -> Schema:
+        """The columns of a query in the source's words."""
+        empty = self._offer(self._source.describe(text).empty_table())
+        return database.describe(self._raw, f"FROM {quote(empty)}")
+
+    def read(self, text: str) -> pa.RecordBatchReader:
+        """The rows of a query in the source's words."""
+        import pyarrow as pa
+
+        from mindsql.source_table import filtered
+
+        rows = self._source.query(text)
+        return pa.RecordBatchReader.from_batches(rows.schema, filtered(rows, None, rows.schema))
+
+    def interrupt(self) -> None:
+        """End what runs there."""
+        self._source.interrupt()
+
+    def close(self) -> None:
+        """Let go of its connections."""
+        self._source.close()
+
+
+_OWN: dict[str, type[DuckDBFile | Folder]] = {"duckdb": DuckDBFile, "files": Folder}
+
+
+def names() -> list[str]:
+    """The engines of CREATE DATABASE."""
+    return sorted({*_OWN, *(entry.name for entry in source.entry_points())})
+
+
+def options(engine: str) -> Sequence[Option]:
+    """What PARAMETERS of an engine may hold. Raises UnknownNameError, SourceError."""
+    return _OWN[engine.casefold()].options if engine.casefold() in _OWN else _load(engine).options
+
+
+def _load(engine: str) -> type[Source]:
+    entry = source.find(engine)
+    if entry is None:
+        raise UnknownNameError.of("database engine", engine, names())
+    try:
+        found = entry.load()
+    except ImportError as error:
+        raise SourceError(
+            f'the database engine "{engine}" needs a package that is not there: {error.name}',
+            hint=f"pip install '{entry.dist.name if entry.dist is not None else engine}[{engine.casefold()}]'",
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Source)):
+        raise SourceError(f"{entry.value} is no source", hint="subclass mindsql.source.Source")
+    return found
 
 
 def check_parameters(engine: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the arguments of CREATE DATABASE. Raises UnknownNameError, StatementError."""
-    if engine.casefold() not in SOURCES:
-        raise UnknownNameError.of("database engine", engine, SOURCES)
+    """Check the arguments of CREATE DATABASE. Raises UnknownNameError, StatementError, SourceError."""
+    known = options(_engine(engine, parameters))
+    whole = {name for option in known if option.type == "integer" for name in (option.name, *option.aliases)}
+    given = {
+        # Scripts write "port": "5432" as often as not.
+        key: int(value) if key in whole and isinstance(value, str) and value.strip().isdigit() else value
+        for key, value in parameters.items()
+    }
+    return check(given, known, f"ENGINE = '{engine}'")
+
+
+def _engine(engine: str, parameters: Mapping[str, Any]) -> str:
     path = parameters.get("path")
-    if engine.casefold() == "duckdb" and isinstance(path, str) and Path(path).is_dir():
-        engine = "files"
-    return check(parameters, _OPTIONS[engine.casefold()], f"ENGINE = '{engine}'")
+    return "files" if engine.casefold() == "duckdb" and isinstance(path, str) and Path(path).is_dir() else engine
 
 
 def open_source(
@@ -252,17 +334,19 @@ def open_source(
     parameters: Mapping[str, Any],
     raw: DuckDBConnection,
     cursor: Callable[[], DuckDBConnection],
+    offer: Callable[[Any], str],
+    network: Network,
     sandbox: Sandbox | None = None,
-) -> Source:
+) -> OpenSource:
     """Open a source. Raises SourceError, AccessError."""
-    engine = entry.engine.casefold()
-    admit_files(parameters, _OPTIONS[engine], sandbox)
-    path = parameters.get("path")
-    if engine == "duckdb" and isinstance(path, str) and Path(path).is_dir():
-        engine = "files"
+    engine = _engine(entry.engine, parameters)
+    admit_files(parameters, options(engine), sandbox)
     try:
-        return SOURCES[engine](entry.name, parameters, raw, cursor)
-    except (SourceError, StatementError):
+        own = _OWN.get(engine.casefold())
+        if own is not None:
+            return own(entry.name, parameters, raw, cursor)
+        return External(_load(engine)(entry.name, parameters, network), raw, offer)
+    except (SourceError, StatementError, AccessError):
         raise
     except MindSQLError as error:
         raise SourceError(

@@ -17,7 +17,7 @@ from mindsql.options import admit_files, check, secrecy
 from mindsql.result import Result
 from mindsql.secrets import decrypted, encrypted
 from mindsql.snapshot import DEFAULT_PROJECT, EngineEntry, SourceEntry
-from mindsql.sources import check_parameters
+from mindsql.sources import check_parameters, options
 
 if TYPE_CHECKING:
     from mindsql.session import Session
@@ -97,7 +97,7 @@ def create_database(
         raise CatalogError(f'DuckDB has a database named "{statement.name}" open', hint="choose another name")
     given = {key: _value(value, parameters) for key, value in statement.parameters.items()}
     checked = check_parameters(statement.engine, given)
-    entry = SourceEntry(statement.name, statement.engine, encrypted(checked, lambda _: False))
+    entry = SourceEntry(statement.name, statement.engine, encrypted(checked, secrecy(options(statement.engine))))
     if existing is not None:
         session.forget_source(statement.name)
     with session.writing() as catalog:

@@ -1,0 +1,1 @@
+"""The databases that come with the server: a module for each, which sees the contract `mindsql.source` alone."""

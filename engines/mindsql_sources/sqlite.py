@@ -1,0 +1,201 @@
+"""Owns SQLite as a source: types by declared affinity, as SQLite's own documentation gives them.
+
+A value may have another type than its column (https://sqlite.org/datatype3.html): that is an error which names it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mindsql.engine import Network, Option
+from mindsql.errors import DataError, SourceError, UnknownNameError
+from mindsql.source import BATCH_ROWS, Condition, Rows, Source
+from mindsql_sources.conditions import Dialect, quoted
+
+
+class SQLite(Source):
+    """A file of SQLite, open for reading."""
+
+    options = (
+        Option("db_file", "string", required=True, aliases=("path", "database"), file=True, description="the SQLite file"),
+    )
+
+    def __init__(self, name: str, parameters: Mapping[str, Any], network: Network) -> None:
+        super().__init__(name, parameters, network)
+        self._path = Path(parameters["db_file"])
+        self._running: set[sqlite3.Connection] = set()
+        self._lock = threading.Lock()
+        if not self._path.is_file():
+            raise SourceError(f'the file "{self._path}" does not exist')
+        self.tables()  # so that a file which is none is refused at once
+
+    def tables(self) -> list[str]:
+        """Tables and views, by name."""
+        text = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+        return sorted(name for (name,) in self._all(text))
+
+    def schema(self, table: tuple[str, ...]) -> pa.Schema:
+        """The columns with the types of their affinity."""
+        return pa.schema([(name, _type(declared)) for name, declared in self._declared(table)])
+
+    def _declared(self, table: tuple[str, ...]) -> list[tuple[str, str]]:
+        found = self._all(f"PRAGMA table_xinfo({quoted(self._named(table))})")
+        return [(name, declared) for _, name, declared, *_, hidden in found if hidden != 1]
+
+    def scan(self, table: tuple[str, ...], columns: Sequence[str], where: Sequence[Condition]) -> Rows:
+        """A SELECT of the columns."""
+        declared = dict(self._declared(table))
+        schema = pa.schema([(name, _type(declared[name])) for name in columns])
+        text = f"SELECT {', '.join(map(quoted, columns)) or '1'} FROM {quoted(self._named(table))}"
+        condition = Dialect({name: _literal(words) for name, words in declared.items()}).text(where)
+        return Rows(schema, self._stream(f"{text} WHERE {condition}" if condition else text, schema))
+
+    def describe(self, text: str) -> pa.Schema:
+        """A query's columns have no types but those of its first rows' values."""
+        rows = self._all(f"SELECT * FROM ({text}\n) LIMIT {BATCH_ROWS}", heads=True)
+        names, values = rows[0], list(zip(*rows[1:], strict=True)) or [()] * len(rows[0])
+        return pa.schema([(name, _seen(column)) for name, column in zip(names, values, strict=True)])
+
+    def query(self, text: str) -> Rows:
+        """The query as it is written."""
+        schema = self.describe(text)
+        return Rows(schema, self._stream(text, schema))
+
+    def interrupt(self) -> None:
+        """sqlite3's own way, which ends a running step."""
+        with self._lock:
+            for connection in self._running:
+                connection.interrupt()
+
+    def _named(self, table: tuple[str, ...]) -> str:
+        known = self.tables()
+        wanted = table[-1] if len(table) == 1 or (len(table) == 2 and table[0].casefold() == "main") else None
+        exact = [name for name in known if name == wanted]
+        alike = [name for name in known if wanted is not None and name.casefold() == wanted.casefold()]
+        if not (exact or alike):
+            raise UnknownNameError.of(f'table of the database "{self.name}":', ".".join(table), known)
+        return (exact or alike)[0]
+
+    def _open(self) -> sqlite3.Connection:
+        # Read-only: nothing that is read here can change the file. Threads of DuckDB read on.
+        connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+        connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        return connection
+
+    def _all(self, text: str, heads: bool = False) -> list[tuple[Any, ...]]:
+        try:
+            connection = self._open()
+            try:
+                cursor = connection.execute(text)
+                first = [tuple(item[0] for item in cursor.description or ())] if heads else []
+                return first + cursor.fetchall()
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> SourceError:
+        return SourceError(f'the database "{self.name}" (sqlite) says: {error}')
+
+    def _stream(self, text: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        connection: sqlite3.Connection | None = None
+        done = 0
+        try:
+            connection = self._open()
+            with self._lock:
+                self._running.add(connection)
+            cursor = connection.execute(text)
+            while rows := cursor.fetchmany(BATCH_ROWS):
+                columns = list(zip(*rows, strict=True))[: len(schema)]
+                arrays = [_array(values, field, done) for values, field in zip(columns, schema, strict=True)]
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema) if arrays else _counted(len(rows))
+                done += len(rows)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        finally:
+            if connection is not None:
+                with self._lock:
+                    self._running.discard(connection)
+                connection.close()
+
+
+def _counted(rows: int) -> pa.RecordBatch:
+    return pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
+
+
+def _type(declared: str) -> pa.DataType:
+    """The rules of affinity in their order; a column of none, of NUMERIC or of dates holds whatever was put there."""
+    words = declared.upper()
+    if "INT" in words:
+        return pa.int64()
+    if _is_text(words):
+        return pa.string()
+    if "BLOB" in words:
+        return pa.binary()
+    if any(word in words for word in ("REAL", "FLOA", "DOUB", "DEC", "NUMERIC")):
+        return pa.float64()
+    return pa.int64() if "BOOL" in words else pa.string()
+
+
+def _is_text(words: str) -> bool:
+    return "INT" not in words and any(word in words for word in ("CHAR", "CLOB", "TEXT"))
+
+
+def _seen(values: Sequence[Any]) -> pa.DataType:
+    kinds = {type(value) for value in values} - {type(None)}
+    if kinds == {int}:
+        return pa.int64()
+    if kinds and kinds <= {int, float}:
+        return pa.float64()
+    return pa.binary() if kinds == {bytes} else pa.string()
+
+
+def _array(values: Sequence[Any], field: pa.Field, before: int) -> pa.Array:
+    if pa.types.is_string(field.type):
+        values = [repr(value) if isinstance(value, (int, float)) else value for value in values]
+    try:
+        if pa.types.is_floating(field.type):
+            values = [float(value) if isinstance(value, int) else value for value in values]
+        return pa.array(values, field.type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, ValueError):
+        wanted = _KINDS[str(field.type)]
+        at, value = next(
+            ((at, v) for at, v in enumerate(values) if v is not None and not isinstance(v, wanted[0])), (0, values[0])
+        )
+        raise DataError(
+            f'the column "{field.name}" holds {value!r} in row {before + at + 1}, which is no {wanted[1]}',
+            hint="read it by a native query with CAST: FROM source (SELECT CAST(… AS TEXT) … FROM …)",
+        ) from None
+
+
+_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "int64": (int, "BIGINT"), "double": ((int, float), "DOUBLE"), "string": (str, "VARCHAR"), "binary": (bytes, "BLOB"),
+}  # fmt: skip
+
+
+def _literal(declared: str) -> Callable[[Any, str], str | None]:
+    """How a constant is written beside a column: only where SQLite compares as DuckDB does."""
+    kind = _type(declared)
+
+    def literal(value: Any, operator: str) -> str | None:
+        if isinstance(value, (bool, dt.date, dt.datetime, decimal.Decimal, bytes)):
+            return None
+        if pa.types.is_int64(kind) and isinstance(value, int):
+            return str(value)
+        if pa.types.is_floating(kind) and isinstance(value, float) and abs(value) < 2**53:
+            return repr(value)
+        plain = isinstance(value, str) and "\0" not in value
+        # A column may be declared with COLLATE NOCASE: equality then gives more, and order gives others.
+        if _is_text(declared.upper()) and plain and operator == "=":
+            return "'" + value.replace("'", "''") + "'"
+        return None
+
+    return literal

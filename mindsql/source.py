@@ -1,0 +1,133 @@
+"""Owns what a source of rows is: the class that a package subclasses to make another database's tables readable.
+
+A source tells its tables and their Arrow schemas, and gives rows as Arrow batches. What is asked of it comes as
+columns and conditions; whatever it leaves undone of the conditions is done after it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from mindsql.engine import Network, Option
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+GROUP = "mindsql.sources"
+"""The entry-point group: `name = "package.module:SourceClass"`."""
+BATCH_ROWS = 32_768
+"""How many rows a batch had better have."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A column against a constant: int, Decimal, float, bool, str, bytes, date, datetime or time."""
+
+    column: str
+    operator: Literal["=", "<>", "<", "<=", ">", ">="]
+    value: Any
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """`column IN (values)`."""
+
+    column: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class IsNull:
+    """`column IS NULL`, or IS NOT NULL."""
+
+    column: str
+    negated: bool = False
+
+
+@dataclass(frozen=True)
+class AllOf:
+    """Conditions that all hold."""
+
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """Conditions one of which holds."""
+
+    parts: tuple[Condition, ...]
+
+
+Condition = Comparison | OneOf | IsNull | AllOf | AnyOf
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A stream of rows. Closing the iterator ends the query that makes them."""
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+
+class Source:
+    """A database that rows come from, open for one session.
+
+    Its methods are called by one thread at a time, but for `interrupt`; streams may be read by other threads, several
+    at once. Each raises SourceError in plain words and without secrets; a table that there is not, UnknownNameError.
+
+    Attributes:
+        options: What PARAMETERS of CREATE DATABASE may hold.
+        requires: What `pip install` needs for it.
+    """
+
+    options: ClassVar[tuple[Option, ...]] = ()
+    requires: ClassVar[str] = ""
+
+    def __init__(self, name: str, parameters: Mapping[str, Any], network: Network) -> None:
+        """Open it. `parameters` are checked, and their secrets readable."""
+        self.name = name
+        self.parameters = parameters
+        self.network = network
+
+    def tables(self) -> list[str]:
+        """The names of its tables and views."""
+        raise NotImplementedError
+
+    def schema(self, table: tuple[str, ...]) -> pa.Schema:
+        """The columns of a table, named by the parts after the source's name: `("public", "flats")`."""
+        raise NotImplementedError
+
+    def scan(self, table: tuple[str, ...], columns: Sequence[str], where: Sequence[Condition]) -> Rows:
+        """Rows of a table, with these columns in this order.
+
+        All of `where` should hold; a row for which it does not may be among them, none for which it does may be
+        missing.
+        """
+        raise NotImplementedError
+
+    def describe(self, text: str) -> pa.Schema:
+        """The columns of a query in the source's own words, without running it."""
+        raise NotImplementedError
+
+    def query(self, text: str) -> Rows:
+        """The rows of a query in the source's own words."""
+        raise NotImplementedError
+
+    def interrupt(self) -> None:
+        """End all that runs, from another thread and at once."""
+
+    def close(self) -> None:
+        """Let go of its connections."""
+
+
+def find(name: str) -> importlib.metadata.EntryPoint | None:
+    """The entry point of a source; its names are compared without case."""
+    return next((e for e in entry_points() if e.name.casefold() == name.casefold()), None)
+
+
+def entry_points() -> list[importlib.metadata.EntryPoint]:
+    """All sources that packages bring; nothing is imported."""
+    return list(importlib.metadata.entry_points(group=GROUP))
