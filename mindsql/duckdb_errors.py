@@ -26,12 +26,7 @@ from mindsql.errors import (
 )
 
 _UNFIT = "TRY_CAST(… AS …) gives NULL where a value does not fit"
-_TYPE__CARRIED: dict[int, MindSQLError] = {}
-_CARRIED_TEXT = re.compile(r"mindsql error (\d+)")
-_MOST_CARRIED = 1000
-_NUMBERS = itertools.count()
-
-FAILED = (duckdb.ConversionException, duckdb.OutOfRangeException)
+_TYPE_FAILED = (duckdb.ConversionException, duckdb.OutOfRangeException)
 _HOLDER = re.compile(r"held in (.+?) \(PID (\d+)\)")
 _LINE = re.compile(r"\n+LINE (\d+): (.*)\n( *)\^", re.S)
 _KIND = re.compile(r"^[A-Z][A-Za-z]*(?: (?:of|[A-Z][a-z]+))* Error: ")  # "Out of Range Error: "
@@ -41,6 +36,11 @@ _NO_FUNCTION = re.compile(
     r"(?:No function matches the given name and argument types '|"
     r"Could not choose a best candidate function for the function call \")(.+?)['\"]\."
 )
+
+_CARRIED: dict[int, MindSQLError] = {}
+_CARRIED_TEXT = re.compile(r"mindsql error (\d+)")
+_MOST_CARRIED = 1000
+_NUMBERS = itertools.count()
 
 FAILED = (duckdb.Error, RuntimeError, OSError)
 """What DuckDB's client raises, for `translate_any`."""

@@ -70,12 +70,16 @@ class _Scan:
 
 def filtered(rows: Rows, condition: Any, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
     """The rows for which a filter holds, with the wanted columns."""
+    for batch in closing(rows):
+        kept = _storage(batch).filter(condition) if condition is not None else batch
+        if kept.num_rows:
+            yield _shaped(kept, wanted)
+
+
+def closing(rows: Rows) -> Iterator[pa.RecordBatch]:
+    """The batches; who stops reading them ends the query that makes them."""
     try:
-        for batch in rows.batches:
-            if condition is not None:
-                batch = _storage(batch).filter(condition)
-            if batch.num_rows:
-                yield _shaped(batch, wanted)
+        yield from rows.batches
     finally:
         close = getattr(rows.batches, "close", None)
         if close is not None:
@@ -93,8 +97,8 @@ def _shaped(batch: pa.RecordBatch, wanted: pa.Schema) -> pa.RecordBatch:
     for field in wanted:
         array = batch.column(field.name)
         if array.type != field.type:
-            kind = field.type
-            array = pa.ExtensionArray.from_storage(kind, array) if isinstance(kind, pa.BaseExtensionType) else array.cast(kind)
+            extension = isinstance(field.type, pa.BaseExtensionType)
+            array = pa.ExtensionArray.from_storage(field.type, array) if extension else array.cast(field.type)
         arrays.append(array)
     return pa.RecordBatch.from_arrays(arrays, schema=wanted)
 
@@ -203,12 +207,12 @@ def _value(node: Any) -> Any:
         number = int.from_bytes(value.value, "little", signed=True)
         with decimal.localcontext(prec=60):
             return decimal.Decimal(number).scaleb(-value.scale)
-    with_overflow = {
-        "date": lambda: (_EPOCH + dt.timedelta(days=value)).date(),
-        "timestamp": lambda: _EPOCH + dt.timedelta(microseconds=value),
-        "timestamp_tz": lambda: (_EPOCH + dt.timedelta(microseconds=value)).replace(tzinfo=dt.UTC),
-    }
     try:
-        return with_overflow[kind]() if kind in with_overflow else None
-    except OverflowError:
+        if kind == "date":
+            return (_EPOCH + dt.timedelta(days=value)).date()
+        if kind in ("timestamp", "timestamp_tz"):
+            moment = _EPOCH + dt.timedelta(microseconds=value)
+            return moment if kind == "timestamp" else moment.replace(tzinfo=dt.UTC)
+    except OverflowError:  # a year that Python does not have
         return None
+    return None

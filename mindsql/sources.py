@@ -262,17 +262,21 @@ class External:
 
     def describe(self, text: str) -> Schema:
         """The columns of a query in the source's words."""
-        empty = self._offer(self._source.describe(text).empty_table())
+        schema = self._source.describe(text)
+        empty = self._offer(schema.empty_table().rename_columns(_unique(schema.names)))
         return database.describe(self._raw, f"FROM {quote(empty)}")
 
     def read(self, text: str) -> pa.RecordBatchReader:
         """The rows of a query in the source's words."""
         import pyarrow as pa
 
-        from mindsql.source_table import filtered
+        from mindsql.source_table import closing
 
         rows = self._source.query(text)
-        return pa.RecordBatchReader.from_batches(rows.schema, filtered(rows, None, rows.schema))
+        names = _unique(rows.schema.names)
+        schema = pa.schema([field.with_name(name) for field, name in zip(rows.schema, names, strict=True)])
+        batches = (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in closing(rows))
+        return pa.RecordBatchReader.from_batches(schema, batches)
 
     def interrupt(self) -> None:
         """End what runs there."""
@@ -281,6 +285,20 @@ class External:
     def close(self) -> None:
         """Let go of its connections."""
         self._source.close()
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """The names of a query's columns, told apart as DuckDB does it: `a`, `a_1`."""
+    made: list[str] = []
+    seen: set[str] = set()
+    for name in names:
+        number, unique = 0, name
+        while unique.casefold() in seen:
+            number += 1
+            unique = f"{name}_{number}"
+        seen.add(unique.casefold())
+        made.append(unique)
+    return made
 
 
 _OWN: dict[str, type[DuckDBFile | Folder]] = {"duckdb": DuckDBFile, "files": Folder}

@@ -25,7 +25,9 @@ class SQLite(Source):
     """A file of SQLite, open for reading."""
 
     options = (
-        Option("db_file", "string", required=True, aliases=("path", "database"), file=True, description="the SQLite file"),
+        Option(
+            "db_file", "string", required=True, aliases=("path", "database"), file=True, description="the SQLite file"
+        ),
     )
 
     def __init__(self, name: str, parameters: Mapping[str, Any], network: Network) -> None:
@@ -39,8 +41,8 @@ class SQLite(Source):
 
     def tables(self) -> list[str]:
         """Tables and views, by name."""
-        text = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-        return sorted(name for (name,) in self._all(text))
+        found = self._all("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')")
+        return sorted(name for (name,) in found if not name.startswith("sqlite_"))
 
     def schema(self, table: tuple[str, ...]) -> pa.Schema:
         """The columns with the types of their affinity."""
@@ -195,7 +197,8 @@ def _literal(declared: str) -> Callable[[Any, str], str | None]:
         plain = isinstance(value, str) and "\0" not in value
         # A column may be declared with COLLATE NOCASE: equality then gives more, and order gives others.
         if _is_text(declared.upper()) and plain and operator == "=":
-            return "'" + value.replace("'", "''") + "'"
+            text: str = value
+            return "'" + text.replace("'", "''") + "'"
         return None
 
     return literal

@@ -16,6 +16,7 @@ import mindsql
 from mindsql.connection import Connection
 from mindsql.engine import Context, Network
 from mindsql.errors import AccessError, Cancelled, EngineError, MindSQLError
+from mindsql.network import HostRefused
 from mindsql.session import Settings as ConnectionSettings
 from mindsql_engines.remote import failures, fanout, hosts
 from mindsql_engines.remote.client import Client, Reply
@@ -158,7 +159,7 @@ def test_allowed_hosts() -> None:
     for url in ("http://models.example.com/x", "https://a.b.CORP:99/x"):
         hosts.check_url(url, network)
     for url in ("http://example.com/", "http://corp/", "http://models.example.com.evil/"):
-        with pytest.raises(hosts.HostRefused, match="may not ask the host"):
+        with pytest.raises(HostRefused, match="may not ask the host"):
             hosts.check_url(url, network)
 
 
@@ -167,7 +168,7 @@ def test_allowed_hosts() -> None:
              "localhost", "[64:ff9b::a00:1]", "2130706433", "[fe80::1]", "100.64.0.1"],
 )  # fmt: skip
 def test_a_server_is_not_led_to_private_addresses(host: str) -> None:
-    with pytest.raises(hosts.HostRefused, match="may not ask"):
+    with pytest.raises(HostRefused, match="may not ask"):
         hosts.check_url(f"http://{host}:80/latest", Network(private=False))
 
 
@@ -175,7 +176,7 @@ def test_the_address_is_looked_at_when_connected(monkeypatch: pytest.MonkeyPatch
     """A name may lead elsewhere the second time it is looked up."""
     monkeypatch.setattr(hosts, "addresses", lambda host, port: ["93.184.216.34"])
     with Server(in_turn("fine")) as server:
-        with pytest.raises(hosts.HostRefused, match=r"leads to the address 127\.0\.0\.1"):
+        with pytest.raises(HostRefused, match=r"leads to the address 127\.0\.0\.1"):
             post(server, context=Context(network=Network(private=False)))
         assert not server.requests
 

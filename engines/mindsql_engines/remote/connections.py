@@ -17,7 +17,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from mindsql.engine import Network
-from mindsql_engines.remote.hosts import check_address
+from mindsql.network import check_address
 
 
 @dataclass(eq=False)

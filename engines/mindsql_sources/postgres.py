@@ -1,0 +1,403 @@
+"""Owns PostgreSQL, and what speaks its protocol, as a source: by the ADBC driver, in binary COPY.
+
+Types go by PostgreSQL's catalog. What the driver would change on its way is asked for in another form: times without
+an end are NULL, numbers without a precision are DOUBLE, and types that Arrow does not have are text.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import adbc_driver_manager.dbapi as adbc
+import adbc_driver_postgresql.dbapi
+import pyarrow as pa
+
+from mindsql.engine import Network, Option
+from mindsql.errors import Cancelled, SourceError, UnknownNameError
+from mindsql.network import check_host
+from mindsql.source import Condition, Rows, Source
+from mindsql_sources.conditions import Dialect, quoted
+
+_BATCH_BYTES = "4000000"
+_BATCH = "adbc.postgresql.batch_size_hint_bytes"
+_SESSION = "-c TimeZone=UTC -c standard_conforming_strings=on -c default_transaction_read_only=on -c datestyle=ISO"
+_COLUMNS = """
+SELECT a.attname, format_type(coalesce(nullif(t.typbasetype, 0), t.oid), CASE WHEN t.typbasetype <> 0
+       THEN t.typtypmod ELSE a.atttypmod END)
+FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+"""
+_RELATIONS = """
+SELECT c.oid::int8, n.nspname, c.relname, array_position(current_schemas(false), n.nspname) AS place
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+"""
+
+
+class Postgres(Source):
+    """A database of PostgreSQL, open for reading."""
+
+    requires = "adbc-driver-postgresql"
+    options = (
+        Option("host", "string", default="localhost", description="the server's name or address"),
+        Option("port", "integer", default=5432, minimum=1, maximum=65535, description="its port"),
+        Option("user", "string", required=True, aliases=("username",), description="who logs in"),
+        Option("password", "string", secret=True, description="the password"),
+        Option("database", "string", required=True, aliases=("dbname",), description="the database"),
+        Option("schema", "string", description="the schema that names without one stand for; public comes next"),
+        Option(
+            "sslmode",
+            "string",
+            choices=("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+            description="as libpq has it: verify-full checks the server's certificate and name",
+        ),
+        Option("connection_parameters", "object", description="more of libpq's keywords, as sslrootcert"),
+    )
+
+    def __init__(self, name: str, parameters: Mapping[str, Any], network: Network) -> None:
+        super().__init__(name, parameters, network)
+        if not parameters["host"].startswith("/"):  # else a socket of this machine
+            check_host(parameters["host"], parameters["port"], network)
+        self._running: set[Any] = set()
+        self._idle: list[Any] = []
+        self._lock = threading.Lock()
+        self._stops = 0
+        self._all("SELECT 1")
+
+    # What there is ------------------------------------------------------------------------------------------------
+
+    def tables(self) -> list[str]:
+        """Tables and views: by name where the search path finds them, else with their schema."""
+        found = self._all(f"{_RELATIONS} ORDER BY place NULLS LAST, n.nspname, c.relname")
+        return [name if place is not None else f"{schema}.{name}" for _, schema, name, place in found]
+
+    def schema(self, table: tuple[str, ...]) -> pa.Schema:
+        """The columns, with the types that their values are read as."""
+        return pa.schema([column.field for column in self._columns(table)[1]])
+
+    def _columns(self, table: tuple[str, ...]) -> tuple[str, list[_Column]]:
+        oid, name = self._named(table)
+        return name, [_Column.of(*row) for row in self._all(_COLUMNS.format(oid=oid))]
+
+    def _named(self, table: tuple[str, ...]) -> tuple[int, str]:
+        """The table's number, and its whole name. As it is written, or else in any case when only one is alike."""
+        if len(table) == 3 and table[0].casefold() == self.parameters["database"].casefold():
+            table = table[1:]
+        if len(table) <= 2:
+            alike = f"lower(c.relname) = lower({_text(table[-1])})"
+            if len(table) == 2:
+                alike += f" AND lower(n.nspname) = lower({_text(table[0])})"
+            found = self._all(f"{_RELATIONS} AND {alike} ORDER BY place NULLS LAST")
+            if len(table) == 1:
+                found = [row for row in found if row[3] is not None]
+            exact = [row for row in found if (row[1], row[2])[-len(table) :] == table]
+            folded = [row for row in found if row[2] == table[-1].lower()]
+            for rows in (exact, folded, found):
+                if rows:
+                    return rows[0][0], f"{quoted(rows[0][1])}.{quoted(rows[0][2])}"
+        raise UnknownNameError.of(f'table of the database "{self.name}":', ".".join(table), self.tables())
+
+    # Reading ------------------------------------------------------------------------------------------------------
+
+    def scan(self, table: tuple[str, ...], columns: Sequence[str], where: Sequence[Condition]) -> Rows:
+        """A SELECT of the columns, in a snapshot of its own."""
+        name, all_columns = self._columns(table)
+        known = {column.field.name: column for column in all_columns}
+        wanted = [known[column] for column in columns]
+        dialect = Dialect(
+            {name: column.literal for name, column in known.items()},
+            {name: column.compared for name, column in known.items()},
+            frozenset(name for name, column in known.items() if column.loses),
+        )
+        condition = dialect.text(where)
+        text = f"SELECT {', '.join(c.expression for c in wanted) or 'TRUE'} FROM {name}"
+        schema = pa.schema([column.field for column in wanted])
+        return Rows(schema, self._stream(f"{text} WHERE {condition}" if condition else text, schema))
+
+    def describe(self, text: str) -> pa.Schema:
+        """The columns, asked of the server without running it."""
+        return pa.schema([column.field for column in self._described(text)])
+
+    def query(self, text: str) -> Rows:
+        """The query as it is written, but for values that the driver would change: those are selected of it."""
+        columns = self._described(text)
+        schema = pa.schema([column.field for column in columns])
+        if any(column.expression != quoted(column.field.name) for column in columns):
+            names = [f"c{number}" for number in range(len(columns))]
+            pairs = zip(columns, names, strict=True)
+            listed = ", ".join(c.expression.replace(quoted(c.field.name), name) for c, name in pairs)
+            text = f"SELECT {listed} FROM ({text}\n) AS q({', '.join(names)})"
+        return Rows(schema, self._stream(text, schema))
+
+    def _described(self, text: str) -> list[_Column]:
+        """The columns of a query: the driver tells their number and names, the server the names of their types."""
+        with self._cursor() as cursor:
+            names = cursor.adbc_execute_schema(text + "\n").names
+        numbered = [f"c{number}" for number in range(len(names))]
+        types = ", ".join(f"pg_typeof(q.{name})::text" for name in numbered)
+        nothing = f"SELECT * FROM ({text}\n) AS q({', '.join(numbered)}) LIMIT 0"
+        found = self._all(f"SELECT {types} FROM (SELECT 1) AS o LEFT JOIN ({nothing}) AS q ON TRUE") if names else [()]
+        return [_Column.of(name, declared) for name, declared in zip(names, found[0], strict=True)]
+
+    def _all(self, text: str) -> list[tuple[Any, ...]]:
+        with self._cursor() as cursor:
+            cursor.execute(text)
+            return list(cursor.fetchall())
+
+    def _stream(self, text: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        with self._cursor() as cursor:
+            cursor.adbc_statement.set_options(**{_BATCH: _BATCH_BYTES})
+            cursor.execute(text + "\n")
+            reader = cursor.fetch_record_batch()
+            try:
+                for batch in reader:
+                    if schema.names:
+                        arrays = [_mended(a, f, self.name) for a, f in zip(batch.columns, schema, strict=True)]
+                        batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
+                    yield batch
+            finally:
+                reader.close()
+
+    # Connections --------------------------------------------------------------------------------------------------
+
+    def _cursor(self) -> _Cursor:
+        return _Cursor(self)
+
+    def connect(self) -> Any:
+        """A connection that has been told how to read and write texts and times."""
+        given = self.parameters
+        words = {
+            **{"connect_timeout": 10, "application_name": "mindsql"},
+            **{"host": given["host"], "port": given["port"], "dbname": given["database"], "user": given["user"]},
+            **{key: given[key] for key in ("password", "sslmode") if given.get(key) is not None},
+            **(given.get("connection_parameters") or {}),
+        }
+        path = f"-c search_path={_option(quoted(given['schema']) + ',public')} " if given.get("schema") else ""
+        words["options"] = f"{path}{words.get('options', '')} {_SESSION}"
+        words["client_encoding"] = "UTF8"
+        uri = " ".join(f"{key}={_libpq(value)}" for key, value in words.items() if value is not None)
+        return adbc_driver_postgresql.dbapi.connect(uri, autocommit=True)
+
+    def failed(self, error: Exception) -> Exception:
+        """What the driver raised, in the server's words alone."""
+        text = re.sub(r"^.*?\[libpq\] ", "", str(error), flags=re.S)
+        text = re.sub(r"^.*?(?=ERROR: )", "", text, flags=re.S) if "ERROR: " in text else text
+        lines = [line.strip() for line in text.split("\n") if line.strip()]
+        said = re.sub(r"^(?:ERROR|FATAL): +", "", lines[0] if lines else type(error).__name__)
+        password = self.parameters.get("password")
+        for secret in filter(None, (password, _libpq(password) if password else None)):
+            said = said.replace(str(secret), "***")
+        return SourceError(f'the database "{self.name}" (postgres) says: {said}')
+
+    def interrupt(self) -> None:
+        """The driver's own way: a request to cancel on a second connection."""
+        with self._lock:
+            self._stops += 1
+            running = list(self._running)
+        for cursor in running:
+            try:
+                cursor.adbc_cancel()
+            except Exception:  # it has just ended
+                continue
+
+    def close(self) -> None:
+        """Close what is idle; what runs is closed when its stream is."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+
+class _Cursor:
+    """A cursor on an idle connection, or on a new one. A connection whose statement failed is not used again."""
+
+    def __init__(self, source: Postgres) -> None:
+        self._source = source
+        self._stops = source._stops
+
+    def __enter__(self) -> Any:
+        source = self._source
+        with source._lock:
+            self._connection: Any = source._idle.pop() if source._idle else None
+        try:
+            if self._connection is None:
+                self._connection = source.connect()
+            self._made: Any = self._connection.cursor()
+        except (adbc.Error, OSError) as error:
+            raise source.failed(error) from error
+        with source._lock:
+            source._running.add(self._made)
+        return self._made
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        source = self._source
+        with source._lock:
+            source._running.discard(self._made)
+        try:
+            self._made.close()
+            if error is None:
+                with source._lock:
+                    source._idle.append(self._connection)
+            else:
+                self._connection.close()
+        except (adbc.Error, OSError, RuntimeError):
+            pass
+        if isinstance(error, (adbc.Error, OSError)):
+            if source._stops != self._stops:
+                raise Cancelled("the statement was stopped") from error
+            raise source.failed(error) from error
+
+
+# Types ------------------------------------------------------------------------------------------------------------
+
+_PLAIN: dict[str, pa.DataType] = {
+    "smallint": pa.int16(), "integer": pa.int32(), "bigint": pa.int64(), "boolean": pa.bool_(), "real": pa.float32(),
+    "double precision": pa.float64(), "text": pa.string(), "character varying": pa.string(), "bytea": pa.binary(),
+}  # fmt: skip
+_TIMES = {
+    "date": (pa.date32(), "DATE"),
+    "timestamp without time zone": (pa.timestamp("us"), "TIMESTAMP"),
+    "timestamp with time zone": (pa.timestamp("us", "UTC"), "TIMESTAMPTZ"),
+}
+_LISTED = {f"{name}[]": pa.list_(kind) for name, kind in _PLAIN.items() if name not in ("real", "bytea")}
+_WHOLE = ("smallint", "integer", "bigint")
+_LAST = "294247-01-01"  # the first day that Arrow's microseconds do not reach
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of PostgreSQL.
+
+    Attributes:
+        field: Its name, and the type that its values are read as.
+        expression: What is selected.
+        compared: What a constant is compared with.
+        literal: How a constant is written beside it.
+        loses: Whether some of its values are read as NULL.
+    """
+
+    field: pa.Field
+    expression: str
+    compared: str
+    literal: Callable[[Any, str], str | None]
+    loses: bool = False
+
+    @classmethod
+    def of(cls, name: str, declared: str) -> _Column:
+        """A column by its type's name as `format_type` tells it."""
+        own = quoted(name)
+        base = re.sub(r"\(.*?\)", "", declared)
+
+        def column(
+            arrow: pa.DataType,
+            expression: str = own,
+            literal: Callable[[Any, str], str | None] = _none,
+            compared: str | None = None,
+            loses: bool = False,
+        ) -> _Column:
+            return cls(pa.field(name, arrow), expression, compared or expression, literal, loses)
+
+        if base in _PLAIN:
+            return column(_PLAIN[base], literal=_literal(base))
+        if base in _TIMES:
+            arrow, word = _TIMES[base]
+            ends = f"isfinite({own})" if base == "date" else f"{own} > '-infinity' AND {own} < '{_LAST}'"
+            return column(arrow, f"CASE WHEN {ends} THEN {own} END", _time(word), own, True)
+        precision = re.fullmatch(r"numeric\((\d+),(-?\d+)\)", declared)
+        if precision is not None and int(precision[1]) <= 38 and 0 <= int(precision[2]) <= int(precision[1]):
+            # The driver gives its digits as text, from which DECIMAL is read.
+            return column(pa.decimal128(int(precision[1]), int(precision[2])), literal=_literal("numeric"))
+        if base == "numeric":
+            return column(pa.float64(), f"{own}::float8", _literal("double precision"))
+        if base == "uuid":
+            return column(pa.uuid(), f"{own}::text")
+        if base in ("json", "jsonb"):
+            return column(pa.json_(), f"{own}::text")
+        if base in _LISTED and "(" not in declared:
+            # Another dimension would be lost: casting the array's bounds to it fails, and says so.
+            guard = f"CASE WHEN array_ndims({own}) > 1 THEN array_dims({own})::{base} ELSE {own} END"
+            return column(_LISTED[base], guard)
+        if base == "oid":
+            return column(pa.int64(), f"{own}::bigint")
+        return column(pa.string(), f"{own}::text", _literal("text"))
+
+
+def _mended(array: pa.Array, field: pa.Field, source: str) -> pa.Array:
+    """An array as the driver gives it, as the field's type."""
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    if array.type == field.type:
+        return array
+    kind = field.type
+    try:
+        if isinstance(kind, pa.BaseExtensionType):
+            if kind.extension_name == "arrow.uuid" and pa.types.is_string(array.type):
+                import uuid
+
+                array = pa.array([None if v is None else uuid.UUID(v).bytes for v in array.to_pylist()], pa.binary(16))
+            return pa.ExtensionArray.from_storage(kind, array.cast(kind.storage_type))
+        return array.cast(kind)
+    except (pa.ArrowInvalid, ValueError) as error:
+        raise SourceError(
+            f'a value of the column "{field.name}" of the database "{source}" is no {kind}: {_first_line(error)}',
+            hint="read it by a native query with a cast, or as text",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
+
+
+def _none(value: Any, operator: str) -> str | None:
+    return None
+
+
+def _literal(base: str) -> Callable[[Any, str], str | None]:
+    """How a constant is written, where PostgreSQL compares as DuckDB does."""
+
+    def literal(value: Any, operator: str) -> str | None:
+        if base == "boolean":
+            return str(value).upper() if isinstance(value, bool) and operator in ("=", "<>") else None
+        if isinstance(value, bool):
+            return None
+        if base in (*_WHOLE, "numeric") and isinstance(value, (int, decimal.Decimal)):
+            return f"{value:f}" if isinstance(value, decimal.Decimal) else str(value)
+        if base == "double precision" and isinstance(value, float):
+            return f"'{value!r}'::float8"
+        # Order depends on the collation.
+        if base in ("text", "character varying") and isinstance(value, str) and "\0" not in value and operator == "=":
+            return _text(value)
+        return None
+
+    return literal
+
+
+def _time(word: str) -> Callable[[Any, str], str | None]:
+    def literal(value: Any, operator: str) -> str | None:
+        if word == "DATE":
+            fits = isinstance(value, dt.date) and not isinstance(value, dt.datetime)
+        else:
+            fits = isinstance(value, dt.datetime) and (value.tzinfo is not None) == (word == "TIMESTAMPTZ")
+        return f"{word} '{value.isoformat()}'" if fits else None
+
+    return literal
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _libpq(value: Any) -> str:
+    """A value of a connection string, by libpq's rules."""
+    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _option(value: str) -> str:
+    """A value among `options`, where a backslash protects a space."""
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
