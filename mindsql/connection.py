@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mindsql.engine import Capabilities, Engine, Option
     from mindsql.jobs import Jobs
     from mindsql.snapshot import Snapshot, Version
+    from mindsql.source import Source
 
 _OPEN: weakref.WeakSet[Connection] = weakref.WeakSet()
 
@@ -296,6 +297,11 @@ class Connection:
     def register_engine(self, name: str, cls: type[Engine]) -> Connection:
         """Make an Engine class a handler of this database, for CREATE ML_ENGINE and USING engine."""
         self._session.registry.register(name, cls)
+        return self
+
+    def register_source(self, name: str, cls: type[Source]) -> Connection:
+        """Make a Source class an engine of CREATE DATABASE for this database."""
+        self._session.registry.register_source(name, cls)
         return self
 
     # Beside tables ----------------------------------------------------------------------------------------

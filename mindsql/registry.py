@@ -1,4 +1,4 @@
-"""Owns which handlers there are: engines found by entry point, and those registered on a connection."""
+"""Owns which handlers there are: engines found by entry point, and engines and sources registered on a connection."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mindsql.engine import Engine
 from mindsql.errors import EngineError, EngineMissingError, StatementError, UnknownNameError
+from mindsql.source import Source
 
 GROUP = "mindsql.engines"
 """The entry-point group: `name = "package.module:EngineClass"`."""
@@ -35,6 +36,7 @@ class Registry:
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
         self._loaded: dict[str, type[Engine]] = {}
+        self.sources: dict[str, type[Source]] = {}
         for entry in importlib.metadata.entry_points(group=GROUP):
             other = self._handlers.get(entry.name.casefold())
             if other is not None and other.entry is not None and other.entry.value != entry.value:
@@ -50,6 +52,12 @@ class Registry:
             raise StatementError(f"{cls!r} is no engine", hint="subclass mindsql.Engine")
         self._handlers[name.casefold()] = Handler(name, cls=cls)
         self._loaded.pop(name.casefold(), None)
+
+    def register_source(self, name: str, cls: type[Source]) -> None:
+        """Add or replace an engine of CREATE DATABASE. Raises StatementError when `cls` is no Source."""
+        if not (isinstance(cls, type) and issubclass(cls, Source)):
+            raise StatementError(f"{cls!r} is no source", hint="subclass mindsql.source.Source")
+        self.sources[name.casefold()] = cls
 
     def names(self) -> list[str]:
         """All names; nothing is imported."""

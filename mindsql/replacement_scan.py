@@ -78,6 +78,8 @@ def suggest_relation(session: Session, error: UnknownNameError, frame: FrameType
     elsewhere = [shown for shown, short in models.items() if short.casefold() == name.casefold()]
     if elsewhere and elsewhere[0].casefold() == name.casefold():
         error.hint = f'"{name}" is a model: it stands in the FROM of a SELECT that is read by itself'
+    elif "." in name and snapshot.source(name.split(".")[0]) is not None:
+        error.hint = "a table of another database stands in FROM of a query; it cannot be changed from here"
     elif _is_list(snapshot, name):
         error.hint = "this list can only be read; CREATE MODEL, RETRAIN m, SET active m.1 and DROP MODEL m.1 change it"
     elif elsewhere:

@@ -399,13 +399,11 @@ class Session:
             return Attached(found, self.raw, self.cursor)
         kept = self._sources.get(entry.name)
         if kept is None or kept[0] != entry:
-            parameters = check_parameters(entry.engine, decrypted(entry.parameters))
-            self._sources[entry.name] = (
-                entry,
-                open_source(
-                    entry, parameters, self.raw, self.cursor, self._offer, self.settings.network, self.database.sandbox
-                ),
-            )
+            registered, network = self.registry.sources, self.settings.network
+            given = check_parameters(entry.engine, decrypted(entry.parameters), registered)
+            sandbox = self.database.sandbox
+            opened = open_source(entry, given, self.raw, self.cursor, self._offer, network, registered, sandbox)
+            self._sources[entry.name] = (entry, opened)
         return self._sources[entry.name][1]
 
     def attach_sources(self, text: str) -> None:

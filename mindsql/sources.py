@@ -304,20 +304,23 @@ def _unique(names: Sequence[str]) -> list[str]:
 _OWN: dict[str, type[DuckDBFile | Folder]] = {"duckdb": DuckDBFile, "files": Folder}
 
 
-def names() -> list[str]:
-    """The engines of CREATE DATABASE."""
-    return sorted({*_OWN, *(entry.name for entry in source.entry_points())})
+Registered = Mapping[str, type[Source]]
+"""The sources that were registered on a connection, by their names in lower case."""
 
 
-def options(engine: str) -> Sequence[Option]:
+def options(engine: str, registered: Registered) -> Sequence[Option]:
     """What PARAMETERS of an engine may hold. Raises UnknownNameError, SourceError."""
-    return _OWN[engine.casefold()].options if engine.casefold() in _OWN else _load(engine).options
+    own = _OWN.get(engine.casefold())
+    return own.options if own is not None else _load(engine, registered).options
 
 
-def _load(engine: str) -> type[Source]:
+def _load(engine: str, registered: Registered) -> type[Source]:
+    if engine.casefold() in registered:
+        return registered[engine.casefold()]
     entry = source.find(engine)
     if entry is None:
-        raise UnknownNameError.of("database engine", engine, names())
+        names = {*_OWN, *registered, *(entry.name for entry in source.entry_points())}
+        raise UnknownNameError.of("database engine", engine, sorted(names))
     try:
         found = entry.load()
     except ImportError as error:
@@ -330,9 +333,9 @@ def _load(engine: str) -> type[Source]:
     return found
 
 
-def check_parameters(engine: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def check_parameters(engine: str, parameters: Mapping[str, Any], registered: Registered) -> dict[str, Any]:
     """Check the arguments of CREATE DATABASE. Raises UnknownNameError, StatementError, SourceError."""
-    known = options(_engine(engine, parameters))
+    known = options(_engine(engine, parameters), registered)
     whole = {name for option in known if option.type == "integer" for name in (option.name, *option.aliases)}
     given = {
         # Scripts write "port": "5432" as often as not.
@@ -354,16 +357,17 @@ def open_source(
     cursor: Callable[[], DuckDBConnection],
     offer: Callable[[Any], str],
     network: Network,
+    registered: Registered,
     sandbox: Sandbox | None = None,
 ) -> OpenSource:
     """Open a source. Raises SourceError, AccessError."""
     engine = _engine(entry.engine, parameters)
-    admit_files(parameters, options(engine), sandbox)
+    admit_files(parameters, options(engine, registered), sandbox)
     try:
         own = _OWN.get(engine.casefold())
         if own is not None:
             return own(entry.name, parameters, raw, cursor)
-        return External(_load(engine)(entry.name, parameters, network), raw, offer)
+        return External(_load(engine, registered)(entry.name, parameters, network), raw, offer)
     except (SourceError, StatementError, AccessError):
         raise
     except MindSQLError as error:

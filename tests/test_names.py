@@ -12,8 +12,10 @@ import pytest
 import mindsql
 import mindsql_engines
 import mindsql_grammar
+import mindsql_sources
 
-PACKAGES = [Path(str(module.__file__)).parent for module in (mindsql, mindsql_engines, mindsql_grammar)]
+MODULES = (mindsql, mindsql_engines, mindsql_grammar, mindsql_sources)
+PACKAGES = [Path(str(module.__file__)).parent for module in MODULES]
 FILES = [path for package in PACKAGES for path in sorted(package.rglob("*.py"))]
 
 

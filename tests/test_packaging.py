@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-PACKAGES = {"mindsql", "mindsql_grammar", "mindsql_engines"}
+PACKAGES = {"mindsql", "mindsql_grammar", "mindsql_engines", "mindsql_sources"}
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,7 @@ def project(root: Path) -> dict[str, Any]:
     return table
 
 
-def test_the_wheel_has_the_three_packages_and_no_more(built: tuple[Path, Path], root: Path) -> None:
+def test_the_wheel_has_the_packages_and_no_more(built: tuple[Path, Path], root: Path) -> None:
     names = zipfile.ZipFile(built[1]).namelist()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES
@@ -49,7 +49,10 @@ def test_the_wheel_has_the_three_packages_and_no_more(built: tuple[Path, Path], 
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
     expected = {
         path.relative_to(root / parent).as_posix()
-        for parent, package in ((".", "mindsql"), ("grammar", "mindsql_grammar"), ("engines", "mindsql_engines"))
+        for parent, package in (
+            *((".", "mindsql"), ("grammar", "mindsql_grammar")),
+            *(("engines", "mindsql_engines"), ("engines", "mindsql_sources")),
+        )
         for path in (root / parent / package).rglob("*.py")
     }
     assert {name for name in names if name.endswith(".py")} == expected

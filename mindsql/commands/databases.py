@@ -96,8 +96,9 @@ def create_database(
     ):
         raise CatalogError(f'DuckDB has a database named "{statement.name}" open', hint="choose another name")
     given = {key: _value(value, parameters) for key, value in statement.parameters.items()}
-    checked = check_parameters(statement.engine, given)
-    entry = SourceEntry(statement.name, statement.engine, encrypted(checked, secrecy(options(statement.engine))))
+    checked = check_parameters(statement.engine, given, session.registry.sources)
+    secret = secrecy(options(statement.engine, session.registry.sources))
+    entry = SourceEntry(statement.name, statement.engine, encrypted(checked, secret))
     if existing is not None:
         session.forget_source(statement.name)
     with session.writing() as catalog:

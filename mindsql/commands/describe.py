@@ -11,6 +11,7 @@ import mindsql_grammar as grammar
 from mindsql import queries
 from mindsql.bound import BoundModel
 from mindsql.commands.answers import frame, table
+from mindsql.database import quote
 from mindsql.engine import Engine, Option
 from mindsql.errors import MindSQLError, UnknownNameError
 from mindsql.execution import ExecutionContext, apart
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _PROPERTIES = [("property", "VARCHAR"), ("value", "VARCHAR")]
 _DESCRIBE = re.compile(r"\s*DESC(?:RIBE)?\s+(?=SELECT|WITH|FROM|\()", re.I)
+_QUERY = re.compile(r"\s*(?:\(|(?:SELECT|FROM|WITH|VALUES|TABLE|PIVOT|UNPIVOT|DESCRIBE|SHOW)\b)", re.I)
 _SUMMARIZE = re.compile(r"\s*SUMMARIZE\s+(?=SELECT|WITH|FROM|\()", re.I)
 _OWN = ("inputs", "outputs", "versions")
 
@@ -71,6 +73,8 @@ def describe(
         models = ", ".join(m.name for m in snapshot.models if m.project == project)
         views = ", ".join(v.name for v in snapshot.views if v.project == project)
         return table(_PROPERTIES, [("name", project), ("models", models), ("views", views)])
+    if len(statement.name) > 1 and snapshot.source(statement.name[0]) is not None:
+        return _columns(session, grammar.parse_query(f"FROM {'.'.join(map(quote, statement.name))}"), parameters)
     project = session.project if len(statement.name) == 1 else snapshot.project(statement.name[0])
     view = snapshot.view(project, statement.name[-1]) if project is not None else None
     if view is not None:
@@ -92,6 +96,11 @@ def describe_query(
         query = grammar.parse_query(statement.text[found.end() :])
     except grammar.ParseError:
         return None
+    return _columns(session, query, parameters)
+
+
+def _columns(session: Session, query: grammar.Query, parameters: Mapping[str, Any]) -> Result | None:
+    """The columns of a query, as DuckDB's DESCRIBE tells them; None when it is DuckDB's alone."""
     plan = queries.prepare(session, query, None, parameters)
     if plan is None:
         return None
@@ -107,6 +116,8 @@ def _summarize(
     parameters: Mapping[str, Any],
     execution: ExecutionContext,
 ) -> Result | None:
+    if not _QUERY.match(text):
+        text = f"FROM {text}"  # a table's name
     try:
         query = grammar.parse_query(f"SELECT * FROM (SUMMARIZE {text.rstrip().removesuffix(';')})")
         plan = queries.prepare(session, query, None, parameters)

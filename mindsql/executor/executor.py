@@ -368,7 +368,12 @@ class PlanExecution:
             name = node.meta.get(RELATION, "")
             if name in self.plan.natives and name not in inputs:
                 native = self.executor.read_native(*self.plan.natives[name])
-                self.register_one(raw, name, _kept(native))
+                if not self.streaming or _reads(tree, name) > 1:
+                    self.register_one(raw, name, _kept(native))
+                    continue
+                self.streams.append(native)
+                streams.append(native)
+                self.register_one(raw, name, native)
         return streams
 
     def register_frame(self, raw: DuckDBConnection, name: str, operator: Operator, reads: int) -> Batches:
