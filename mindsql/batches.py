@@ -41,6 +41,12 @@ class Batches:
             self.error = error
             raise
 
+    def close(self) -> None:
+        """End what makes the batches. Whoever reads them must have stopped."""
+        close = getattr(self._batches, "close", None)
+        if close is not None:
+            close()
+
     def __arrow_c_schema__(self) -> object:
         """The schema alone, which DuckDB asks for when it binds."""
         return self.schema.__arrow_c_schema__()

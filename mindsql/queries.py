@@ -385,5 +385,5 @@ def _predict_params(session: Session, model: BoundModel, given: Mapping[str, Giv
 
 
 def _native(session: Session, source: str, text: str) -> Batches:
-    reader = session.source(source).read(text)
-    return Batches(reader.schema, iter(reader))
+    rows = session.source(source).read(text)
+    return Batches(rows.schema, rows.batches)

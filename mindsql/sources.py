@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from sqlglot import expressions as exp
 
@@ -20,10 +20,7 @@ from mindsql.options import admit_files, check
 from mindsql.sandbox import Sandbox
 from mindsql.schema import Schema
 from mindsql.snapshot import SourceEntry
-from mindsql.source import Source
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mindsql.source import Rows, Source
 
 _READERS = {
     ".csv": "read_csv",
@@ -48,7 +45,7 @@ class OpenSource(Protocol):
     def describe(self, text: str) -> Schema:
         """The columns of a native query. Raises SourceError."""
 
-    def read(self, text: str) -> pa.RecordBatchReader:
+    def read(self, text: str) -> Rows:
         """The rows of a native query. Raises SourceError."""
 
     def close(self) -> None:
@@ -91,10 +88,8 @@ class Attached:
         finally:
             raw.close()
 
-    def read(self, text: str) -> pa.RecordBatchReader:
+    def read(self, text: str) -> Rows:
         """The rows of a query that runs inside the file."""
-        import pyarrow as pa
-
         raw = self._inside()
         reader = database.reader(raw, text)
 
@@ -104,7 +99,7 @@ class Attached:
             finally:
                 raw.close()
 
-        return pa.RecordBatchReader.from_batches(reader.schema, batches())
+        return Rows(reader.schema, batches())
 
     def _inside(self) -> DuckDBConnection:
         raw = self._cursor()
@@ -206,10 +201,8 @@ class Folder:
         finally:
             self._leave(raw)
 
-    def read(self, text: str) -> pa.RecordBatchReader:
+    def read(self, text: str) -> Rows:
         """The rows of a query over the files."""
-        import pyarrow as pa
-
         raw = self._inside()
         reader = database.reader(raw, text)
 
@@ -219,7 +212,7 @@ class Folder:
             finally:
                 self._leave(raw)
 
-        return pa.RecordBatchReader.from_batches(reader.schema, batches())
+        return Rows(reader.schema, batches())
 
     def _inside(self) -> DuckDBConnection:
         """A cursor on which the files are temporary views."""
@@ -266,7 +259,7 @@ class External:
         empty = self._offer(schema.empty_table().rename_columns(_unique(schema.names)))
         return database.describe(self._raw, f"FROM {quote(empty)}")
 
-    def read(self, text: str) -> pa.RecordBatchReader:
+    def read(self, text: str) -> Rows:
         """The rows of a query in the source's words."""
         import pyarrow as pa
 
@@ -276,7 +269,7 @@ class External:
         names = _unique(rows.schema.names)
         schema = pa.schema([field.with_name(name) for field, name in zip(rows.schema, names, strict=True)])
         batches = (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in closing(rows))
-        return pa.RecordBatchReader.from_batches(schema, batches)
+        return Rows(schema, batches)
 
     def interrupt(self) -> None:
         """End what runs there."""

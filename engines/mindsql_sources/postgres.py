@@ -6,6 +6,7 @@ an end are NULL, numbers without a precision are DOUBLE, and types that Arrow do
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import decimal
 import re
@@ -187,7 +188,7 @@ class Postgres(Source):
     def failed(self, error: Exception) -> Exception:
         """What the driver raised, in the server's words alone."""
         text = re.sub(r"^.*?\[libpq\] ", "", str(error), flags=re.S)
-        text = re.sub(r"^.*?(?=ERROR: )", "", text, flags=re.S) if "ERROR: " in text else text
+        text = re.sub(r"^.*?(?=(?:ERROR|FATAL): )", "", text, flags=re.S) if "prepare" in text else text
         lines = [line.strip() for line in text.split("\n") if line.strip()]
         said = re.sub(r"^(?:ERROR|FATAL): +", "", lines[0] if lines else type(error).__name__)
         password = self.parameters.get("password")
@@ -226,7 +227,7 @@ class _Cursor:
         with source._lock:
             self._connection: Any = source._idle.pop() if source._idle else None
         try:
-            if self._connection is None:
+            if self._connection is None or not _answers(self._connection):
                 self._connection = source.connect()
             self._made: Any = self._connection.cursor()
         except (adbc.Error, OSError) as error:
@@ -252,6 +253,18 @@ class _Cursor:
             if source._stops != self._stops:
                 raise Cancelled("the statement was stopped") from error
             raise source.failed(error) from error
+
+
+def _answers(connection: Any) -> bool:
+    """Whether a connection that was idle is still there."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            return bool(cursor.fetchall() == [(1,)])
+    except (adbc.Error, OSError):
+        with contextlib.suppress(adbc.Error, OSError, RuntimeError):
+            connection.close()
+        return False
 
 
 # Types ------------------------------------------------------------------------------------------------------------

@@ -286,6 +286,8 @@ class _Expander:
         for key in ("joins", "sample", "pivots"):
             if table.args.get(key):
                 relation.set(key, table.args[key])
+        if isinstance(table.parent, exp.Summarize):  # which takes a name or a query
+            relation = exp.Select(expressions=[exp.Star()], from_=exp.From(this=relation))
         verbatim.take_place(relation, table)
         if table is self.expansion.tree:
             self.expansion.tree = relation

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _PROPERTIES = [("property", "VARCHAR"), ("value", "VARCHAR")]
 _DESCRIBE = re.compile(r"\s*DESC(?:RIBE)?\s+(?=SELECT|WITH|FROM|\()", re.I)
 _QUERY = re.compile(r"\s*(?:\(|(?:SELECT|FROM|WITH|VALUES|TABLE|PIVOT|UNPIVOT|DESCRIBE|SHOW)\b)", re.I)
-_SUMMARIZE = re.compile(r"\s*SUMMARIZE\s+(?=SELECT|WITH|FROM|\()", re.I)
+_SUMMARIZE = re.compile(r"\s*SUMMARIZE\s+", re.I)
 _OWN = ("inputs", "outputs", "versions")
 
 

@@ -94,11 +94,11 @@ def read_rows(
     execution.report("reading rows", 0, None, "rows", time.monotonic())
     if rows.native is not None:
         source = session.source(rows.native.source[0])
-        reader = source.read(rows.native.text)
+        read = source.read(rows.native.text)
         schema = source.describe(rows.native.text)
         if small:
-            return compact(reader, reader.schema), schema
-        return pa.Table.from_batches(list(reader), reader.schema), schema
+            return compact(read.batches, read.schema), schema
+        return pa.Table.from_batches(list(read.batches), read.schema), schema
     assert rows.query is not None
     session.attach_sources(rows.text)
     return queries.rows(session, rows.query, parameters, execution, small)

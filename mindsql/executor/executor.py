@@ -371,6 +371,7 @@ class PlanExecution:
                 if not self.streaming or _reads(tree, name) > 1:
                     self.register_one(raw, name, _kept(native))
                     continue
+                self.execution.on_close(native.close)
                 self.streams.append(native)
                 streams.append(native)
                 self.register_one(raw, name, native)
