@@ -187,6 +187,7 @@ class Connection:
             self._session.adopted.clear()
         # An old stop must not end the new statement.
         session = self._session
+        session.stopped = False
         self._execution = ExecutionContext(
             session.progress, [session.raw], network=session.settings.network, interrupt=session.interrupt_sources
         )

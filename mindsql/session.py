@@ -150,6 +150,7 @@ class Session:
         self.plans: OrderedDict[Any, Any] = OrderedDict()
         self.prepared: dict[str, str] = {}  # the texts of PREPARE that ask a model, by their folded names
         self._sources: dict[str, tuple[Any, OpenSource]] = {}
+        self.stopped = False  # whether the running statement was, which sources ask
         self._own_snapshot: Snapshot | None = None
         self._changed = False
         self._of_snapshot: tuple[Snapshot | None, Patterns] = (None, _NO_NAMES)
@@ -402,7 +403,10 @@ class Session:
             registered, network = self.registry.sources, self.settings.network
             given = check_parameters(entry.engine, decrypted(entry.parameters), registered)
             sandbox = self.database.sandbox
-            opened = open_source(entry, given, self.raw, self.cursor, self._offer, network, registered, sandbox)
+            opened = open_source(
+                *(entry, given, self.raw, self.cursor, self._offer, lambda: self.stopped),
+                *(network, registered, sandbox),
+            )
             self._sources[entry.name] = (entry, opened)
         return self._sources[entry.name][1]
 
@@ -415,6 +419,7 @@ class Session:
 
     def interrupt_sources(self) -> None:
         """End what runs in the sources: DuckDB's own interrupt waits for their next rows."""
+        self.stopped = True
         for _, source in list(self._sources.values()):
             source.interrupt()
 

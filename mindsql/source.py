@@ -7,7 +7,7 @@ columns and conditions; whatever it leaves undone of the conditions is done afte
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -81,6 +81,8 @@ class Source:
     Attributes:
         options: What PARAMETERS of CREATE DATABASE may hold.
         requires: What `pip install` needs for it.
+        stopped: Whether the statement was stopped that asks. `interrupt` ends what runs; this is to be looked at when
+            something has been made to run, since a stop may have come just before.
     """
 
     options: ClassVar[tuple[Option, ...]] = ()
@@ -91,6 +93,7 @@ class Source:
         self.name = name
         self.parameters = parameters
         self.network = network
+        self.stopped: Callable[[], bool] = lambda: False
 
     def tables(self) -> list[str]:
         """The names of its tables and views."""

@@ -349,6 +349,7 @@ def open_source(
     raw: DuckDBConnection,
     cursor: Callable[[], DuckDBConnection],
     offer: Callable[[Any], str],
+    stopped: Callable[[], bool],
     network: Network,
     registered: Registered,
     sandbox: Sandbox | None = None,
@@ -360,7 +361,9 @@ def open_source(
         own = _OWN.get(engine.casefold())
         if own is not None:
             return own(entry.name, parameters, raw, cursor)
-        return External(_load(engine, registered)(entry.name, parameters, network), raw, offer)
+        opened = _load(engine, registered)(entry.name, parameters, network)
+        opened.stopped = stopped
+        return External(opened, raw, offer)
     except (SourceError, StatementError, AccessError):
         raise
     except MindSQLError as error:

@@ -152,6 +152,8 @@ class MySQL(Source):
             with self._lock:
                 self._running.add(connection)
             try:
+                if self.stopped():
+                    raise Cancelled("the statement was stopped")
                 yield connection
             except BaseException:
                 connection._force_close()

@@ -11,6 +11,7 @@ import datetime as dt
 import decimal
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ from mindsql.network import check_host
 from mindsql.source import Condition, Rows, Source
 from mindsql_sources.conditions import Dialect, quoted
 
+_AGAIN_SECONDS = 0.1
 _BATCH_BYTES = "4000000"
 _BATCH = "adbc.postgresql.batch_size_hint_bytes"
 _SESSION = "-c TimeZone=UTC -c standard_conforming_strings=on -c default_transaction_read_only=on -c datestyle=ISO"
@@ -200,12 +202,21 @@ class Postgres(Source):
         """The driver's own way: a request to cancel on a second connection."""
         with self._lock:
             self._stops += 1
-            running = list(self._running)
+            running = set(self._running)
+        self._cancel(running)
+        if running:
+            threading.Thread(target=self._cancel_until_ended, args=(running,), daemon=True).start()
+
+    def _cancel(self, running: set[Any]) -> None:
         for cursor in running:
-            try:
+            with contextlib.suppress(adbc.Error, OSError, RuntimeError):
                 cursor.adbc_cancel()
-            except Exception:  # it has just ended
-                continue
+
+    def _cancel_until_ended(self, running: set[Any]) -> None:
+        """A request that comes before its query has begun is forgotten by the server."""
+        while left := running & self._running:
+            time.sleep(_AGAIN_SECONDS)
+            self._cancel(left)
 
     def close(self) -> None:
         """Close what is idle; what runs is closed when its stream is."""
@@ -234,6 +245,10 @@ class _Cursor:
             raise source.failed(error) from error
         with source._lock:
             source._running.add(self._made)
+        if source.stopped():
+            stop = Cancelled("the statement was stopped")
+            self.__exit__(Cancelled, stop, None)
+            raise stop
         return self._made
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:

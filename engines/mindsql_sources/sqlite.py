@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,11 @@ from typing import Any
 import pyarrow as pa
 
 from mindsql.engine import Network, Option
-from mindsql.errors import DataError, SourceError, UnknownNameError
+from mindsql.errors import Cancelled, DataError, SourceError, UnknownNameError
 from mindsql.source import BATCH_ROWS, Condition, Rows, Source
 from mindsql_sources.conditions import Dialect, quoted
+
+_STEPS = 1_000_000  # of SQLite's virtual machine, after which it asks whether to go on
 
 
 class SQLite(Source):
@@ -33,8 +34,6 @@ class SQLite(Source):
     def __init__(self, name: str, parameters: Mapping[str, Any], network: Network) -> None:
         super().__init__(name, parameters, network)
         self._path = Path(parameters["db_file"])
-        self._running: set[sqlite3.Connection] = set()
-        self._lock = threading.Lock()
         if not self._path.is_file():
             raise SourceError(f'the file "{self._path}" does not exist')
         self.tables()  # so that a file which is none is refused at once
@@ -71,12 +70,6 @@ class SQLite(Source):
         schema = self.describe(text)
         return Rows(schema, self._stream(text, schema))
 
-    def interrupt(self) -> None:
-        """sqlite3's own way, which ends a running step."""
-        with self._lock:
-            for connection in self._running:
-                connection.interrupt()
-
     def _named(self, table: tuple[str, ...]) -> str:
         known = self.tables()
         wanted = table[-1] if len(table) == 1 or (len(table) == 2 and table[0].casefold() == "main") else None
@@ -112,8 +105,7 @@ class SQLite(Source):
         done = 0
         try:
             connection = self._open()
-            with self._lock:
-                self._running.add(connection)
+            connection.set_progress_handler(self.stopped, _STEPS)
             cursor = connection.execute(text)
             while rows := cursor.fetchmany(BATCH_ROWS):
                 columns = list(zip(*rows, strict=True))[: len(schema)]
@@ -121,11 +113,11 @@ class SQLite(Source):
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema) if arrays else _counted(len(rows))
                 done += len(rows)
         except sqlite3.Error as error:
+            if self.stopped():
+                raise Cancelled("the statement was stopped") from error
             raise self._failed(error) from error
         finally:
             if connection is not None:
-                with self._lock:
-                    self._running.discard(connection)
                 connection.close()
 
 

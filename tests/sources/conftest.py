@@ -183,7 +183,8 @@ def mariadb() -> Iterator[Server]:
         wait_for(answers, "MariaDB answers")
         for text in [
             *("CREATE DATABASE test_data", "CREATE USER demo@'%' IDENTIFIED BY 'secret'"),
-            *("GRANT ALL ON *.* TO demo@'%'", "DELETE FROM mysql.global_priv WHERE user = ''", "FLUSH PRIVILEGES", *_rentals("test_data.")),
+            *("GRANT ALL ON *.* TO demo@'%'", "DELETE FROM mysql.global_priv WHERE user = ''", "FLUSH PRIVILEGES"),
+            *_rentals("test_data."),
         ]:
             run(text)
         ours = "FROM information_schema.processlist WHERE user = 'demo'"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -40,8 +42,8 @@ AWKWARD = {
         (6, 3, 3.00, 3.0, 'a''b\\\\c%_', 'ÄB', 0, '2024-03-01', '2024-03-01', '2024-03-01 00:00:00')""",
     ],
     "sqlite": [
-        """CREATE TABLE awkward (id integer PRIMARY KEY, i bigint, n numeric, f real, t text COLLATE NOCASE, c, b boolean,
-        d date, ts timestamp, tz text)""",
+        """CREATE TABLE awkward (id integer PRIMARY KEY, i bigint, n numeric, f real, t text COLLATE NOCASE, c,
+        b boolean, d date, ts timestamp, tz text)""",
         """INSERT INTO awkward VALUES
         (1, 9007199254740993, 0.1, 0.1, 'abc', 'ab', 1, '2024-02-29', '2024-02-29 12:34:59.999999', 'x'),
         (2, 9007199254740992, 9007199254740993, 1e999, 'ABC', 5, 0, 20240101, 0.5, ''),
@@ -51,20 +53,24 @@ AWKWARD = {
     ],
 }
 PREDICATES = """
-i = 9007199254740993 | i <> 3 | i > 9007199254740992 | i < 0 | i >= 0 | i BETWEEN 0 AND 3 | i IN (3, 0) | i NOT IN (3, 0)
+i = 9007199254740993 | i <> 3 | i > 9007199254740992 | i < 0 | i >= 0 | i BETWEEN 0 AND 3 | i IN (3, 0)
+i NOT IN (3, 0)
 i = 3.0 | i = 9007199254740992e0 | i + 1 > 3 | i IS NULL | i IS NOT NULL | -i = 3 | i IN (3, NULL) | i % 2 = 1
 n = 0.1 | n = 0.15 | n < 0.15 | n >= 2.5 | n IN (0.1, 3) | n <> 0.1 | n IS NULL | n = 9007199254740993 | n > 1e-1
 f = 0.1 | f > 1 | f < 3 | f <= 3.0 | f = 3 | f = 0 | f >= 1e300 | f IS NULL | f <> 3 | f BETWEEN 0 AND 5 | f IN (0.1, 3)
 t = 'abc' | t = 'abc ' | t = 'ABC' | t <> 'abc' | t > 'abc' | t < 'abc' | t IN ('abc', 'Äbc')
 t NOT IN ('abc') | t = 'äbc'
-t = 'a''b\\c%_' | t LIKE 'a%' | t LIKE 'a''b_c%' | t ILIKE 'A%' | t IS NULL | t BETWEEN 'a' AND 'b' | t >= 'abc' | t = ''
+t = 'a''b\\c%_' | t LIKE 'a%' | t LIKE 'a''b_c%' | t ILIKE 'A%' | t IS NULL | t BETWEEN 'a' AND 'b' | t >= 'abc'
+t = ''
 length(t) = 3 | upper(t) = 'ABC' | t || 'x' = 'abcx' | t COLLATE NOCASE = 'abc' | starts_with(t, 'a') | t = 'a' OR i = 3
 c = 'ab' | c = 'ab ' | c = '' | c IN ('x', 'ÄB') | c > 'a' | c IS NULL | c <> 'ab' | c = '5'
 b | NOT b | b = true | b <> true | b IS NULL | b IN (true) | b IS DISTINCT FROM true
 d = '2024-02-29' | d < '2024-03-01' | d >= '2024-02-29' | d IS NULL | d IS NOT NULL | d IN ('2024-03-01', '0001-01-01')
-d <> '2024-02-29' | d > '9000-01-01' | ts IS NULL | ts > '2024-02-29' | ts = '2024-02-29 12:34:59.999999' | ts < '2024-01-01'
+d <> '2024-02-29' | d > '9000-01-01' | ts IS NULL | ts > '2024-02-29' | ts = '2024-02-29 12:34:59.999999'
+ts < '2024-01-01'
 tz IS NULL | tz >= '2024-02-29 10:00:00' | tz < '2024-03-01' | tz IS NOT NULL AND i = 3
-i > 0 AND t = 'abc' | i > 0 OR t = 'abc ' | NOT (i > 0 AND t = 'abc') | (i = 3 OR f > 1) AND n IS NOT NULL | i IN (SELECT 3)
+i > 0 AND t = 'abc' | i > 0 OR t = 'abc ' | NOT (i > 0 AND t = 'abc') | (i = 3 OR f > 1) AND n IS NOT NULL
+i IN (SELECT 3)
 i = 3 OR t LIKE 'a%' | CASE WHEN i = 3 THEN true ELSE t = 'abc' END | false | true | NULL | id = $id | i < $id AND f > 0
 id IN (SELECT id FROM local WHERE t = 'abc') | EXISTS (FROM local AS l WHERE l.id = awkward.id AND l.i > 0) | i = id - 3
 """
@@ -172,29 +178,54 @@ def test_native_queries_change_nothing(con: mindsql.Connection, server: Server) 
     assert server.run("SELECT count(*) FROM test_data.kept")[0][0] == 1
 
 
+@contextlib.contextmanager
+def stopping(con: mindsql.Connection, when: Callable[[], bool]) -> Iterator[None]:
+    """Interrupt what runs once something is so, and again until it has ended: it may not have begun."""
+    ended = threading.Event()
+
+    def stop() -> None:
+        while not ended.wait(0.02):
+            if when():
+                con.interrupt()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        stopper.join()
+
+
 SLOW = {"postgres": "SELECT pg_sleep(600)::text AS x", "mariadb": "SELECT sleep(600) AS x"}
 LONG = {
     "postgres": "SELECT i, md5(i::text) AS t FROM generate_series(1, 100000000) i",
     "mariadb": "SELECT a.sqft, md5(b.sqft) AS t FROM home_rentals a, home_rentals b, home_rentals c, home_rentals d",
+    "sqlite": "SELECT 1 AS i, a.sqft AS t FROM home_rentals a, home_rentals b, home_rentals c, home_rentals d",
 }
 
 
-@pytest.mark.parametrize("server", ["postgres", "mariadb"], indirect=True)
-@pytest.mark.parametrize("texts", [SLOW, LONG], ids=["silent", "streaming"])
+@pytest.mark.parametrize(("server", "texts"), [
+    ("postgres", SLOW), ("postgres", LONG), ("mariadb", SLOW), ("mariadb", LONG), ("sqlite", LONG),
+], indirect=["server"])  # fmt: skip
 def test_a_stop_reaches_the_server(con: mindsql.Connection, server: Server, texts: dict[str, str]) -> None:
     server.create(con)
 
-    def stop() -> None:
-        wait_for(lambda: server.asks() > 0, "the query runs")
-        con.interrupt()
-
-    stopper = threading.Thread(target=stop)
-    stopper.start()
-    with pytest.raises(Cancelled):
+    with stopping(con, lambda: server.asks() > 0 or server.engine == "sqlite"), pytest.raises(Cancelled):
         con.execute(f"SELECT count(*), max(x) FROM (SELECT * FROM mydb ({texts[server.engine]})) AS q(x)").fetchall()
-    stopper.join()
     wait_for(lambda: server.asks() == 0, "the server has ended it")
-    assert con.execute("SELECT count(*) FROM mydb.test_data.home_rentals").fetchone() == (ROWS,)
+    schema = "" if server.engine == "sqlite" else "test_data."
+    assert con.execute(f"SELECT count(*) FROM mydb.{schema}home_rentals").fetchone() == (ROWS,)
+
+
+def test_stops_at_any_moment(con: mindsql.Connection, server: Server) -> None:
+    server.create(con)
+    for moment in range(30):
+        begin = threading.Event()
+        threading.Timer(moment / 200, begin.set).start()
+        with stopping(con, begin.is_set), pytest.raises(Cancelled):
+            con.execute(f"SELECT count(*), max(t) FROM mydb ({LONG[server.engine]})").fetchall()
+    wait_for(lambda: server.asks() == 0, "the server has ended all")
 
 
 @pytest.mark.parametrize("server", ["postgres", "mariadb"], indirect=True)
@@ -253,7 +284,8 @@ def test_types_of_postgresql(con: mindsql.Connection, postgres: Server) -> None:
          dt.datetime(2024, 2, 29, 10, tzinfo=dt.UTC)),
         ("uuid", "'550e8400-e29b-41d4-a716-446655440000'", "UUID", "550e8400-e29b-41d4-a716-446655440000"),
         ("jsonb", "'{\"a\": 1}'", "JSON", '{"a": 1}'), ("int[]", "'{1,NULL,3}'", "INTEGER[]", [1, None, 3]),
-        ("text[]", "'{a,b}'", "VARCHAR[]", ["a", "b"]), ("mood", "'ok'", "VARCHAR", "ok"), ("money", "12.5", "VARCHAR", "$12.50"),
+        ("text[]", "'{a,b}'", "VARCHAR[]", ["a", "b"]), ("mood", "'ok'", "VARCHAR", "ok"),
+        ("money", "12.5", "VARCHAR", "$12.50"),
         ("inet", "'10.0.0.1'", "VARCHAR", "10.0.0.1/32"), ("oid", "4000000000", "BIGINT", 4000000000),
         ("timestamp", "'294276-01-01'", "TIMESTAMP", None), ("date", "'-infinity'", "DATE", None),
     ]  # fmt: skip
@@ -278,7 +310,8 @@ def test_types_of_mariadb(con: mindsql.Connection, mariadb: Server) -> None:
         ("tinyint(1)", "5", "TINYINT", 5), ("bigint unsigned", "18446744073709551615", "UBIGINT", 2**64 - 1),
         ("decimal(38,10)", "1234567890123456789012345678.0123456789", "DECIMAL(38,10)",
          Decimal("1234567890123456789012345678.0123456789")),
-        ("decimal(65,2)", "1.5", "DOUBLE", 1.5), ("float", "16777216", "FLOAT", 16777216.0), ("year", "2024", "SMALLINT", 2024),
+        ("decimal(65,2)", "1.5", "DOUBLE", 1.5), ("float", "16777216", "FLOAT", 16777216.0),
+        ("year", "2024", "SMALLINT", 2024),
         ("time", "'838:59:59'", "VARCHAR", "838:59:59"), ("bit(3)", "b'101'", "BLOB", b"\x05"),
         ("datetime(6)", "'2024-02-29 12:34:59.999999'", "TIMESTAMP", dt.datetime(2024, 2, 29, 12, 34, 59, 999999)),
         ("enum('sad','ok')", "'ok'", "VARCHAR", "ok"), ("varbinary(4)", "x'00ff'", "BLOB", b"\x00\xff"),
