@@ -180,14 +180,8 @@ class Connection:
         if self._result is not None:
             self._result.close()
             self._result = None
-        if self._session.adopted:
-            for name in self._session.adopted:
-                with duckdb_errors.ignored():
-                    self._session.raw.unregister(name)
-            self._session.adopted.clear()
-        # An old stop must not end the new statement.
         session = self._session
-        session.stopped = False
+        session.begin_statement()
         self._execution = ExecutionContext(
             session.progress, [session.raw], network=session.settings.network, interrupt=session.interrupt_sources
         )

@@ -150,6 +150,8 @@ class Session:
         self.plans: OrderedDict[Any, Any] = OrderedDict()
         self.prepared: dict[str, str] = {}  # the texts of PREPARE that ask a model, by their folded names
         self._sources: dict[str, tuple[Any, OpenSource]] = {}
+        self.shown: dict[str, str] = {}  # what is adopted → its name in plans
+        self.told: list[str] = []  # what the running statement has asked of sources
         self.stopped = False  # whether the running statement was, which sources ask
         self._own_snapshot: Snapshot | None = None
         self._changed = False
@@ -191,12 +193,23 @@ class Session:
         offer = Offer(self._offer, as_text)
         return system_table(schema, name, self.snapshot(), self.shared.jobs, self.registry, offer)
 
-    def _offer(self, table: Any) -> str:
+    def _offer(self, table: Any, shown: str = "") -> str:
         from mindsql.system import OFFERED
 
         name = f"{OFFERED}{os.urandom(8).hex()}"  # no statement can name it, nor have a table of that name
         self.adopt(name, table)
+        self.shown[name] = shown or name
         return name
+
+    def begin_statement(self) -> None:
+        """Forget what the statement before adopted, asked and was told: an old stop must not end the new one."""
+        for name in self.adopted:
+            with duckdb_errors.ignored():
+                self.raw.unregister(name)
+        self.adopted.clear()
+        self.shown.clear()
+        self.told.clear()
+        self.stopped = False
 
     def adopt(self, name: str, table: Any) -> None:
         """Make a value a table until the running statement's result is done with."""
@@ -387,7 +400,7 @@ class Session:
     def source(self, name: str) -> OpenSource:
         """An open source. Raises UnknownNameError, SourceError."""
         from mindsql.secrets import decrypted
-        from mindsql.sources import Attached, check_parameters, open_source
+        from mindsql.sources import Attached, Host, check_parameters, open_source
 
         entry = self.snapshot().source(name)
         if entry is None:
@@ -400,13 +413,12 @@ class Session:
             return Attached(found, self.raw, self.cursor)
         kept = self._sources.get(entry.name)
         if kept is None or kept[0] != entry:
-            registered, network = self.registry.sources, self.settings.network
-            given = check_parameters(entry.engine, decrypted(entry.parameters), registered)
-            sandbox = self.database.sandbox
-            opened = open_source(
-                *(entry, given, self.raw, self.cursor, self._offer, lambda: self.stopped),
-                *(network, registered, sandbox),
+            given = check_parameters(entry.engine, decrypted(entry.parameters), self.registry.sources)
+            host = Host(
+                *(self.raw, self.cursor, self._offer, lambda: self.stopped, self.told.append),
+                *(self.settings.network, self.registry.sources, self.database.sandbox),
             )
+            opened = open_source(entry, given, host)
             self._sources[entry.name] = (entry, opened)
         return self._sources[entry.name][1]
 

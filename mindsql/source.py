@@ -66,10 +66,14 @@ Condition = Comparison | OneOf | IsNull | AllOf | AnyOf
 
 @dataclass(frozen=True)
 class Rows:
-    """A stream of rows. Closing the iterator ends the query that makes them."""
+    """A stream of rows. Closing the iterator ends the query that makes them.
+
+    `text` is the query that the source is sent, which EXPLAIN ANALYZE shows.
+    """
 
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
+    text: str = ""
 
 
 class Source:

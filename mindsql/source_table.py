@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -24,8 +24,11 @@ _EPOCH = dt.datetime(1970, 1, 1)
 class SourceTable(pyarrow.dataset.Dataset):  # type: ignore[misc]
     """A table of a source, as DuckDB reads it."""
 
-    def __init__(self, source: Source, parts: tuple[str, ...], schema: pa.Schema) -> None:
+    def __init__(
+        self, source: Source, parts: tuple[str, ...], schema: pa.Schema, told: Callable[[str], None]
+    ) -> None:
         # The base class has a constructor of its own kind only, and is not used but for its name.
+        self._told = told
         self._source = source
         self._parts = parts
         self._columns = schema
@@ -38,15 +41,22 @@ class SourceTable(pyarrow.dataset.Dataset):  # type: ignore[misc]
     def scanner(self, columns: Sequence[str] | None = None, filter: Any = None, **_: Any) -> _Scan:
         """What one run of a query reads of it."""
         names = list(columns) if columns is not None else self._columns.names
-        return _Scan(self._source, self._parts, self._columns, names, filter)
+        return _Scan(self._source, self._parts, self._columns, names, filter, self._told)
 
 
 class _Scan:
     """One run: the source is asked when the reader is made."""
 
     def __init__(
-        self, source: Source, parts: tuple[str, ...], schema: pa.Schema, columns: list[str], condition: Any
+        self,
+        source: Source,
+        parts: tuple[str, ...],
+        schema: pa.Schema,
+        columns: list[str],
+        condition: Any,
+        told: Callable[[str], None],
     ) -> None:
+        self._told = told
         self._source = source
         self._parts = parts
         self._schema = schema
@@ -60,11 +70,14 @@ class _Scan:
 
     def _batches(self, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
         with duckdb_errors.carried():
+            read: list[str] = []
             if self._filter is None:
                 rows = self._source.scan(self._parts, self._columns, ())
             else:
                 where, read = conditions(self._filter, self._schema)
                 rows = self._source.scan(self._parts, list(dict.fromkeys([*self._columns, *read])), where)
+            again = f"  (filtered again by {', '.join(read)})" if read else ""
+            self._told(f"{self._source.name}: {rows.text or 'its rows'}{again}")
             yield from filtered(rows, self._filter, wanted)
 
 

@@ -7,6 +7,7 @@ DuckDB's own files and folders of files it reads itself; those of other servers 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -238,10 +239,9 @@ class Folder:
 class External:
     """A source of another package."""
 
-    def __init__(self, source: Source, raw: DuckDBConnection, offer: Callable[[Any], str]) -> None:
+    def __init__(self, source: Source, host: Host) -> None:
         self._source = source
-        self._raw = raw
-        self._offer = offer
+        self._host = host
 
     def tables(self) -> list[str]:
         """Its tables and views."""
@@ -251,13 +251,14 @@ class External:
         """The table, offered to DuckDB for the running statement."""
         from mindsql.source_table import SourceTable
 
-        return exp.table_(self._offer(SourceTable(self._source, parts, self._source.schema(parts))), quoted=True)
+        table = SourceTable(self._source, parts, self._source.schema(parts), self._host.told)
+        return exp.table_(self._host.offer(table, ".".join((self._source.name, *parts))), quoted=True)
 
     def describe(self, text: str) -> Schema:
         """The columns of a query in the source's words."""
         schema = self._source.describe(text)
-        empty = self._offer(schema.empty_table().rename_columns(_unique(schema.names)))
-        return database.describe(self._raw, f"FROM {quote(empty)}")
+        empty = self._host.offer(schema.empty_table().rename_columns(_unique(schema.names)), self._source.name)
+        return database.describe(self._host.raw, f"FROM {quote(empty)}")
 
     def read(self, text: str) -> Rows:
         """The rows of a query in the source's words."""
@@ -343,27 +344,42 @@ def _engine(engine: str, parameters: Mapping[str, Any]) -> str:
     return "files" if engine.casefold() == "duckdb" and isinstance(path, str) and Path(path).is_dir() else engine
 
 
-def open_source(
-    entry: SourceEntry,
-    parameters: Mapping[str, Any],
-    raw: DuckDBConnection,
-    cursor: Callable[[], DuckDBConnection],
-    offer: Callable[[Any], str],
-    stopped: Callable[[], bool],
-    network: Network,
-    registered: Registered,
-    sandbox: Sandbox | None = None,
-) -> OpenSource:
+@dataclass(frozen=True)
+class Host:
+    """What a session lends to its sources.
+
+    Attributes:
+        raw: Its DuckDB connection.
+        cursor: Makes another one.
+        offer: Makes a value a table for the running statement, shown in plans by the second name; gives its name.
+        stopped: Whether the running statement was stopped.
+        told: Is told the text that a source is sent for a table.
+        network: Where may be connected to.
+        registered: The sources that were registered on it.
+        sandbox: Which files may be opened.
+    """
+
+    raw: DuckDBConnection
+    cursor: Callable[[], DuckDBConnection]
+    offer: Callable[[Any, str], str]
+    stopped: Callable[[], bool]
+    told: Callable[[str], None]
+    network: Network
+    registered: Registered
+    sandbox: Sandbox | None = None
+
+
+def open_source(entry: SourceEntry, parameters: Mapping[str, Any], host: Host) -> OpenSource:
     """Open a source. Raises SourceError, AccessError."""
     engine = _engine(entry.engine, parameters)
-    admit_files(parameters, options(engine, registered), sandbox)
+    admit_files(parameters, options(engine, host.registered), host.sandbox)
     try:
         own = _OWN.get(engine.casefold())
         if own is not None:
-            return own(entry.name, parameters, raw, cursor)
-        opened = _load(engine, registered)(entry.name, parameters, network)
-        opened.stopped = stopped
-        return External(opened, raw, offer)
+            return own(entry.name, parameters, host.raw, host.cursor)
+        opened = _load(engine, host.registered)(entry.name, parameters, host.network)
+        opened.stopped = host.stopped
+        return External(opened, host)
     except (SourceError, StatementError, AccessError):
         raise
     except MindSQLError as error:

@@ -112,7 +112,8 @@ class MySQL(Source):
         condition = Dialect({n: c.literal for n, c in known.items()}, made_null=lost, quote=_quoted).text(where)
         text = f"SELECT {', '.join(known[column].expression for column in columns) or '1'} FROM {name}"
         schema = pa.schema([known[column].field for column in columns])
-        return Rows(schema, self._stream(f"{text} WHERE {condition}" if condition else text, schema))
+        text = f"{text} WHERE {condition}" if condition else text
+        return Rows(schema, self._stream(text, schema), text)
 
     def describe(self, text: str) -> pa.Schema:
         """The columns, asked of an empty answer where the query can stand in another one, else of the query itself."""

@@ -121,7 +121,8 @@ class Postgres(Source):
         condition = dialect.text(where)
         text = f"SELECT {', '.join(c.expression for c in wanted) or 'TRUE'} FROM {name}"
         schema = pa.schema([column.field for column in wanted])
-        return Rows(schema, self._stream(f"{text} WHERE {condition}" if condition else text, schema))
+        text = f"{text} WHERE {condition}" if condition else text
+        return Rows(schema, self._stream(text, schema), text)
 
     def describe(self, text: str) -> pa.Schema:
         """The columns, asked of the server without running it."""

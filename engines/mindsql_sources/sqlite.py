@@ -57,7 +57,8 @@ class SQLite(Source):
         schema = pa.schema([(name, _type(declared[name])) for name in columns])
         text = f"SELECT {', '.join(map(quoted, columns)) or '1'} FROM {quoted(self._named(table))}"
         condition = Dialect({name: _literal(words) for name, words in declared.items()}).text(where)
-        return Rows(schema, self._stream(f"{text} WHERE {condition}" if condition else text, schema))
+        text = f"{text} WHERE {condition}" if condition else text
+        return Rows(schema, self._stream(text, schema), text)
 
     def describe(self, text: str) -> pa.Schema:
         """A query's columns have no types but those of its first rows' values."""

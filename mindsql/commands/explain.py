@@ -9,6 +9,7 @@ import mindsql_grammar as grammar
 from mindsql import queries
 from mindsql.commands.answers import table
 from mindsql.commands.prepared import prepared_query
+from mindsql.database import quote
 from mindsql.errors import StatementError
 from mindsql.execution import ExecutionContext
 from mindsql.executor.pipeline import BATCH_ROWS
@@ -42,7 +43,7 @@ def explain(
     if plan is None:
         return None
     if not statement.analyze:
-        return table(_COLUMNS, [("plan", explain_plan(plan))])
+        return table(_COLUMNS, [("plan", _named(session, explain_plan(plan)))])
     run = queries.start(session, plan, parameters, execution, measure=True)
     answer = Result.of(
         raw=run.answer.raw, batches=run.answer.batches, schema=plan.schema or None, streams=run.answer.streams
@@ -53,4 +54,11 @@ def explain(
         finish.rows, finish.batches = rows, -(-rows // BATCH_ROWS)
     text = explain_plan(plan, lambda operator: str((run.figures or {}).get(id(operator), "")))
     execution.close()
-    return table(_COLUMNS, [("plan", f"{text}\nrows: {rows}")])
+    return table(_COLUMNS, [("plan", "\n".join([_named(session, text), *session.told, f"rows: {rows}"]))])
+
+
+def _named(session: Session, text: str) -> str:
+    """A plan with the names that tables of sources have for the user."""
+    for name, shown in session.shown.items():
+        text = text.replace(quote(name), shown)
+    return text

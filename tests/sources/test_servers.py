@@ -340,3 +340,14 @@ def test_a_value_of_another_type_than_its_column_in_sqlite(con: mindsql.Connecti
     with pytest.raises(mindsql.Error, match="\"a\" holds 'much' in row 2, which is no BIGINT"):
         con.execute("SELECT a FROM mydb.mixed").fetchall()
     assert con.execute("SELECT b FROM mydb.mixed").fetchall() == [("x",), ("2",)]
+
+
+def test_explain_names_the_table_and_analyze_what_the_source_was_sent(con: mindsql.Connection, sqlite: Server) -> None:
+    sqlite.create(con)
+    con.execute("CREATE MODEL m FROM (SELECT sqft, rental_price FROM mydb.home_rentals) PREDICT rental_price "
+                "USING estimator = 'LinearRegression'")  # fmt: skip
+    text = "SELECT m.rental_price FROM mydb.home_rentals AS t JOIN m WHERE t.sqft < 500 AND t.location LIKE 'g%'"
+    plan = con.explain(text)
+    assert "FROM mydb.home_rentals AS t" in plan
+    sent = 'mydb: SELECT "sqft", "location" FROM "home_rentals" WHERE "sqft" < 500  (filtered again by sqft)'
+    assert sent in con.explain(text, analyze=True)
