@@ -21,7 +21,7 @@ import adbc_driver_postgresql.dbapi
 import pyarrow as pa
 
 from mindsql.engine import Network, Option
-from mindsql.errors import Cancelled, SourceError, UnknownNameError
+from mindsql.errors import AccessError, Cancelled, SourceError, StatementError, UnknownNameError
 from mindsql.network import check_host
 from mindsql.source import Condition, Rows, Source
 from mindsql_sources.conditions import Dialect, quoted
@@ -65,8 +65,7 @@ class Postgres(Source):
 
     def __init__(self, name: str, parameters: Mapping[str, Any], network: Network) -> None:
         super().__init__(name, parameters, network)
-        if not parameters["host"].startswith("/"):  # else a socket of this machine
-            check_host(parameters["host"], parameters["port"], network)
+        _check_place(parameters, network)
         self._running: set[Any] = set()
         self._idle: list[Any] = []
         self._lock = threading.Lock()
@@ -225,6 +224,26 @@ class Postgres(Source):
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+
+_PLACES = ("host", "hostaddr", "port", "service", "servicefile")
+
+
+def _check_place(parameters: Mapping[str, Any], network: Network) -> None:
+    """Refuse a server that may not be connected to, by whatever word it is named."""
+    host = parameters["host"]
+    for key in parameters.get("connection_parameters") or {}:
+        if key.casefold() in _PLACES:
+            raise StatementError(
+                f'"{key}" cannot stand in connection_parameters', hint='give "host" and "port" as parameters themselves'
+            )
+    if "," in host:
+        raise StatementError("one server, not a list of them", hint="give one host")
+    if host.startswith(("/", "@")):
+        if not network.private or network.allowed_hosts is not None:
+            raise AccessError("this connection may not use a socket of this machine", hint="give the name of a host")
+        return
+    check_host(host, parameters["port"], network)
 
 
 class _Cursor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import threading
 from collections import Counter
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 import mindsql
-from mindsql.errors import Cancelled, SourceError, UnknownNameError
+from mindsql.errors import AccessError, Cancelled, SourceError, StatementError, UnknownNameError
 from tests.sources.conftest import ROWS, Server, wait_for
 
 AWKWARD = {
@@ -269,6 +270,19 @@ def test_what_cannot_be_opened_is_one_error_and_leaves_nothing(
     server.create(con)
     shown = con.execute("SELECT * FROM information_schema.databases WHERE name = 'mydb'").fetchall()
     assert "secret" not in str(shown) and "secret" not in str(con.execute("DESCRIBE DATABASE mydb").fetchall())
+
+
+@pytest.mark.parametrize("places", [
+    "'host': '127.0.0.1'", "'host': '/tmp'", "'host': 'example.com,127.0.0.1'",
+    "'host': 'example.com', 'connection_parameters': {'hostaddr': '127.0.0.1'}",
+])  # fmt: skip
+def test_a_connection_that_may_not_use_private_addresses_finds_no_way_round(
+    con: mindsql.Connection, places: str
+) -> None:
+    con._session.settings = dataclasses.replace(con._session.settings, private_hosts=False)
+    given = f"{{{places}, 'port': 1, 'user': 'x', 'database': 'x'}}"
+    with pytest.raises((AccessError, StatementError)):
+        con.execute(f"CREATE DATABASE pg WITH ENGINE = 'postgres', PARAMETERS = {given}")
 
 
 def test_types_of_postgresql(con: mindsql.Connection, postgres: Server) -> None:
