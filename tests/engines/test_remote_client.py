@@ -174,7 +174,7 @@ def test_a_server_is_not_led_to_private_addresses(host: str) -> None:
 
 def test_the_address_is_looked_at_when_connected(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name may lead elsewhere the second time it is looked up."""
-    monkeypatch.setattr(hosts, "addresses", lambda host, port: ["93.184.216.34"])
+    monkeypatch.setattr("mindsql.network.addresses", lambda host, port: ["93.184.216.34"])
     with Server(in_turn("fine")) as server:
         with pytest.raises(HostRefused, match=r"leads to the address 127\.0\.0\.1"):
             post(server, context=Context(network=Network(private=False)))
