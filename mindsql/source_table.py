@@ -208,6 +208,8 @@ class _Reader:
 
 def _value(node: Any) -> Any:
     """A literal as Python's value; None for what is none, and for NULL."""
+    from google.protobuf.wrappers_pb2 import UInt64Value
+
     if node.WhichOneof("rex_type") != "literal":
         return None
     kind = node.literal.WhichOneof("literal_type")
@@ -216,6 +218,9 @@ def _value(node: Any) -> Any:
     value = getattr(node.literal, kind)
     if kind in ("boolean", "i8", "i16", "i32", "i64", "fp64", "string", "binary"):
         return value
+    if kind == "user_defined" and value.value.type_url.endswith(f"/{UInt64Value.DESCRIPTOR.full_name}"):
+        # Substrait has no whole numbers without a sign, and Arrow writes them so.
+        return UInt64Value.FromString(value.value.value).value
     if kind == "decimal":
         number = int.from_bytes(value.value, "little", signed=True)
         with decimal.localcontext(prec=60):

@@ -18,6 +18,7 @@ TABLE = pa.table(
         "i": pa.array([1, 2, 3, None], pa.int32()),
         "t": ["a", "b", None, "d"],
         "n": pa.array([Decimal("0.10"), None, Decimal("2.50"), Decimal("3.00")], pa.decimal128(9, 2)),
+        "u": pa.array([0, 2**64 - 1, 7, None], pa.uint64()),
         "s": [{"x": 1}, {"x": 2}, None, {"x": 4}],
     }
 )
@@ -72,6 +73,8 @@ def con() -> Iterator[mindsql.Connection]:
         ("i > 1 AND t = 'b'", [Comparison("i", ">", 1), Comparison("t", "=", "b")], [2]),
         ("i IN (1, 3, 7)", [OneOf("i", (1, 3, 7))], [1, 3]),
         ("i NOT IN (1, 3)", [], [2]),
+        ("u = 0", [Comparison("u", "=", 0)], [1]),
+        ("u > 7", [Comparison("u", ">", 7)], [2]),
         ("t IS NULL", [IsNull("t")], [3]),
         ("n >= 2.5", [Comparison("n", ">=", Decimal("2.50"))], [3, None]),
         ("i = 1 OR t = 'b' AND n IS NULL",
