@@ -84,13 +84,11 @@ class Source:
 
     Attributes:
         options: What PARAMETERS of CREATE DATABASE may hold.
-        requires: What `pip install` needs for it.
         stopped: Whether the statement was stopped that asks. `interrupt` ends what runs; this is to be looked at when
             something has been made to run, since a stop may have come just before.
     """
 
     options: ClassVar[tuple[Option, ...]] = ()
-    requires: ClassVar[str] = ""
 
     def __init__(self, name: str, parameters: Mapping[str, Any], network: Network) -> None:
         """Open it. `parameters` are checked, and their secrets readable."""

@@ -43,7 +43,6 @@ _NO_DAY = r"^\d{4}-(00|\d\d-00)"
 class MySQL(Source):
     """A database of MySQL or MariaDB, open for reading."""
 
-    requires = "pymysql"
     options = (
         Option("url", "string", secret=True, description="mysql://user:password@host:port/database, for the rest"),
         Option("host", "string", default="localhost", description="the server's name or address"),
@@ -263,13 +262,10 @@ class _Answer:
         cursor.connection = None
         connection._result = None
         self._file: Any = connection._rfile
-        self._held = b""
         fields = result.fields or []
         if not fields:
             raise SourceError("the statement gives no rows")
         self.columns = [_Column(field) for field in fields]
-        self._first: list[bytes] = []
-        self._done = False
 
     @property
     def ended(self) -> bool:
@@ -291,7 +287,7 @@ class _Answer:
 
     def _rows(self) -> Iterator[bytes]:
         parts: list[bytes] = []
-        held, at = self._held, 0
+        held, at = b"", 0
         while True:
             # A packet: three bytes of length, one of its number, then what it holds.
             while len(held) - at < 4 or len(held) - at < 4 + (held[at] | held[at + 1] << 8 | held[at + 2] << 16):
@@ -309,7 +305,6 @@ class _Answer:
                 payload = b"".join([*parts, payload])
                 parts = []
             elif length < 9 and payload[0] == 0xFE:
-                self._done = True
                 return
             elif payload[0] == 0xFF:
                 # `0xFF`, two bytes of a code, `#` and five of a state, then the message

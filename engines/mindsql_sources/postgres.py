@@ -46,7 +46,6 @@ WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p') AND n.nspname NOT IN ('pg_catalog',
 class Postgres(Source):
     """A database of PostgreSQL, open for reading."""
 
-    requires = "adbc-driver-postgresql"
     options = (
         Option("host", "string", default="localhost", description="the server's name or address"),
         Option("port", "integer", default=5432, minimum=1, maximum=65535, description="its port"),
