@@ -84,9 +84,9 @@ class _Scan:
 def filtered(rows: Rows, condition: Any, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
     """The rows for which a filter holds, with the wanted columns."""
     for batch in closing(rows):
-        kept = _storage(batch).filter(condition) if condition is not None else batch
-        if kept.num_rows:
-            yield _shaped(kept, wanted)
+        for kept in [batch] if condition is None else _plain(batch).filter(condition).to_batches():
+            if kept.num_rows:
+                yield _shaped(kept, wanted)
 
 
 def closing(rows: Rows) -> Iterator[pa.RecordBatch]:
@@ -99,10 +99,10 @@ def closing(rows: Rows) -> Iterator[pa.RecordBatch]:
             close()
 
 
-def _storage(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Filters know no extension types, and none is ever upon a column of one."""
+def _plain(batch: pa.RecordBatch) -> pa.Table:
+    """As a table, whose filter may leave no row in every pyarrow, without extension types, which filters do not know."""
     arrays = [a.storage if isinstance(a, pa.ExtensionArray) else a for a in batch.columns]
-    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+    return pa.Table.from_arrays(arrays, names=batch.schema.names)
 
 
 def _shaped(batch: pa.RecordBatch, wanted: pa.Schema) -> pa.RecordBatch:
