@@ -100,7 +100,7 @@ def closing(rows: Rows) -> Iterator[pa.RecordBatch]:
 
 
 def _plain(batch: pa.RecordBatch) -> pa.Table:
-    """As a table, whose filter may leave no row in every pyarrow, without extension types, which filters do not know."""
+    """As a table, since a batch may not be left without rows in every pyarrow; filters know no extension types."""
     arrays = [a.storage if isinstance(a, pa.ExtensionArray) else a for a in batch.columns]
     return pa.Table.from_arrays(arrays, names=batch.schema.names)
 

@@ -97,6 +97,7 @@ IMPORT_NAMES = {
     "prometheus-client": "prometheus_client",
     "python-multipart": "python_multipart",
     "pyyaml": "yaml",
+    "protobuf": "google",
 }
 """Distribution → import name where they differ; pytz is what DuckDB imports, httptools uvicorn."""
 OPTIONAL = {"pytest", "polars", "numpy", "scipy", "joblib", "IPython", "urllib3"}
