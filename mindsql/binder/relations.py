@@ -145,6 +145,7 @@ class _Expander:
             relation = self.binder.source_relation(source.name, parts[1:])
             if relation is not None:
                 self.expansion.touched = True
+                self.shorten(parts)
                 self.replace(table, relation)
         elif len(parts) > 1 and (project := self.binder.snapshot.project(parts[0])) is not None:
             snapshot = self.binder.snapshot
@@ -277,6 +278,15 @@ class _Expander:
                     table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
                 table.set("catalog", exp.to_identifier(where[0], quoted=True))
                 table.set("db", exp.to_identifier(where[1], quoted=True))
+
+    def shorten(self, parts: tuple[str, ...]) -> None:
+        """`db.schema.table.column` as `table.column`: what stands in the table's place has its last name only."""
+        wanted = [part.casefold() for part in parts]
+        for column in self.expansion.tree.find_all(exp.Column):
+            named = [part.name.casefold() for part in column.parts[:-1]]
+            if len(named) > 1 and named == wanted[-len(named) :]:
+                column.set("db", None)
+                column.set("catalog", None)
 
     def replace(self, table: exp.Table, relation: exp.Expr) -> None:
         """Put a relation in a table's place, keeping its alias and joins."""

@@ -132,6 +132,9 @@ def test_names_lists_and_descriptions(con: mindsql.Connection, server: Server) -
     assert [row[0] for row in described][:3] == ["number_of_rooms", "number_of_bathrooms", "sqft"]
     assert con.execute(f"SELECT count(*) FROM (SUMMARIZE mydb.{schema}home_rentals)").fetchone() == (8,)
     assert con.execute(f"SELECT count(*) FROM mydb.{schema}HOME_RENTALS").fetchone() == (ROWS,)
+    whole = f"mydb.{schema}home_rentals"
+    found = con.execute(f"SELECT {whole}.sqft FROM {whole} WHERE {whole}.sqft < 402 ORDER BY {whole}.sqft").fetchall()
+    assert found == [(400,), (401,)]
     with pytest.raises(UnknownNameError, match='unknown table of the database "mydb"'):
         con.execute(f"SELECT * FROM mydb.{schema}home_rental")
     with pytest.raises(UnknownNameError) as written:
