@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mindsql.engine import Engine
 from mindsql.errors import EngineError, EngineMissingError, StatementError, UnknownNameError
-from mindsql.source import Source
+from mindsql.source import WHAT_IT_NEEDS, Source, is_source
 
 GROUP = "mindsql.engines"
 """The entry-point group: `name = "package.module:EngineClass"`."""
@@ -55,8 +55,8 @@ class Registry:
 
     def register_source(self, name: str, cls: type[Source]) -> None:
         """Add or replace an engine of CREATE DATABASE. Raises StatementError when `cls` is no Source."""
-        if not (isinstance(cls, type) and issubclass(cls, Source)):
-            raise StatementError(f"{cls!r} is no source", hint="subclass mindsql.source.Source")
+        if not is_source(cls):
+            raise StatementError(f"{cls!r} is no source", hint=WHAT_IT_NEEDS)
         self.sources[name.casefold()] = cls
 
     def names(self) -> list[str]:

@@ -7,6 +7,8 @@ columns and conditions; whatever it leaves undone of the conditions is done afte
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -76,7 +78,7 @@ class Rows:
     text: str = ""
 
 
-class Source:
+class Source(ABC):
     """A database that rows come from, open for one session.
 
     Its methods are called by one thread at a time, but for `interrupt`; streams may be read by other threads, several
@@ -97,35 +99,43 @@ class Source:
         self.network = network
         self.stopped: Callable[[], bool] = lambda: False
 
+    @abstractmethod
     def tables(self) -> list[str]:
         """The names of its tables and views."""
-        raise NotImplementedError
 
+    @abstractmethod
     def schema(self, table: tuple[str, ...]) -> pa.Schema:
         """The columns of a table, named by the parts after the source's name: `("public", "flats")`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scan(self, table: tuple[str, ...], columns: Sequence[str], where: Sequence[Condition]) -> Rows:
         """Rows of a table, with these columns in this order.
 
         All of `where` should hold; a row for which it does not may be among them, none for which it does may be
         missing.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def describe(self, text: str) -> pa.Schema:
         """The columns of a query in the source's own words, without running it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def query(self, text: str) -> Rows:
         """The rows of a query in the source's own words."""
-        raise NotImplementedError
 
-    def interrupt(self) -> None:
+    def interrupt(self) -> None:  # noqa: B027 - a source that runs nothing for long need not have it
         """End all that runs, from another thread and at once."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - nor this one that holds nothing open
         """Let go of its connections."""
+
+
+WHAT_IT_NEEDS = "subclass mindsql.source.Source, with tables, schema, scan, describe and query"
+
+
+def is_source(value: object) -> bool:
+    """Whether a value is a Source class that has all of its methods."""
+    return isinstance(value, type) and issubclass(value, Source) and not inspect.isabstract(value)
 
 
 def find(name: str) -> importlib.metadata.EntryPoint | None:

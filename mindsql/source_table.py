@@ -21,7 +21,7 @@ _OPERATORS: dict[str, Any] = {"equal": "=", "not_equal": "<>", "lt": "<", "lte":
 _EPOCH = dt.datetime(1970, 1, 1)
 
 
-class SourceTable(pyarrow.dataset.Dataset):  # type: ignore[misc]
+class SourceTable(pyarrow.dataset.Dataset):  # type: ignore[misc]  # pyarrow has no types
     """A table of a source, as DuckDB reads it."""
 
     def __init__(

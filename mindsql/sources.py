@@ -322,9 +322,10 @@ def _load(engine: str, registered: Registered) -> type[Source]:
             f'the database engine "{engine}" needs a package that is not there: {error.name}',
             hint=f"pip install '{entry.dist.name if entry.dist is not None else engine}[{engine.casefold()}]'",
         ) from error
-    if not (isinstance(found, type) and issubclass(found, Source)):
-        raise SourceError(f"{entry.value} is no source", hint="subclass mindsql.source.Source")
-    return found
+    if not source.is_source(found):
+        raise SourceError(f"{entry.value} is no source", hint=source.WHAT_IT_NEEDS)
+    cls: type[Source] = found
+    return cls
 
 
 def check_parameters(engine: str, parameters: Mapping[str, Any], registered: Registered) -> dict[str, Any]:

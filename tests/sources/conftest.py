@@ -150,7 +150,7 @@ def mariadb() -> Iterator[Server]:
     program = shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin")
     install = shutil.which("mariadb-install-db")
     if program is None or install is None:
-        if os.environ.get("MINDSQL_TESTS_SKIP") == "no":
+        if os.environ.get("MINDSQL_TESTS_SKIP") == "no":  # .ci/run says so: there, a skip would hide what is broken
             pytest.fail("there is no mariadbd on the PATH: apt-get install mariadb-server")
         pytest.skip("there is no mariadbd on the PATH: MariaDB AS A SOURCE IS NOT TESTED")
     folder = Path(tempfile.mkdtemp(prefix="mindsql-my-"))

@@ -116,4 +116,6 @@ def test_parameters_are_checked_and_secrets_hidden(con: mindsql.Connection) -> N
     with pytest.raises(UnknownNameError, match="colour"):
         con.execute("CREATE DATABASE q WITH ENGINE = 'recording', PARAMETERS = {'colour': 1}")
     with pytest.raises(StatementError, match="is no source"):
-        con.register_source("x", int)  # type: ignore[arg-type]
+        con.register_source("x", type("Half", (Source,), {"tables": lambda self: []}))
+    with pytest.raises(StatementError, match="is no source"):
+        con.register_source("x", int)  # type: ignore[arg-type]  # that it is none is what is tested

@@ -246,4 +246,5 @@ def _predictor(estimator: Any) -> Callable[[Numbers], NDArray[Any]]:
 
     if getattr(type(estimator), "predict", None) is LinearRegression.predict:
         return lambda matrix: matrix @ np.ravel(estimator.coef_) + estimator.intercept_
-    return estimator.predict  # type: ignore[no-any-return]
+    predict: Callable[[Numbers], NDArray[Any]] = estimator.predict
+    return predict
