@@ -299,11 +299,11 @@ def gathered(
     sql: str,
     parameters: Parameters,
     gather: Callable[[Iterable[pa.RecordBatch], pa.Schema], pa.Table],
-) -> pa.Table:
-    """All rows of a query as the table that `gather` makes of its stream of batches and their schema."""
+) -> tuple[Schema, pa.Table]:
+    """The columns of a query, and all its rows as the table that `gather` makes of its batches and their schema."""
     with translated(sql):
-        stream = reader(raw, sql, parameters)
-        return gather(stream, stream.schema)
+        schema, batches = stream(raw, sql, parameters)
+        return schema, gather(batches, batches.schema)
 
 
 def rows(raw: DuckDBConnection, sql: str, parameters: Parameters = None) -> list[tuple[Any, ...]]:

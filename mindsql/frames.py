@@ -60,8 +60,8 @@ def compact(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
     columns = []
     for field, arrays in zip(schema, parts, strict=True):
         kind = arrays[0].type if arrays else field.type
-        column = pa.chunked_array(arrays, kind).unify_dictionaries()
-        columns.append(_narrow(column) if pa.types.is_dictionary(kind) else column)
+        column = pa.chunked_array(arrays, kind)
+        columns.append(_narrow(column.unify_dictionaries()) if pa.types.is_dictionary(kind) else column)
     give_back()
     return pa.table(columns, names=schema.names)
 

@@ -251,10 +251,10 @@ def rows(
         sql, wanted = _plain(query, parameters)
         if session.settings.inspect is not None:
             session.settings.inspect(session.raw, sql, wanted)
-        schema = database.describe(session.raw, sql, wanted)
         if small:
-            return database.gathered(session.raw, sql, wanted, compact), schema
-        return database.table(session.raw, sql, wanted), schema
+            schema, table = database.gathered(session.raw, sql, wanted, compact)
+            return table, schema
+        return database.table(session.raw, sql, wanted), database.describe(session.raw, sql, wanted)
     result = answer(session, made, parameters, execution)
     schema = made.schema
     try:

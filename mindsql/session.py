@@ -19,7 +19,7 @@ from mindsql.engine import Network
 from mindsql.errors import AbortedError, UnknownNameError
 from mindsql.progress import NullProgress, Progress
 from mindsql.sandbox import Sandbox
-from mindsql.statements import Patterns
+from mindsql.statements import Patterns, in_doubt
 
 if TYPE_CHECKING:
     from mindsql.catalog import Catalog
@@ -37,8 +37,7 @@ _SUBJECT = re.compile(
 )
 """What a statement sets: a setting, a variable, or the schema. `PRAGMA threads = 2` is `SET threads = 2`."""
 _TEMPORARY = re.compile(r"\s*CREATE\s+(?:OR\s+REPLACE\s+)?TEMP(?:ORARY)?\b", re.I)
-_NO_NAMES = Patterns.of(())
-_in_doubt = _NO_NAMES.doubt.search
+_NO_NAMES = Patterns()
 
 
 @dataclass(eq=False)
@@ -247,7 +246,7 @@ class Session:
     def is_plain(self, text: str) -> bool:
         """Whether a text is one query of DuckDB's own."""
         if not self.database.has_catalog:  # said twice: this is asked of every statement
-            return _in_doubt(text) is None
+            return in_doubt(text) is None
         return not self._patterns().doubtful(text)
 
     def _patterns(self) -> Patterns:

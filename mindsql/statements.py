@@ -91,28 +91,28 @@ def is_verb(text: str, word: str) -> bool:
 
 @dataclass(frozen=True)
 class Patterns:
-    """What tells from a text whether it may be ours.
+    """What tells from a text whether it may be ours: what is ours in every database, and the names of one.
 
     Attributes:
-        names: A name of ours, a system table, or a back-quote, anywhere in the text.
-        doubt: As `names`; or the text is no query, or more than one statement.
-        words: Names of ours that are single words, in lower case, when they are too many for a pattern.
+        names: A name of the database's, anywhere in the text; None when there is none.
+        words: Names that are single words, in lower case, when they are too many for a pattern.
     """
 
-    names: re.Pattern[str]
-    doubt: re.Pattern[str]
+    names: re.Pattern[str] | None = None
     words: frozenset[str] = frozenset()
 
     def names_ours(self, text: str) -> bool:
-        """Whether a text holds a name that may be ours."""
-        return self.names.search(text) is not None or (bool(self.words) and self._has_word(text))
+        """Whether a text holds a name that may be ours, of a model or of a system table, or a back-quote."""
+        return _NAMES.search(text) is not None or self._has_name(text)
 
     def doubtful(self, text: str) -> bool:
         """Whether a text is anything but one query of DuckDB's own."""
-        return self.doubt.search(text) is not None or (bool(self.words) and self._has_word(text))
+        return in_doubt(text) is not None or self._has_name(text)
 
-    def _has_word(self, text: str) -> bool:
-        return not self.words.isdisjoint(map(str.lower, _WORD.findall(text)))
+    def _has_name(self, text: str) -> bool:
+        if self.names is not None and self.names.search(text) is not None:
+            return True
+        return bool(self.words) and not self.words.isdisjoint(map(str.lower, _WORD.findall(text)))
 
     @classmethod
     def of(cls, names: Iterable[str]) -> Patterns:
@@ -121,20 +121,24 @@ class Patterns:
         single = frozenset(name.lower() for name in every if _WORD.fullmatch(name) and len(every) > _MANY)
         every = {name for name in every if name.lower() not in single}
         written = {spelt for name in every for spelt in (name, name.replace('"', '""'))}  # in double quotes, too
+        if not written:
+            return cls(words=single)
         parts = sorted(written, key=len, reverse=True)
-        words = rf"|(?<!\w)(?:{'|'.join(map(re.escape, parts))})(?!\w)" if parts else ""
         # This is asked of every statement. What may stand first is looked for first, which is four times as fast.
-        first = "`.fjmi" + "".join(re.escape(name[0]) for name in parts)
-        ours = (
-            rf"`|\.\s*{_LISTS}|(?<!\w)(?:(?:FROM|JOIN)\s+{_LISTS}|(?:mindsql|mindsdb)\s*\."
-            rf"|FROM\s+\w+\s*\(\s*(?:SELECT|WITH|FROM)\b)|{_SYSTEM}{words}"
-        )
-        return cls(
-            re.compile(rf"(?=[{first}])(?:{ours})", re.I),
-            re.compile(rf"\A(?!\s*(?:SELECT|WITH|FROM|VALUES)\b)|(?=[;{first}])(?:;|{ours})", re.I),
-            single,
-        )
+        first = "".join(re.escape(name[0]) for name in parts)
+        words = rf"(?=[{first}])(?<!\w)(?:{'|'.join(map(re.escape, parts))})(?!\w)"
+        return cls(re.compile(words, re.I), single)
 
+
+_ANYWHERE = (
+    rf"`|\.\s*{_LISTS}|(?<!\w)(?:(?:FROM|JOIN)\s+{_LISTS}|(?:mindsql|mindsdb)\s*\."
+    rf"|FROM\s+\w+\s*\(\s*(?:SELECT|WITH|FROM)\b)|{_SYSTEM}"
+)
+_NAMES = re.compile(rf"(?=[`.fjmi])(?:{_ANYWHERE})", re.I)
+in_doubt = re.compile(
+    rf"\A(?!\s*(?:SELECT|WITH|FROM|VALUES)\b)|(?=[;`.fjmi])(?:;|{_ANYWHERE})", re.I
+).search
+"""Finds what makes a text anything but one query of DuckDB's own, in a database without names of ours."""
 
 _MANY = 100
 """Of more names a pattern takes longer to make than the statement that made one more; they are looked up in a set."""

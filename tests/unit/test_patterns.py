@@ -33,7 +33,7 @@ def _parse(text: str) -> object:
 
 def _first_look(text: str) -> object:
     word = statements.leading_word(text)
-    return word, statements.is_verb(text, word), statements.Patterns.of(["m"]).doubt.search(text)
+    return word, statements.is_verb(text, word), statements.Patterns.of(["m"]).doubtful(text)
 
 
 @pytest.mark.parametrize("read", [_parse, _first_look, grammar.split, redaction.redact, redaction.redact_in_place])

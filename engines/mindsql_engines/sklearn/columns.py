@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,27 +119,67 @@ def from_series(series: pd.Series[Any], name: str, duckdb_type: str) -> pa.Array
     return array
 
 
+class Picked(Mapping[str, pa.Array]):
+    """Some rows of columns, each picked when it is asked for: an encoder needs few at a time."""
+
+    def __init__(self, whole: Mapping[str, pa.Array], rows: Codes) -> None:
+        self.whole = whole
+        self.rows = rows
+        self._places = pa.array(rows)
+
+    def __getitem__(self, name: str) -> pa.Array:
+        return self.whole[name].take(self._places)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.whole)
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+
 def numbers(array: pa.Array, name: str = "") -> Numbers:
     """An Arrow array of numbers or booleans as doubles, NaN where it is NULL or does not fit."""
+    return fitting(_doubles(array, name))
+
+
+def fitting(values: Numbers) -> Numbers:
+    """Numbers, NaN where they do not fit."""
+    # Two passes without a copy tell that nothing is to be done; of NaN the least and the largest are NaN.
+    if not values.size or (values.min() >= -LARGEST and values.max() <= LARGEST):
+        return values
+    return np.where(np.abs(values) <= LARGEST, values, np.nan)
+
+
+def block(arrays: Mapping[str, pa.Array], names: Sequence[str], rows: int) -> Numbers:
+    """Columns of numbers or booleans as `numbers` gives them, in an array of shape (columns, rows).
+
+    For few rows this takes a fraction of the time that the columns take one by one.
+    """
+    if isinstance(arrays, Picked):
+        return block(arrays.whole, names, len(arrays.whole[names[0]])).take(arrays.rows, axis=1)
+    made = np.empty((len(names), rows))
+    for at, name in enumerate(names):
+        made[at] = _doubles(arrays[name], name)
+    return fitting(made)
+
+
+def _doubles(array: pa.Array, name: str) -> Numbers:
     if len(array) <= SMALL:
         try:
-            few = np.array([np.nan if v is None else float(v) for v in array.to_pylist()], dtype=np.float64)
+            return np.array([np.nan if v is None else float(v) for v in array.to_pylist()], dtype=np.float64)
         except (TypeError, ValueError, OverflowError) as error:
             raise DataError(f'column "{name}" takes numbers, not {array.type}') from error
-    else:
-        try:
-            if pa.types.is_dictionary(array.type):
-                array = array.dictionary_decode()
-            if pa.types.is_decimal(array.type) and array.type.scale:
-                few = _decimals(array)
-            else:
-                if not pa.types.is_float64(array.type):
-                    array = pc.cast(array, pa.float64(), safe=False)
-                few = array.to_numpy(zero_copy_only=False)
-        except pa.ArrowInvalid as error:
-            raise DataError(f'column "{name}" takes numbers, not {array.type}') from error
-    fits = np.abs(few) <= LARGEST
-    return few if fits.all() else np.where(fits, few, np.nan)
+    try:
+        if pa.types.is_dictionary(array.type):
+            array = array.dictionary_decode()
+        if pa.types.is_decimal(array.type) and array.type.scale:
+            return _decimals(array)
+        if not pa.types.is_float64(array.type):
+            array = pc.cast(array, pa.float64(), safe=False)
+        found: Numbers = array.to_numpy(zero_copy_only=False)
+        return found
+    except pa.ArrowInvalid as error:
+        raise DataError(f'column "{name}" takes numbers, not {array.type}') from error
 
 
 def is_vector(duckdb_type: str) -> bool:

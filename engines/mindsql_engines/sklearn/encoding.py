@@ -8,7 +8,7 @@ components of texts).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _PARTS_OF_TIME = ["seconds"]
 _TEXT_BINS = 10
+_BLOCK = 2**18
+"""So many numbers of several columns are worked on at once: they stay in the processor's cache."""
 
 
 @dataclass
@@ -126,14 +128,22 @@ class Encoder:
 
     @classmethod
     def fit(
-        cls, features: list[Feature], arrays: Mapping[str, pa.Array], style: Style, seed: int | None
+        cls,
+        features: list[Feature],
+        arrays: Mapping[str, pa.Array],
+        rows: int,
+        style: Style,
+        seed: int | None,
     ) -> Encoder:
         """Learn from the training rows."""
         made: list[Column] = []
         wordings: dict[str, Any] = {}
         for feature in features:
-            array = arrays[feature.name]
             column = Column(feature.name, feature.role, spelling=feature.spelling)
+            if _is_number(column) and style.categories != "bins":
+                made.append(column)
+                continue
+            array = arrays[feature.name]
             if feature.role == "text":
                 words = text_vectorizer.fit(array, seed)
                 if words is None:  # nothing to take apart: punctuation only
@@ -155,7 +165,7 @@ class Encoder:
             made.append(column)
         encoder = cls(style, made, 0, 0, wordings=wordings)
         encoder._lay_out()
-        encoder._learn(arrays)
+        encoder._learn(arrays, rows)
         return encoder
 
     def _is_block(self, column: Column) -> bool:
@@ -173,32 +183,67 @@ class Encoder:
                 column.block, at = at, at + column.width
         self.width = at
 
-    def _learn(self, arrays: Mapping[str, pa.Array]) -> None:
-        """Medians, flags and scaling of the plain columns, one column at a time."""
+    def _grouped(self, rows: int) -> Iterator[list[Column]]:
+        """Its columns in order, neighbours that hold plain numbers together: a call costs more than few rows do."""
+        most = _BLOCK // rows if rows > columns.SMALL else 1
+        group: list[Column] = []
+        for column in self.columns:
+            number = most > 1 and column.edges is None and _is_number(column)
+            if group and not (number and len(group) < most and column.start == group[-1].start + 1):
+                yield group
+                group = []
+            if number:
+                group.append(column)
+            else:
+                yield [column]
+        if group:
+            yield group
+
+    def _learn(self, arrays: Mapping[str, pa.Array], rows: int) -> None:
+        """Medians, flags and scaling of the plain columns."""
         if self.style.categories == "bins" or not (self.style.impute or self.style.scaling != "none"):
             return
         self.fill, self.shift, self.scale = [0.0] * self.plain, [0.0] * self.plain, [1.0] * self.plain
-        for column in self.columns:
+        for group in self._grouped(rows):
+            column = group[0]
             if column.start < 0 or column.role == "category":
                 continue
+            if len(group) > 1:
+                self._learn_block(column.start, columns.block(arrays, [c.name for c in group], rows))
+                continue
             for at, values in enumerate(_numbers(column, arrays[column.name]), column.start):
-                missing = np.isnan(values)
-                present = values[~missing] if missing.any() else values
-                if len(present):
-                    self.fill[at] = float(np.median(present))
-                if self.style.impute and missing.any() and len(present):
-                    self.flags.append(at)
-                    values = np.where(missing, self.fill[at], values)
-                if self.style.scaling in ("standard", "scale"):
-                    centre = self.style.scaling == "standard"
-                    self.shift[at] = float(np.mean(values)) if centre else 0.0
-                    self.scale[at] = float(np.std(values)) or 1.0
-                elif self.style.scaling == "unit":
-                    self.shift[at] = float(np.min(values))
-                    self.scale[at] = float(np.max(values)) - self.shift[at] or 1.0
-                if not np.isfinite(self.scale[at]):
-                    self.shift[at], self.scale[at] = 0.0, float(np.max(np.abs(values)))
+                self._learn_block(at, values[np.newaxis])
         self._lay_out()
+
+    def _learn_block(self, start: int, block: Numbers) -> None:
+        """Of columns that follow each other, in an array of shape (columns, rows)."""
+        missing = np.isnan(block)
+        gaps = missing.any(axis=1)
+        fill = np.zeros(len(block))
+        if not gaps.all():
+            fill[~gaps] = _medians(block[~gaps] if gaps.any() else block)
+        for row in np.flatnonzero(gaps):
+            present = block[row][~missing[row]]
+            if len(present):
+                fill[row] = np.median(present)
+                if self.style.impute:
+                    self.flags.append(start + int(row))
+        if self.style.impute and gaps.any():
+            block = np.where(missing, fill[:, np.newaxis], block)
+        shift, scale = np.zeros(len(block)), np.ones(len(block))
+        if self.style.scaling in ("standard", "scale"):
+            if self.style.scaling == "standard":
+                shift = block.mean(axis=1)
+            scale = block.std(axis=1)
+        elif self.style.scaling == "unit":
+            shift = block.min(axis=1)
+            scale = block.max(axis=1) - shift
+        scale[scale == 0] = 1.0
+        for row in np.flatnonzero(~np.isfinite(scale)):
+            shift[row], scale[row] = 0.0, np.max(np.abs(block[row]))
+        end = start + len(block)
+        self.fill[start:end], self.shift[start:end] = fill.tolist(), shift.tolist()
+        self.scale[start:end] = scale.tolist()
 
     def matrix(self, arrays: Mapping[str, pa.Array], rows: int) -> Numbers:
         """The rows as numbers."""
@@ -206,7 +251,12 @@ class Encoder:
         made = np.empty((rows, self.width), dtype=kind)
         if self.width > self.plain:
             made[:, self.plain :] = 0.0
-        for column in self.columns:
+        for group in self._grouped(rows):
+            column = group[0]
+            if len(group) > 1:
+                block = columns.block(arrays, [c.name for c in group], rows)
+                made[:, column.start : column.start + len(group)] = block.T
+                continue
             array = arrays[column.name]
             if column.role == "text":
                 components = text_vectorizer.transform(self.wordings[column.name], array)
@@ -396,6 +446,19 @@ def _numbers(column: Column, array: pa.Array) -> list[Numbers]:
     if column.spelling is not None:
         return [column.spelling.read(array)]
     return [columns.numbers(array, column.name)]
+
+
+def _medians(block: Numbers) -> Numbers:
+    """The median of each row, in a sixth of the time of numpy's."""
+    middle = block.shape[1] // 2
+    parted = np.partition(block, middle, axis=1)
+    upper: Numbers = parted[:, middle]
+    return upper if block.shape[1] % 2 else (parted[:, :middle].max(axis=1) + upper) / 2
+
+
+def _is_number(column: Column) -> bool:
+    """Whether it is a column of numbers that are read as they are."""
+    return column.role in ("number", "boolean") and column.spelling is None
 
 
 def _as_dates(column: Column, array: pa.Array) -> pa.Array:

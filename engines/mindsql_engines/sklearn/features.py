@@ -119,9 +119,9 @@ def _role(name: str, duckdb_type: str, array: pa.Array) -> Feature:
         micros, missing = columns.moments(array, name)
         present: Any = micros[~missing]
     else:
-        values = columns.numbers(array, name)
-        missing = np.isnan(values)
-        present = values[~missing] if missing.any() else values
+        present = columns.numbers(array, name)
+        if len(present) and np.isnan(present.min()):
+            present = present[~np.isnan(present)]
     if not len(present):
         return out("all values are NULL")
     if present.min() == present.max() and len(present) == len(array):

@@ -16,8 +16,10 @@ from mindsql_engines.sklearn.targets import Target
 if TYPE_CHECKING:
     from mindsql_engines.sklearn.columns import Numbers
 
-_FIRST_LOOK = 10_000
+_FIRST_LOOK = columns.SMALL
 """A column that is no copy in so many rows is not looked at further."""
+_CELLS = 2**20
+"""So many numbers are worked on at once."""
 _WORTH_SAYING = 0.05
 """The share of held-out rows that were trained on, from which scores mislead."""
 
@@ -79,6 +81,10 @@ def _digests(matrix: Numbers, values: Any) -> Numbers:
     """A number for each row, the same for equal rows: a weighted sum, added up in one order."""
     weights = np.random.default_rng(0).random(matrix.shape[1] + 1)
     total: Numbers = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=-1.5) * weights[-1]
-    for at in range(matrix.shape[1]):
-        total = total + np.nan_to_num(matrix[:, at].astype(np.float64), nan=-1.5) * weights[at]
+    most = max(1, _CELLS // max(1, matrix.shape[1]))
+    for start in range(0, len(matrix), most):
+        part = matrix[start : start + most].astype(np.float64)
+        np.nan_to_num(part, copy=False, nan=-1.5)
+        part *= weights[:-1]
+        total[start : start + most] += part.sum(axis=1)
     return total

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -208,43 +208,47 @@ def importances(
         return {}
 
     def score(matrix: Numbers) -> float:
-        # The encoder made the matrix: to look through it once more for each column takes longer than to predict.
-        with threads.few(len(matrix), threads.FEW_TO_PREDICT), sklearn.config_context(assume_finite=True):
-            return scored(matrix)
-
-    def scored(matrix: Numbers) -> float:
         proba = probabilities(estimator, matrix, classes) if classes else None
         if proba is not None:
             return float(np.log(np.clip(proba[np.arange(len(y)), y], 1e-15, 1.0)).mean())
-        predicted = np.asarray(predict(matrix)).reshape(-1)
+        return compared(np.asarray(estimator.predict(matrix)).reshape(-1))
+
+    def compared(predicted: NDArray[Any]) -> float:
         if classes:
             return float((predicted == y).mean())
         return 1.0 - float(((y - predicted) ** 2).sum()) / spread
 
-    predict = _predictor(estimator)
-    started = time.perf_counter()
-    best = score(x)
-    took = time.perf_counter() - started
-    count = max(1, len(encoder.columns))
-    rounds = min(5, int(IMPORTANCE_SECONDS / max(took, 1e-6) / count), max(1, IMPORTANCE_SHUFFLES // count))
-    found = {}
-    for column in encoder.columns if rounds else ():
-        places = encoder.places(column)
-        kept = x[:, places].copy()
-        drops = []
-        for _ in range(rounds):
-            x[:, places] = kept[random.permutation(len(x))]
-            drops.append(best - score(x))
+    def shuffled(places: list[int]) -> float:
+        if weights is not None:
+            return compared(predicted + moved[:, places].sum(axis=1))
+        kept = x[:, places]
+        x[:, places] = kept[random.permutation(len(x))]
+        found = score(x)
         x[:, places] = kept
-        found[column.name] = float(np.mean(drops))
-    return found
+        return found
+
+    # The encoder made the matrix: to look through it once more for each column takes longer than to predict.
+    with threads.few(len(x), threads.FEW_TO_PREDICT), sklearn.config_context(assume_finite=True):
+        started = time.perf_counter()
+        best = score(x)
+        took = time.perf_counter() - started
+        count = max(1, len(encoder.columns))
+        rounds = min(5, int(IMPORTANCE_SECONDS / max(took, 1e-6) / count), max(1, IMPORTANCE_SHUFFLES // count))
+        weights, moved, predicted = _weights(estimator), x, y
+        if weights is not None:
+            predicted = x @ weights + estimator.intercept_
+        drops: dict[str, list[float]] = {}
+        for _ in range(rounds):
+            if weights is not None:
+                moved = np.asfortranarray((x[random.permutation(len(x))] - x) * weights)
+            for column in encoder.columns:
+                drops.setdefault(column.name, []).append(best - shuffled(encoder.places(column)))
+    return {name: float(np.mean(found)) for name, found in drops.items()}
 
 
-def _predictor(estimator: Any) -> Callable[[Numbers], NDArray[Any]]:
-    """Its predict, without the checks that a linear model spends most of its time on."""
+def _weights(estimator: Any) -> Numbers | None:
+    """What a linear regression multiplies each matrix column by: to shuffle a column moves its products alone."""
     from sklearn.linear_model import LinearRegression
 
-    if getattr(type(estimator), "predict", None) is LinearRegression.predict:
-        return lambda matrix: matrix @ np.ravel(estimator.coef_) + estimator.intercept_
-    predict: Callable[[Numbers], NDArray[Any]] = estimator.predict
-    return predict
+    linear = getattr(type(estimator), "predict", None) is LinearRegression.predict
+    return np.ravel(estimator.coef_) if linear else None

@@ -134,13 +134,13 @@ def train(job: TrainingRun, data: TrainingRows, schema: Schema, progress: Progre
     def fit(estimator: Any, kept: Codes | None) -> tuple[Any, Encoder, Numbers]:
         from sklearn.base import clone
 
-        part = arrays if kept is None else _Picked(arrays, kept)
+        part = arrays if kept is None else columns.Picked(arrays, kept)
         count = rows if kept is None else len(kept)
         values = target.values if kept is None or target.values is None else target.values[kept]
         codes = values if target.task == "classification" else None
         if target.task in ("anomaly", "clustering"):
             values = None
-        encoder = Encoder.fit(used, part, estimators.style_of(estimator), job.seed)
+        encoder = Encoder.fit(used, part, count, estimators.style_of(estimator), job.seed)
         fitted = clone(estimator)
         adapt(fitted, encoder, codes, notes)
         sides = _sides(fitted, encoder, part, values, count, stopping.split(fitted, count, codes))
@@ -152,7 +152,7 @@ def train(job: TrainingRun, data: TrainingRows, schema: Schema, progress: Progre
 
     def compare(estimator: Any, train: Codes, test: Codes) -> tuple[Any, Numbers]:
         fitted, encoder, _ = fit(estimator, train)
-        return fitted, encoder.matrix(_Picked(arrays, test), len(test))
+        return fitted, encoder.matrix(columns.Picked(arrays, test), len(test))
 
     given = job.given
     with collected(notes), threads.few(rows, threads.FEW_TO_TRAIN):
@@ -196,23 +196,6 @@ def _held_out(job: TrainingRun, target: Target, rows: int, notes: list[str]) -> 
         why = "test_size is 0" if not job.test_size else f"{rows} rows are too few to hold some out"
         notes.append(f"no scores: {why}")
     return held
-
-
-class _Picked(Mapping[str, pa.Array]):
-    """Some rows of columns, each picked when it is asked for: the encoder needs one at a time."""
-
-    def __init__(self, arrays: Mapping[str, pa.Array], rows: Codes) -> None:
-        self._arrays = arrays
-        self._rows = pa.array(rows)
-
-    def __getitem__(self, name: str) -> pa.Array:
-        return self._arrays[name].take(self._rows)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
-
-    def __len__(self) -> int:
-        return len(self._arrays)
 
 
 def _settled(array: pa.Array, feature: Feature) -> pa.Array:
@@ -311,7 +294,7 @@ def _sides(
     """The matrix and the targets of the rows to learn from, then of those to stop by if they are told apart."""
     if apart is None:
         return [(_matrix(estimator, encoder, arrays, rows), values)]
-    return [(_matrix(estimator, encoder, _Picked(arrays, at), len(at)), values[at]) for at in apart]
+    return [(_matrix(estimator, encoder, columns.Picked(arrays, at), len(at)), values[at]) for at in apart]
 
 
 def _matrix(estimator: Any, encoder: Encoder, arrays: Mapping[str, pa.Array], rows: int) -> Any:
@@ -365,7 +348,7 @@ def _hold_out(
     try:
         fitted, encoder, seen = fit(train)
         progress(2, _STEPS, f"scoring on {len(test)} rows")
-        x = _matrix(fitted, encoder, _Picked(arrays, test), len(test))
+        x = _matrix(fitted, encoder, columns.Picked(arrays, test), len(test))
         scores = score(fitted, target, x, train, test, job)
         if target.values is not None and len(seen) == len(train):
             told = leaks.repeated(seen, x, target.values[train], target.values[test])
