@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import mindsql_grammar as grammar
 from mindsql import database, queries
 from mindsql.commands.training import (
-    Output,
+    Finish,
     TrainingSpec,
     begin,
     carry_out,
@@ -58,7 +58,7 @@ def start(
     kind: str,
     spec: TrainingSpec,
     parameters: Mapping[str, Any],
-    finish: Output,
+    finish: Finish,
     base: Version | None = None,
     fresh: bool = False,
 ) -> Version:
@@ -109,7 +109,7 @@ def _carry_out(
     spec: TrainingSpec,
     version: Version,
     parameters: Mapping[str, Any],
-    finish: Output,
+    finish: Finish,
     base: Version | None,
 ) -> None:
     begun = time.perf_counter()

@@ -12,7 +12,7 @@ from mindsql.catalog import Catalog
 from mindsql.commands import background, names
 from mindsql.commands.answers import done, table
 from mindsql.commands.training import (
-    Output,
+    Finish,
     TrainingSpec,
     check_data,
     note,
@@ -106,9 +106,8 @@ def create(
         return _row(note(session, spec, fresh=True))
     _read(session, spec, parameters, execution)
 
-    def finish(catalog: Catalog, version: Version) -> Version:
-        there = catalog.model(project, version.model)
-        others = [v for v in there.versions if v.id != version.id] if there is not None else []
+    def finish(catalog: Catalog, there: Model, version: Version) -> Version:
+        others = [v for v in there.versions if v.id != version.id]
         at_work = [v for v in others if v.status in ("generating", "training")]
         catalog.drop_versions(v for v in others if v not in at_work)
         if all(v.number != 1 for v in at_work):
@@ -189,7 +188,7 @@ def _new_version(
     if continues:
         _check_same_columns(base, spec)
 
-    def finish(catalog: Catalog, version: Version) -> Version:
+    def finish(catalog: Catalog, _: Model, version: Version) -> Version:
         if spec.activate or model.active is None:
             catalog.set_active(model.project, model.name, version.number)
         catalog.drop_versions([noted] if noted else [])
@@ -205,7 +204,7 @@ def _train(
     spec: TrainingSpec,
     parameters: Mapping[str, Any],
     execution: ExecutionContext,
-    finish: Output,
+    finish: Finish,
     base: Version | None = None,
     fresh: bool = False,
 ) -> Result:

@@ -34,7 +34,7 @@ from mindsql.frames import TrainingRows, compact, to_pandas
 from mindsql.libraries import installed_libraries
 from mindsql.schema import Column, Schema
 from mindsql.session import PROCESS
-from mindsql.snapshot import Version
+from mindsql.snapshot import Model, Version
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +45,7 @@ _TEMPLATE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _TRIAL_ROWS = 3
 _CONFLICT_SECONDS = 0.1
 
-Output: TypeAlias = Callable[[Catalog, Version], Version]
+Finish: TypeAlias = Callable[[Catalog, Model, Version], Version]
 """Called inside the last transaction with the complete version: it switches to it, and may give it another number."""
 
 
@@ -171,7 +171,7 @@ def train(
     session: Session,
     spec: TrainingSpec,
     execution: ExecutionContext,
-    finish: Output,
+    finish: Finish,
     base: Version | None = None,
     fresh: bool = False,
 ) -> Version:
@@ -246,7 +246,7 @@ def carry_out(
     spec: TrainingSpec,
     version: Version,
     execution: ExecutionContext,
-    finish: Output,
+    finish: Finish,
     base: Version | None,
 ) -> Version:
     """Have the engine train a version that was begun, and commit it complete. Raises MindSQLError."""
@@ -278,13 +278,13 @@ def carry_out(
     return version
 
 
-def _commit(session: Session, version: Version, files: Mapping[str, bytes], finish: Output) -> Version:
+def _commit(session: Session, version: Version, files: Mapping[str, bytes], finish: Finish) -> Version:
     with session.writing() as catalog:
         there = catalog.hold(version.project, version.model)
         if there is None or all(other.id != version.id for other in there.versions):
             raise Cancelled(f'"{version.model}" was dropped while it was trained')
         version = catalog.add_artifacts(version, files)
-        version = finish(catalog, version)
+        version = finish(catalog, there, version)
         catalog.save_version(version)
     return version
 

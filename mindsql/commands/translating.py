@@ -21,6 +21,8 @@ _SAMPLE_ROWS = 2000
 def spread(data: pa.Table) -> pa.Table:
     """Some rows, spread over the table."""
     step = max(1, data.num_rows // _SAMPLE_ROWS)
+    if step == 1:
+        return data.slice(0, _SAMPLE_ROWS)
     return data.take(list(range(0, data.num_rows, step))[:_SAMPLE_ROWS])
 
 
