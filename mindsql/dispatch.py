@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import mindsql_grammar as grammar
 from mindsql import queries
-from mindsql.commands import databases, describe, evaluate, explain, models, prepared, show, views
+from mindsql.commands import databases, describe, evaluate, explain, models, prepared, show, views, writing
 from mindsql.execution import ExecutionContext
 from mindsql.result import Result
 
@@ -43,6 +43,10 @@ def run(
     session: Session, statement: Any, text: str, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result | None:
     """Run a statement. None means that it is DuckDB's alone."""
+    written = writing.write(session, statement, text, parameters, execution)
+    if written is not None:
+        execution.close()
+        return written
     if isinstance(statement, grammar.Query):
         plan = queries.prepare(session, statement, text, parameters)
         return None if plan is None else queries.answer(session, plan, parameters, execution)

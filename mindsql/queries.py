@@ -264,6 +264,19 @@ def rows(
         result.close()
 
 
+def stream(
+    session: Session, query: grammar.Query, parameters: Mapping[str, Any], execution: ExecutionContext
+) -> pa.RecordBatchReader:
+    """The rows of a query, ours or DuckDB's, as they come; the session's connection is busy until they are read."""
+    made = prepare(session, query, None, parameters)
+    if made is not None:
+        return answer(session, made, parameters, execution).reader()
+    sql, wanted = _plain(query, parameters)
+    if session.settings.inspect is not None:
+        session.settings.inspect(session.raw, sql, wanted)
+    return database.reader(session.raw, sql, wanted)
+
+
 def columns(session: Session, query: grammar.Query, parameters: Mapping[str, Any]) -> Schema:
     """The columns that `rows` would give, without reading any."""
     made = prepare(session, query, None, parameters)

@@ -79,7 +79,10 @@ def suggest_relation(session: Session, error: UnknownNameError, frame: FrameType
     if elsewhere and elsewhere[0].casefold() == name.casefold():
         error.hint = f'"{name}" is a model: it stands in the FROM of a SELECT that is read by itself'
     elif "." in name and snapshot.source(name.split(".")[0]) is not None:
-        error.hint = "a table of another database stands in FROM of a query; it cannot be changed from here"
+        error.hint = (
+            "a table of another database is read, and takes INSERT INTO … SELECT, CREATE TABLE … AS and DROP TABLE; "
+            f"SELECT * FROM {name.split('.')[0]} (…) runs any other statement in its own words"
+        )
     elif _is_list(snapshot, name):
         error.hint = "this list can only be read; CREATE MODEL, RETRAIN m, SET active m.1 and DROP MODEL m.1 change it"
     elif elsewhere:

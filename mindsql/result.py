@@ -46,6 +46,7 @@ class Result:
     _streams: Sequence[Batches] = ()
     _close: Callable[[], None] | None = None
     _closed = False
+    _changed = -1
     _drained = False
     _taken = False
     _table: pa.Table | None = None
@@ -117,7 +118,11 @@ class Result:
     @property
     def rowcount(self) -> int:
         """PEP 249: rows changed, -1 when that is not known."""
-        return self._raw.rowcount if self._raw is not None and self.kind == "count" else -1
+        return self._raw.rowcount if self._raw is not None and self.kind == "count" else self._changed
+
+    @rowcount.setter
+    def rowcount(self, rows: int) -> None:
+        self._changed = rows
 
     # Rows -------------------------------------------------------------------------------------------------
 

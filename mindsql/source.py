@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mindsql.engine import Network, Option
+from mindsql.errors import SourceError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -122,6 +123,46 @@ class Source(ABC):
     @abstractmethod
     def query(self, text: str) -> Rows:
         """The rows of a query in the source's own words."""
+
+    def accepts(self, table: tuple[str, ...]) -> pa.Schema:
+        """The columns that rows can be written to, with the types that the rows' values must have."""
+        raise self._read_only()
+
+    def column_type(self, kind: pa.DataType) -> str | None:
+        """The type that a new column of an Arrow type gets; None when there is none, and its values become texts.
+
+        Values of an extension type (`pa.uuid()`, `pa.json_()`) come as texts in any case.
+        """
+        raise self._read_only()
+
+    def write(
+        self,
+        table: tuple[str, ...],
+        rows: Rows,
+        mode: Literal["append", "create", "replace"] = "append",
+        types: Sequence[str] = (),
+    ) -> int:
+        """Write rows to a table, all of them or none, and tell how many there were.
+
+        `append` adds to a table, and gives the columns that `rows` does not have their defaults; `create` makes it,
+        and fails if there is one; `replace` makes it in the place of one that there may be. Rows are never sent twice.
+
+        Args:
+            table, rows, mode: Where, what and how.
+            types: The types of a new table's columns, as `column_type` told them.
+        """
+        raise self._read_only()
+
+    def drop(self, table: tuple[str, ...]) -> None:
+        """Drop a table."""
+        raise self._read_only()
+
+    def run(self, text: str) -> int:
+        """Run a statement in the source's own words that gives no rows; how many it changed, -1 if that is not told."""
+        raise self._read_only()
+
+    def _read_only(self) -> SourceError:
+        return SourceError(f'the database "{self.name}" can only be read')
 
     def interrupt(self) -> None:  # noqa: B027 - a source that runs nothing for long need not have it
         """End all that runs, from another thread and at once."""

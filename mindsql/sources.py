@@ -6,10 +6,10 @@ DuckDB's own files and folders of files it reads itself; those of other servers 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from sqlglot import expressions as exp
 
@@ -19,9 +19,12 @@ from mindsql.engine import Network, Option
 from mindsql.errors import AccessError, MindSQLError, SourceError, StatementError, UnknownNameError
 from mindsql.options import admit_files, check
 from mindsql.sandbox import Sandbox
-from mindsql.schema import Schema
+from mindsql.schema import Column, Schema
 from mindsql.snapshot import SourceEntry
 from mindsql.source import Rows, Source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _READERS = {
     ".csv": "read_csv",
@@ -256,9 +259,7 @@ class External:
 
     def describe(self, text: str) -> Schema:
         """The columns of a query in the source's words."""
-        schema = self._source.describe(text)
-        empty = self._host.offer(schema.empty_table().rename_columns(_unique(schema.names)), self._source.name)
-        return database.describe(self._host.raw, f"FROM {quote(empty)}")
+        return self._in_duckdb(self._source.describe(text))
 
     def read(self, text: str) -> Rows:
         """The rows of a query in the source's words."""
@@ -271,6 +272,80 @@ class External:
         schema = pa.schema([field.with_name(name) for field, name in zip(rows.schema, names, strict=True)])
         batches = (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in closing(rows))
         return Rows(schema, batches)
+
+    def accepts(self, parts: tuple[str, ...]) -> Schema:
+        """The columns that rows can be written to."""
+        return self._in_duckdb(self._writable().accepts(parts))
+
+    def created(self, given: Schema) -> tuple[Schema, list[str]]:
+        """The columns of a new table for rows of these, as the rows have to be, and their types in the source's words:
+        what it has no type for is text there."""
+        import pyarrow as pa
+
+        source = self._writable()
+        columns, types = [], []
+        for column in given:
+            known = {"UUID": pa.uuid(), "JSON": pa.json_()}.get(column.type)
+            kind = known or database.arrow_type(self._host.raw, column.type)
+            found = source.column_type(kind)
+            as_text = found is None or known is not None or pa.types.is_string(kind)
+            columns.append(Column(column.name, "VARCHAR") if as_text else column)
+            types.append(found or source.column_type(pa.string()) or "TEXT")
+        return Schema(columns), types
+
+    def write(
+        self,
+        parts: tuple[str, ...],
+        rows: Rows,
+        mode: Literal["append", "create", "replace"] = "append",
+        types: Sequence[str] = (),
+    ) -> int:
+        """Write rows to a table; how many there were."""
+        failed: list[BaseException] = []
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            try:
+                yield from rows.batches
+            except BaseException as error:
+                failed.append(error)
+                raise
+
+        try:
+            return self._writable().write(parts, Rows(rows.schema, batches()), mode, types)
+        except Exception as error:
+            # The source, and a driver in it, only know that the rows ended.
+            if failed:
+                raise duckdb_errors.translate_any(failed[0]) from error
+            raise
+
+    def has(self, parts: tuple[str, ...]) -> bool:
+        """Whether there is a table of that name."""
+        try:
+            self._source.schema(parts)
+        except UnknownNameError:
+            return False
+        return True
+
+    def drop(self, parts: tuple[str, ...]) -> None:
+        """Drop a table."""
+        self._writable().drop(parts)
+
+    def run(self, text: str) -> int:
+        """Run a statement in the source's words; how many rows it changed, -1 if that is not told."""
+        return self._writable().run(text)
+
+    def _writable(self) -> Source:
+        if self._source.parameters.get("read_only"):
+            raise SourceError(
+                f'the database "{self._source.name}" is only to be read',
+                hint='it was created with "read_only": true',
+            )
+        return self._source
+
+    def _in_duckdb(self, schema: pa.Schema) -> Schema:
+        """Columns with the types that DuckDB reads them as."""
+        empty = self._host.offer(schema.empty_table().rename_columns(_unique(schema.names)), self._source.name)
+        return database.describe(self._host.raw, f"FROM {quote(empty)}")
 
     def interrupt(self) -> None:
         """End what runs there."""

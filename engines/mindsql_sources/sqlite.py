@@ -5,12 +5,13 @@ A value may have another type than its column (https://sqlite.org/datatype3.html
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import decimal
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -23,12 +24,13 @@ _STEPS = 1_000_000  # of SQLite's virtual machine, after which it asks whether t
 
 
 class SQLite(Source):
-    """A file of SQLite, open for reading."""
+    """A file of SQLite."""
 
     options = (
         Option(
             "db_file", "string", required=True, aliases=("path", "database"), file=True, description="the SQLite file"
         ),
+        Option("read_only", "boolean", default=False, description="never write to it"),
     )
 
     def __init__(self, name: str, parameters: Mapping[str, Any], network: Network) -> None:
@@ -71,6 +73,84 @@ class SQLite(Source):
         schema = self.describe(text)
         return Rows(schema, self._stream(text, schema))
 
+    # Writing ------------------------------------------------------------------------------------------------------
+
+    def accepts(self, table: tuple[str, ...]) -> pa.Schema:
+        """The columns but for generated ones."""
+        found = self._all(f"PRAGMA table_xinfo({quoted(self._named(table))})")
+        return pa.schema([(name, _type(declared)) for _, name, declared, *_, hidden in found if not hidden])
+
+    def column_type(self, kind: pa.DataType) -> str | None:
+        """Numbers, texts and bytes; a decimal is kept as REAL where that holds all of its digits."""
+        if pa.types.is_boolean(kind):
+            return "BOOLEAN"
+        if pa.types.is_integer(kind):
+            return None if pa.types.is_uint64(kind) else "INTEGER"
+        if pa.types.is_floating(kind):
+            return "REAL"
+        if pa.types.is_decimal(kind) and kind.precision <= 15:
+            return f"DECIMAL({kind.precision}, {kind.scale})"
+        return "TEXT" if pa.types.is_string(kind) else "BLOB" if pa.types.is_binary(kind) else None
+
+    def write(
+        self,
+        table: tuple[str, ...],
+        rows: Rows,
+        mode: Literal["append", "create", "replace"] = "append",
+        types: Sequence[str] = (),
+    ) -> int:
+        """One transaction, the making of the table among it."""
+        name = quoted(self._named(table) if mode == "append" else self._new(table))
+        columns = ", ".join(map(quoted, rows.schema.names))
+        marks = ", ".join("?" * len(rows.schema))
+        count = 0
+        with self._changing() as connection:
+            if mode == "replace":
+                connection.execute(f"DROP TABLE IF EXISTS {name}")
+            if mode != "append":
+                declared = ", ".join(f"{quoted(n)} {t}" for n, t in zip(rows.schema.names, types, strict=True))
+                connection.execute(f"CREATE TABLE {name} ({declared})")
+            for batch in rows.batches:
+                values = [_values(array) for array in batch.columns]
+                connection.executemany(f"INSERT INTO {name} ({columns}) VALUES ({marks})", zip(*values, strict=True))
+                count += batch.num_rows
+        return count
+
+    def drop(self, table: tuple[str, ...]) -> None:
+        """Drop a table."""
+        name = quoted(self._named(table))
+        with self._changing() as connection:
+            connection.execute(f"DROP TABLE {name}")
+
+    def run(self, text: str) -> int:
+        """Run a statement as it is written."""
+        with self._changing() as connection:
+            return connection.execute(text).rowcount
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """A connection that may write, and a transaction in it that only a good end commits."""
+        connection = self._open("rw")
+        try:
+            connection.set_progress_handler(self.stopped, _STEPS)
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            if self.stopped():
+                raise Cancelled("the statement was stopped")
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self.stopped():
+                raise Cancelled("the statement was stopped") from error
+            raise self._failed(error) from error
+        finally:
+            connection.close()
+
+    def _new(self, table: tuple[str, ...]) -> str:
+        """The name of a table that is to be made, which may be there already in other case."""
+        if len(table) > 2 or (len(table) == 2 and table[0].casefold() != "main"):
+            raise UnknownNameError.of(f'schema of the database "{self.name}":', ".".join(table[:-1]), ["main"])
+        return table[-1]
+
     def _named(self, table: tuple[str, ...]) -> str:
         known = self.tables()
         wanted = table[-1] if len(table) == 1 or (len(table) == 2 and table[0].casefold() == "main") else None
@@ -80,9 +160,10 @@ class SQLite(Source):
             raise UnknownNameError.of(f'table of the database "{self.name}":', ".".join(table), known)
         return (exact or alike)[0]
 
-    def _open(self) -> sqlite3.Connection:
-        # Read-only: nothing that is read here can change the file. Threads of DuckDB read on.
-        connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+    def _open(self, mode: Literal["ro", "rw"] = "ro") -> sqlite3.Connection:
+        # Nothing that is read can change the file. Threads of DuckDB read on; transactions are begun by hand.
+        uri = f"{self._path.absolute().as_uri()}?mode={mode}"
+        connection = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
         connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
         return connection
 
@@ -138,6 +219,12 @@ def _type(declared: str) -> pa.DataType:
     if any(word in words for word in ("REAL", "FLOA", "DOUB", "DEC", "NUMERIC")):
         return pa.float64()
     return pa.int64() if "BOOL" in words else pa.string()
+
+
+def _values(array: pa.Array) -> list[Any]:
+    if pa.types.is_decimal(array.type):
+        return [None if value is None else float(value) for value in array.to_pylist()]
+    return list(array.to_pylist())
 
 
 def _is_text(words: str) -> bool:

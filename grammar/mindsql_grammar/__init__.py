@@ -36,11 +36,13 @@ from mindsql_grammar.statements import (
     Statement,
     Use,
     Value,
+    Write,
 )
 from mindsql_grammar.suggest import suggest_verb
 from mindsql_grammar.verbatim import parenthesised
 from mindsql_grammar.words import KEYWORDS, nearest, quote, quote_name
 from mindsql_grammar.writer import to_sql
+from mindsql_grammar.writes import parse_write
 
 __all__ = [
     "KEYWORDS",
@@ -76,6 +78,7 @@ __all__ = [
     "Statement",
     "Use",
     "Value",
+    "Write",
     "has_more_than",
     "is_complete",
     "nearest",
@@ -84,6 +87,7 @@ __all__ = [
     "parse",
     "parse_one",
     "parse_query",
+    "parse_write",
     "quote",
     "quote_name",
     "section",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from sqlglot import expressions as exp
 
@@ -96,6 +96,27 @@ class DuckDB(Statement):
     """A statement that is DuckDB's alone (PRAGMA, ATTACH, SET, BEGIN, …), handed on as it was written."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Write(Statement):
+    """`INSERT INTO t [BY NAME] [(columns)] query`, `CREATE [OR REPLACE] TABLE [IF NOT EXISTS] t AS query` or
+    `DROP TABLE [IF EXISTS] t`, for a table that may be another database's.
+
+    Attributes:
+        target: The table's name, which stands at `place`.
+        query_text: The statement with blanks in place of what is not its query.
+        exists: Whether IF EXISTS or IF NOT EXISTS is said.
+    """
+
+    verb: Literal["insert", "create", "drop"]
+    target: Name
+    place: Span
+    query_text: str = ""
+    columns: tuple[str, ...] = ()
+    by_name: bool = False
+    or_replace: bool = False
+    exists: bool = False
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,13 @@ def table(
     return Result.of(batches=Batches(schema, iter([batch])), schema=Schema.of(columns), notes=notes)
 
 
+def counted(rows: int) -> Result:
+    """The result of a statement that has changed so many rows, -1 if that is not known."""
+    result = table([("Count", "BIGINT")], [(rows if rows >= 0 else None,)])
+    result.kind, result.rowcount = "count", rows
+    return result
+
+
 def frame(data: Any) -> Result:
     """A result from a DataFrame that an engine gave."""
     import pyarrow as pa

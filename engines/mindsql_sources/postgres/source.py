@@ -1,20 +1,13 @@
-"""Owns PostgreSQL, and what speaks its protocol, as a source: by the ADBC driver, in binary COPY.
-
-Types go by PostgreSQL's catalog. What the driver would change on its way is asked for in another form: times without
-an end are NULL, numbers without a precision are DOUBLE, and types that Arrow does not have are text.
-"""
+"""Owns PostgreSQL, and what speaks its protocol, as a source: by the ADBC driver, in binary COPY."""
 
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-import decimal
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import adbc_driver_manager.dbapi as adbc
 import adbc_driver_postgresql.dbapi
@@ -25,17 +18,31 @@ from mindsql.errors import AccessError, Cancelled, SourceError, StatementError, 
 from mindsql.network import check_host
 from mindsql.source import Condition, Rows, Source
 from mindsql_sources.conditions import Dialect, quoted
+from mindsql_sources.postgres.types import (
+    COPIED_TEXTS,
+    CREATED,
+    ITEMS,
+    SIGNED,
+    Column,
+    cast,
+    mended,
+    text_literal,
+    written,
+)
 
 _AGAIN_SECONDS = 0.1
 _BATCH_BYTES = "4000000"
 _BATCH = "adbc.postgresql.batch_size_hint_bytes"
-_SESSION = "-c TimeZone=UTC -c standard_conforming_strings=on -c default_transaction_read_only=on -c datestyle=ISO"
+_SESSION = "-c TimeZone=UTC -c standard_conforming_strings=on -c datestyle=ISO"
+_READING = "-c default_transaction_read_only=on"
+_STAGE = "mindsql_rows"
 _COLUMNS = """
 SELECT a.attname, format_type(coalesce(nullif(t.typbasetype, 0), t.oid), CASE WHEN t.typbasetype <> 0
        THEN t.typtypmod ELSE a.atttypmod END)
 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 """
+_WRITABLE = _COLUMNS.replace(" ORDER BY", " AND a.attgenerated = '' ORDER BY")
 _RELATIONS = """
 SELECT c.oid::int8, n.nspname, c.relname, array_position(current_schemas(false), n.nspname) AS place
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -44,7 +51,7 @@ WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p') AND n.nspname NOT IN ('pg_catalog',
 
 
 class Postgres(Source):
-    """A database of PostgreSQL, open for reading."""
+    """A database of PostgreSQL."""
 
     options = (
         Option("host", "string", default="localhost", description="the server's name or address"),
@@ -60,6 +67,7 @@ class Postgres(Source):
             description="as libpq has it: verify-full checks the server's certificate and name",
         ),
         Option("connection_parameters", "object", description="more of libpq's keywords, as sslrootcert"),
+        Option("read_only", "boolean", default=False, description="never write to it"),
     )
 
     def __init__(self, name: str, parameters: Mapping[str, Any], network: Network) -> None:
@@ -82,18 +90,18 @@ class Postgres(Source):
         """The columns, with the types that their values are read as."""
         return pa.schema([column.field for column in self._columns(table)[1]])
 
-    def _columns(self, table: tuple[str, ...]) -> tuple[str, list[_Column]]:
+    def _columns(self, table: tuple[str, ...]) -> tuple[str, list[Column]]:
         oid, name = self._named(table)
-        return name, [_Column.of(*row) for row in self._all(_COLUMNS.format(oid=oid))]
+        return name, [Column.of(*row) for row in self._all(_COLUMNS.format(oid=oid))]
 
     def _named(self, table: tuple[str, ...]) -> tuple[int, str]:
         """The table's number, and its whole name. As it is written, or else in any case when only one is alike."""
         if len(table) == 3 and table[0].casefold() == self.parameters["database"].casefold():
             table = table[1:]
         if len(table) <= 2:
-            alike = f"lower(c.relname) = lower({_text(table[-1])})"
+            alike = f"lower(c.relname) = lower({text_literal(table[-1])})"
             if len(table) == 2:
-                alike += f" AND lower(n.nspname) = lower({_text(table[0])})"
+                alike += f" AND lower(n.nspname) = lower({text_literal(table[0])})"
             found = self._all(f"{_RELATIONS} AND {alike} ORDER BY place NULLS LAST")
             if len(table) == 1:
                 found = [row for row in found if row[3] is not None]
@@ -137,7 +145,7 @@ class Postgres(Source):
             text = f"SELECT {listed} FROM ({text}\n) AS q({', '.join(names)})"
         return Rows(schema, self._stream(text, schema))
 
-    def _described(self, text: str) -> list[_Column]:
+    def _described(self, text: str) -> list[Column]:
         """The columns of a query: the driver tells their number and names, the server the names of their types."""
         with self._cursor() as cursor:
             names = cursor.adbc_execute_schema(text + "\n").names
@@ -145,7 +153,7 @@ class Postgres(Source):
         types = ", ".join(f"pg_typeof(q.{name})::text" for name in numbered)
         nothing = f"SELECT * FROM ({text}\n) AS q({', '.join(numbered)}) LIMIT 0"
         found = self._all(f"SELECT {types} FROM (SELECT 1) AS o LEFT JOIN ({nothing}) AS q ON TRUE") if names else [()]
-        return [_Column.of(name, declared) for name, declared in zip(names, found[0], strict=True)]
+        return [Column.of(name, declared) for name, declared in zip(names, found[0], strict=True)]
 
     def _all(self, text: str) -> list[tuple[Any, ...]]:
         with self._cursor() as cursor:
@@ -160,18 +168,107 @@ class Postgres(Source):
             try:
                 for batch in reader:
                     if schema.names:
-                        arrays = [_mended(a, f, self.name) for a, f in zip(batch.columns, schema, strict=True)]
+                        arrays = [mended(a, f, self.name) for a, f in zip(batch.columns, schema, strict=True)]
                         batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
                     yield batch
             finally:
                 reader.close()
+
+    # Writing ------------------------------------------------------------------------------------------------------
+
+    def accepts(self, table: tuple[str, ...]) -> pa.Schema:
+        """The columns but for generated ones; what binary COPY has no form for is given as text."""
+        oid, _ = self._named(table)
+        return pa.schema([(name, written(declared)) for name, declared in self._writable_columns(oid)])
+
+    def _writable_columns(self, oid: int) -> list[tuple[str, str]]:
+        return [(name, declared) for name, declared in self._all(_WRITABLE.format(oid=oid))]
+
+    def column_type(self, kind: pa.DataType) -> str | None:
+        """PostgreSQL's type for an Arrow type."""
+        if pa.types.is_list(kind):
+            item = self.column_type(kind.value_type)
+            return f"{item}[]" if item in ITEMS else None
+        if pa.types.is_decimal(kind):
+            return f"numeric({kind.precision},{kind.scale})"
+        if pa.types.is_timestamp(kind):
+            return "timestamp with time zone" if kind.tz else "timestamp without time zone"
+        return CREATED.get(str(kind))
+
+    def write(
+        self,
+        table: tuple[str, ...],
+        rows: Rows,
+        mode: Literal["append", "create", "replace"] = "append",
+        types: Sequence[str] = (),
+    ) -> int:
+        """Binary COPY in one transaction, the making of the table among it; by way of a temporary table where a value
+        has to be read from its text."""
+        names = rows.schema.names
+        if mode == "append":
+            oid, name = self._named(table)
+            known = dict(self._writable_columns(oid))
+            types = [known[column] for column in names]
+        else:
+            name = ".".join(map(quoted, self._new(table)))
+        schema, _, last = name.rpartition(".")
+        staged = any(written(declared) == pa.string() and declared not in COPIED_TEXTS for declared in types)
+        columns = ", ".join(map(quoted, names))
+        signed = [field.with_type(SIGNED.get(str(field.type), field.type)) for field in rows.schema]
+        if staged:  # its columns have no names of the user's
+            signed = [field.with_name(f"c{number}") for number, field in enumerate(signed)]
+        plain = pa.schema(signed)
+        batches = (pa.RecordBatch.from_arrays([*map(cast, b.columns, plain.types)], schema=plain) for b in rows.batches)
+        reader = pa.RecordBatchReader.from_batches(plain, batches)
+        with self._changing() as cursor:
+            if mode == "replace":
+                cursor.execute(f"DROP TABLE IF EXISTS {name}")
+            if mode != "append":
+                made = ", ".join(f"{quoted(n)} {declared}" for n, declared in zip(names, types, strict=True))
+                cursor.execute(f"CREATE TABLE {name} ({made})")
+            if not staged:
+                return int(cursor.adbc_ingest(_bare(last), reader, "append", db_schema_name=_bare(schema) or None))
+            count = int(cursor.adbc_ingest(_STAGE, reader, "create", temporary=True))
+            casts = ", ".join(f"{n}::{declared}" for n, declared in zip(plain.names, types, strict=True))
+            cursor.execute(f"INSERT INTO {name} ({columns}) SELECT {casts} FROM pg_temp.{_STAGE}")
+            cursor.execute(f"DROP TABLE pg_temp.{_STAGE}")
+            return count
+
+    def drop(self, table: tuple[str, ...]) -> None:
+        """Drop a table."""
+        _, name = self._named(table)
+        with self._changing() as cursor:
+            cursor.execute(f"DROP TABLE {name}")
+
+    def run(self, text: str) -> int:
+        """Run a statement as it is written, in a transaction of its own."""
+        with self._changing() as cursor:
+            cursor.execute(text + "\n")
+            return int(cursor.rowcount)
+
+    def _new(self, table: tuple[str, ...]) -> tuple[str, ...]:
+        """The name of a table that is to be made."""
+        if len(table) == 3 and table[0].casefold() == self.parameters["database"].casefold():
+            table = table[1:]
+        if len(table) > 2:
+            raise UnknownNameError.of("database:", table[0], [self.parameters["database"]])
+        return table
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[Any]:
+        """A cursor on a connection that may write, and a transaction that only a good end commits."""
+        with _Cursor(self, writes=True) as cursor:
+            yield cursor
+            if self.stopped():
+                raise Cancelled("the statement was stopped")
+            cursor.connection.commit()
 
     # Connections --------------------------------------------------------------------------------------------------
 
     def _cursor(self) -> _Cursor:
         return _Cursor(self)
 
-    def connect(self) -> Any:
+    def connect(self, writes: bool = False) -> Any:
         """A connection that has been told how to read and write texts and times."""
         given = self.parameters
         words = {
@@ -181,15 +278,16 @@ class Postgres(Source):
             **(given.get("connection_parameters") or {}),
         }
         path = f"-c search_path={_option(quoted(given['schema']) + ',public')} " if given.get("schema") else ""
-        words["options"] = f"{path}{words.get('options', '')} {_SESSION}"
+        words["options"] = f"{path}{words.get('options', '')} {_SESSION}{'' if writes else ' ' + _READING}"
         words["client_encoding"] = "UTF8"
         uri = " ".join(f"{key}={_libpq(value)}" for key, value in words.items() if value is not None)
-        return adbc_driver_postgresql.dbapi.connect(uri, autocommit=True)
+        return adbc_driver_postgresql.dbapi.connect(uri, autocommit=not writes)
 
     def failed(self, error: Exception) -> Exception:
         """What the driver raised, in the server's words alone."""
         text = re.sub(r"^.*?\[libpq\] ", "", str(error), flags=re.S)
         text = re.sub(r"^.*?(?=(?:ERROR|FATAL): )", "", text, flags=re.S) if "prepare" in text else text
+        text = re.sub(r"^.*Failed to execute query '.*': (?=ERROR|FATAL)", "", text, flags=re.S)
         lines = [line.strip() for line in text.split("\n") if line.strip()]
         said = re.sub(r"^(?:ERROR|FATAL): +", "", lines[0] if lines else type(error).__name__)
         password = self.parameters.get("password")
@@ -246,19 +344,21 @@ def _check_place(parameters: Mapping[str, Any], network: Network) -> None:
 
 
 class _Cursor:
-    """A cursor on an idle connection, or on a new one. A connection whose statement failed is not used again."""
+    """A cursor on an idle connection, or on a new one. A connection whose statement failed is not used again, nor is
+    one that may write."""
 
-    def __init__(self, source: Postgres) -> None:
+    def __init__(self, source: Postgres, writes: bool = False) -> None:
         self._source = source
+        self._writes = writes
         self._stops = source._stops
 
     def __enter__(self) -> Any:
         source = self._source
         with source._lock:
-            self._connection: Any = source._idle.pop() if source._idle else None
+            self._connection: Any = source._idle.pop() if source._idle and not self._writes else None
         try:
             if self._connection is None or not _answers(self._connection):
-                self._connection = source.connect()
+                self._connection = source.connect(self._writes)
             self._made: Any = self._connection.cursor()
         except (adbc.Error, OSError) as error:
             raise source.failed(error) from error
@@ -276,7 +376,7 @@ class _Cursor:
             source._running.discard(self._made)
         try:
             self._made.close()
-            if error is None:
+            if error is None and not self._writes:
                 with source._lock:
                     source._idle.append(self._connection)
             else:
@@ -301,143 +401,8 @@ def _answers(connection: Any) -> bool:
         return False
 
 
-# Types ------------------------------------------------------------------------------------------------------------
-
-_PLAIN: dict[str, pa.DataType] = {
-    "smallint": pa.int16(), "integer": pa.int32(), "bigint": pa.int64(), "boolean": pa.bool_(), "real": pa.float32(),
-    "double precision": pa.float64(), "text": pa.string(), "character varying": pa.string(), "bytea": pa.binary(),
-}  # fmt: skip
-_TIMES = {
-    "date": (pa.date32(), "DATE"),
-    "timestamp without time zone": (pa.timestamp("us"), "TIMESTAMP"),
-    "timestamp with time zone": (pa.timestamp("us", "UTC"), "TIMESTAMPTZ"),
-}
-_LISTED = {f"{name}[]": pa.list_(kind) for name, kind in _PLAIN.items() if name not in ("real", "bytea")}
-_WHOLE = ("smallint", "integer", "bigint")
-_LAST = "294247-01-01"  # the first day that Arrow's microseconds do not reach
-
-
-@dataclass(frozen=True)
-class _Column:
-    """A column of PostgreSQL.
-
-    Attributes:
-        field: Its name, and the type that its values are read as.
-        expression: What is selected.
-        compared: What a constant is compared with.
-        literal: How a constant is written beside it.
-        loses: Whether some of its values are read as NULL.
-    """
-
-    field: pa.Field
-    expression: str
-    compared: str
-    literal: Callable[[Any, str], str | None]
-    loses: bool = False
-
-    @classmethod
-    def of(cls, name: str, declared: str) -> _Column:
-        """A column by its type's name as `format_type` tells it."""
-        own = quoted(name)
-        base = re.sub(r"\(.*?\)", "", declared)
-
-        def column(
-            arrow: pa.DataType,
-            expression: str = own,
-            literal: Callable[[Any, str], str | None] = _none,
-            compared: str | None = None,
-            loses: bool = False,
-        ) -> _Column:
-            return cls(pa.field(name, arrow), expression, compared or expression, literal, loses)
-
-        if base in _PLAIN:
-            return column(_PLAIN[base], literal=_literal(base))
-        if base in _TIMES:
-            arrow, word = _TIMES[base]
-            ends = f"isfinite({own})" if base == "date" else f"{own} > '-infinity' AND {own} < '{_LAST}'"
-            return column(arrow, f"CASE WHEN {ends} THEN {own} END", _time(word), own, True)
-        precision = re.fullmatch(r"numeric\((\d+),(-?\d+)\)", declared)
-        if precision is not None and int(precision[1]) <= 38 and 0 <= int(precision[2]) <= int(precision[1]):
-            # The driver gives its digits as text, from which DECIMAL is read.
-            return column(pa.decimal128(int(precision[1]), int(precision[2])), literal=_literal("numeric"))
-        if base == "numeric":
-            return column(pa.float64(), f"{own}::float8", _literal("double precision"))
-        if base == "uuid":
-            return column(pa.uuid(), f"{own}::text")
-        if base in ("json", "jsonb"):
-            return column(pa.json_(), f"{own}::text")
-        if base in _LISTED and "(" not in declared:
-            # Another dimension would be lost: casting the array's bounds to it fails, and says so.
-            guard = f"CASE WHEN array_ndims({own}) > 1 THEN array_dims({own})::{base} ELSE {own} END"
-            return column(_LISTED[base], guard)
-        if base == "oid":
-            return column(pa.int64(), f"{own}::bigint")
-        return column(pa.string(), f"{own}::text", _literal("text"))
-
-
-def _mended(array: pa.Array, field: pa.Field, source: str) -> pa.Array:
-    """An array as the driver gives it, as the field's type."""
-    if isinstance(array, pa.ExtensionArray):
-        array = array.storage
-    if array.type == field.type:
-        return array
-    kind = field.type
-    try:
-        if isinstance(kind, pa.BaseExtensionType):
-            if kind.extension_name == "arrow.uuid" and pa.types.is_string(array.type):
-                import uuid
-
-                array = pa.array([None if v is None else uuid.UUID(v).bytes for v in array.to_pylist()], pa.binary(16))
-            return pa.ExtensionArray.from_storage(kind, array.cast(kind.storage_type))
-        return array.cast(kind)
-    except (pa.ArrowInvalid, ValueError) as error:
-        raise SourceError(
-            f'a value of the column "{field.name}" of the database "{source}" is no {kind}: {_first_line(error)}',
-            hint="read it by a native query with a cast, or as text",
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
-
-
-def _none(value: Any, operator: str) -> str | None:
-    return None
-
-
-def _literal(base: str) -> Callable[[Any, str], str | None]:
-    """How a constant is written, where PostgreSQL compares as DuckDB does."""
-
-    def literal(value: Any, operator: str) -> str | None:
-        if base == "boolean":
-            return str(value).upper() if isinstance(value, bool) and operator in ("=", "<>") else None
-        if isinstance(value, bool):
-            return None
-        if base in (*_WHOLE, "numeric") and isinstance(value, (int, decimal.Decimal)):
-            return f"{value:f}" if isinstance(value, decimal.Decimal) else str(value)
-        if base == "double precision" and isinstance(value, float):
-            return f"'{value!r}'::float8"
-        # Order depends on the collation.
-        if base in ("text", "character varying") and isinstance(value, str) and "\0" not in value and operator == "=":
-            return _text(value)
-        return None
-
-    return literal
-
-
-def _time(word: str) -> Callable[[Any, str], str | None]:
-    def literal(value: Any, operator: str) -> str | None:
-        if word == "DATE":
-            fits = isinstance(value, dt.date) and not isinstance(value, dt.datetime)
-        else:
-            fits = isinstance(value, dt.datetime) and (value.tzinfo is not None) == (word == "TIMESTAMPTZ")
-        return f"{word} '{value.isoformat()}'" if fits else None
-
-    return literal
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+def _bare(quoted_name: str) -> str:
+    return quoted_name[1:-1].replace('""', '"')
 
 
 def _libpq(value: Any) -> str:
