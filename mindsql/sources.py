@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -395,12 +396,21 @@ def _load(engine: str, registered: Registered) -> type[Source]:
     except ImportError as error:
         raise SourceError(
             f'the database engine "{engine}" needs a package that is not there: {error.name}',
-            hint=f"pip install '{entry.dist.name if entry.dist is not None else engine}[{engine.casefold()}]'",
+            hint=f"pip install '{_requirement(entry)}'",
         ) from error
     if not source.is_source(found):
         raise SourceError(f"{entry.value} is no source", hint=source.WHAT_IT_NEEDS)
     cls: type[Source] = found
     return cls
+
+
+def _requirement(entry: EntryPoint) -> str:
+    """What pip is told to install what a source needs: an extra is named as the source's module."""
+    extra = entry.module.rpartition(".")[2]
+    if entry.dist is None:
+        return entry.module.partition(".")[0]
+    known = entry.dist.metadata.get_all("Provides-Extra") or []
+    return f"{entry.dist.name}[{extra}]" if extra in known else entry.dist.name
 
 
 def check_parameters(engine: str, parameters: Mapping[str, Any], registered: Registered) -> dict[str, Any]:
