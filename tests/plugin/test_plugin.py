@@ -1,4 +1,4 @@
-"""An engine from a package of its own is installed, found by its entry point and used by SQL."""
+"""An engine and a source from packages of their own are installed, found by their entry points and used by SQL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment in which the package is installed: installed for real, by pip, but beside ours."""
+    """An environment in which the packages are installed: installed for real, by pip, but beside ours."""
     target = tmp_path_factory.mktemp("plugin")
     pip = [
         sys.executable,
@@ -27,7 +27,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "--no-index",
     ]
     done = subprocess.run(
-        [*pip, "--target", str(target), str(HERE / "mindsql-medians")], capture_output=True, text=True
+        [*pip, "--target", str(target), str(HERE / "mindsql-medians"), str(HERE / "mindsql-ledger")],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     return {**os.environ, "PYTHONPATH": str(target), "PYTHONWARNINGS": "error"}
@@ -79,3 +81,14 @@ def test_without_the_package_the_model_says_what_is_missing(python: dict[str, st
     )
     bare = {name: value for name, value in python.items() if name != "PYTHONPATH"}
     assert run(bare, tmp_path, asked) == 'unknown handler "medians"\n'
+
+
+def test_a_source_of_its_own(python: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("one\n\nthree\n")
+    code = (
+        "import mindsql; from mindsql.testing import check_source; from mindsql_ledger import Ledger; "
+        "check_source(Ledger, {'folder': '.'}); con = mindsql.connect(); "
+        "con.execute('CREATE DATABASE l ENGINE = \\'ledger\\', PARAMETERS = {\\'folder\\': \\'.\\'}'); "
+        "print(con.execute('SELECT number FROM l.lines WHERE line IS NULL').fetchall())"
+    )
+    assert run(python, tmp_path, code) == "[(2,)]\n"
