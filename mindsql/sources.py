@@ -18,6 +18,7 @@ from mindsql import database, duckdb_errors, source
 from mindsql.database import DuckDBConnection, literal, quote
 from mindsql.engine import Network, Option
 from mindsql.errors import AccessError, MindSQLError, SourceError, StatementError, UnknownNameError
+from mindsql.files import Files
 from mindsql.options import admit_files, check
 from mindsql.sandbox import Sandbox
 from mindsql.schema import Column, Schema
@@ -26,16 +27,6 @@ from mindsql.source import Rows, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_READERS = {
-    ".csv": "read_csv",
-    ".tsv": "read_csv",
-    ".parquet": "read_parquet",
-    ".json": "read_json",
-    ".jsonl": "read_json",
-    ".ndjson": "read_json",
-}
-
 
 class OpenSource(Protocol):
     """A source of rows, open on one connection."""
@@ -139,6 +130,7 @@ class DuckDBFile(Attached):
         parameters: Mapping[str, Any],
         raw: DuckDBConnection,
         cursor: Callable[[], DuckDBConnection],
+        offer: Callable[[Any, str], str],
     ) -> None:
         super().__init__(name, raw, cursor)
         path = Path(parameters["path"])
@@ -156,90 +148,6 @@ class DuckDBFile(Attached):
             self._raw.execute(f"DETACH {quote(self.name)}")
 
 
-class Folder:
-    """A folder of CSV, Parquet and JSON files; each file is a table named as the file without its ending."""
-
-    options = (
-        Option("path", "string", required=True, aliases=("folder",), file=True, description="the folder"),
-    )
-
-    def __init__(
-        self,
-        name: str,
-        parameters: Mapping[str, Any],
-        raw: DuckDBConnection,
-        cursor: Callable[[], DuckDBConnection],
-    ) -> None:
-        self.name = name
-        self._folder = Path(parameters["path"])
-        self._cursor = cursor
-        if not self._folder.is_dir():
-            raise SourceError(f'the folder "{self._folder}" does not exist')
-
-    def _files(self) -> dict[str, Path]:
-        found: dict[str, Path] = {}
-        for path in sorted(self._folder.iterdir()):
-            if path.suffix.casefold() in _READERS:
-                found.setdefault(path.stem, path)
-        return found
-
-    def tables(self) -> list[str]:
-        """The files' names without endings."""
-        return list(self._files())
-
-    def relation(self, parts: tuple[str, ...]) -> exp.Expr | None:
-        """DuckDB's reader function for the file."""
-        files = {name.casefold(): path for name, path in self._files().items()}
-        path = files.get(parts[-1].casefold())
-        if path is None:
-            raise UnknownNameError.of(f'table of the database "{self.name}":', parts[-1], self.tables())
-        call = exp.Anonymous(
-            this=_READERS[path.suffix.casefold()], expressions=[exp.Literal.string(str(path))]
-        )
-        return exp.Table(this=call)
-
-    def describe(self, text: str) -> Schema:
-        """The columns of a query over the files."""
-        raw = self._inside()
-        try:
-            return database.describe(raw, text)
-        finally:
-            self._leave(raw)
-
-    def read(self, text: str) -> Rows:
-        """The rows of a query over the files."""
-        raw = self._inside()
-        reader = database.reader(raw, text)
-
-        def batches() -> Any:
-            try:
-                yield from reader
-            finally:
-                self._leave(raw)
-
-        return Rows(reader.schema, batches())
-
-    def _inside(self) -> DuckDBConnection:
-        """A cursor on which the files are temporary views."""
-        raw = self._cursor()
-        for name, path in self._files().items():
-            reader = _READERS[path.suffix.casefold()]
-            database.run(
-                raw,
-                f"CREATE OR REPLACE TEMP VIEW {quote(name)} AS SELECT * FROM {reader}({literal(str(path))})",
-            )
-        return raw
-
-    def _leave(self, raw: DuckDBConnection) -> None:
-        raw.close()
-
-    def interrupt(self) -> None:
-        """DuckDB's own interrupt reaches it."""
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
 class External:
     """A source of another package."""
 
@@ -255,8 +163,33 @@ class External:
         """The table, offered to DuckDB for the running statement."""
         from mindsql.source_table import SourceTable
 
+        shown = ".".join((self._source.name, *parts))
+        if len(parts) == 2 and parts[0].casefold() == "information_schema":
+            return exp.table_(self._host.offer(self._listed(parts[1]), shown), quoted=True)
         table = SourceTable(self._source, parts, self._source.schema(parts), self._host.told)
-        return exp.table_(self._host.offer(table, ".".join((self._source.name, *parts))), quoted=True)
+        return exp.table_(self._host.offer(table, shown), quoted=True)
+
+    def _listed(self, name: str) -> pa.Table:
+        """The tables and columns of the source, as `information_schema` has them."""
+        import pyarrow as pa
+
+        rows = []
+        for table in self.tables():
+            *schema, last = parts = (table,) if "." not in table or self.has((table,)) else tuple(table.split("."))
+            row = {"table_catalog": self._source.name, "table_schema": ".".join(schema) or None, "table_name": last}
+            if name.casefold() == "columns":
+                columns = self._in_duckdb(self._source.schema(parts))
+                for at, column in enumerate(columns, 1):
+                    rows.append({**row, "column_name": column.name, "ordinal_position": at, "data_type": column.type})
+            else:
+                rows.append({**row, "table_type": "BASE TABLE"})
+        texts = [(key, pa.string()) for key in ("table_catalog", "table_schema", "table_name")]
+        if name.casefold() == "tables":
+            return pa.Table.from_pylist(rows, pa.schema([*texts, ("table_type", pa.string())]))
+        if name.casefold() == "columns":
+            own = [("column_name", pa.string()), ("ordinal_position", pa.int32()), ("data_type", pa.string())]
+            return pa.Table.from_pylist(rows, pa.schema([*texts, *own]))
+        raise UnknownNameError.of(f"list of {self._source.name}.information_schema:", name, ["columns", "tables"])
 
     def describe(self, text: str) -> Schema:
         """The columns of a query in the source's words."""
@@ -371,7 +304,7 @@ def _unique(names: Sequence[str]) -> list[str]:
     return made
 
 
-_OWN: dict[str, type[DuckDBFile | Folder]] = {"duckdb": DuckDBFile, "files": Folder}
+_OWN: dict[str, type[DuckDBFile | Files]] = {"duckdb": DuckDBFile, "files": Files}
 
 
 Registered = Mapping[str, type[Source]]
@@ -462,7 +395,7 @@ def open_source(entry: SourceEntry, parameters: Mapping[str, Any], host: Host) -
     try:
         own = _OWN.get(engine.casefold())
         if own is not None:
-            return own(entry.name, parameters, host.raw, host.cursor)
+            return own(entry.name, parameters, host.raw, host.cursor, host.offer)
         opened = _load(engine, host.registered)(entry.name, parameters, host.network)
         opened.stopped = host.stopped
         return External(opened, host)

@@ -15,10 +15,11 @@ from mindsql.commands.answers import counted, done
 from mindsql.database import quote
 from mindsql.errors import CatalogError, StatementError, UnknownNameError
 from mindsql.execution import ExecutionContext
+from mindsql.files import Files
 from mindsql.result import Result
 from mindsql.schema import Schema
 from mindsql.source import Rows
-from mindsql.sources import External, Folder
+from mindsql.sources import External
 from mindsql.statements import leading_word
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def write(
     if asked is None or entry is None:
         return None
     source = session.source(entry.name)
-    if isinstance(source, Folder):
+    if isinstance(source, Files):
         raise StatementError(
             f'the files of "{entry.name}" can only be read', hint="COPY (SELECT …) TO 'file.parquet' writes one"
         )

@@ -86,6 +86,7 @@ class SQLCompleter(Completer):
                 for name in [*names.tables, *names.models]
                 if name.startswith(prefix)
             )
+            yield from ((name, "table") for name in names.tables_of(owner))
             return
         kind = next((kind for pattern, kind in _COMPILED if pattern.search(lead)), "any")
         if kind == "handlers":
@@ -107,6 +108,7 @@ class SQLCompleter(Completer):
         if kind in ("models", "relations"):
             if kind == "relations":
                 yield from ((name, "table") for name in names.tables)
+                yield from ((name, "database") for name in names.sources)
             yield from ((name, "model") for name in names.models)
             return
         seen = dict.fromkeys(column for name in relations.values() for column in names.columns(name))

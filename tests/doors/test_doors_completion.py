@@ -15,6 +15,8 @@ NAMES = Names(
     handlers=["sklearn", "echo"],
     options={"sklearn": ["estimator", "task"], "echo": ["volume"]},
     keywords=["SELECT", "FROM", "WHERE"],
+    sources={"shop": lambda: ["orders", "sales.flats"]},
+    described=lambda table: ["id", "price"] if table == "shop.orders" else [],
 )
 
 
@@ -23,7 +25,9 @@ NAMES = Names(
     [
         ("sel", "", {"select"}),
         ("SE", "", {"SELECT"}),
-        ("SELECT * FROM ", "", {"houses", "other.sales", "rentals"}),
+        ("SELECT * FROM ", "", {"houses", "other.sales", "rentals", "shop"}),
+        ("SELECT * FROM Shop.", "", {"orders", "sales.flats"}),
+        ("SELECT o.", " FROM shop.orders AS o", {"id", "price"}),
         ("SELECT * FROM houses AS h, ren", "", {"rentals"}),
         ("SELECT * FROM houses JOIN re", "", {"rentals"}),
         ("SELECT m.", " FROM houses AS h JOIN rentals m", {"sqft", "rent", "rent_confidence"}),

@@ -135,6 +135,9 @@ def test_names_lists_and_descriptions(con: mindsql.Connection, server: Server) -
     whole = f"mydb.{schema}home_rentals"
     found = con.execute(f"SELECT {whole}.sqft FROM {whole} WHERE {whole}.sqft < 402 ORDER BY {whole}.sqft").fetchall()
     assert found == [(400,), (401,)]
+    listed = "SELECT column_name, data_type FROM mydb.information_schema.columns WHERE table_name = 'home_rentals'"
+    assert [tuple(row[:2]) for row in described] == con.execute(listed).fetchall()
+    assert "home_rentals" in str(con.execute("SELECT table_name FROM mydb.information_schema.tables").fetchall())
     with pytest.raises(UnknownNameError, match='unknown table of the database "mydb"'):
         con.execute(f"SELECT * FROM mydb.{schema}home_rental")
     with pytest.raises(UnknownNameError) as written:
