@@ -14,7 +14,7 @@ from mindsql.database import DuckDBConnection, literal, quote
 from mindsql.engine import Option
 from mindsql.errors import SourceError, UnknownNameError
 from mindsql.schema import Schema
-from mindsql.source import Rows
+from mindsql.source import Rows, Top
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,7 +94,7 @@ class Files:
         """The tables' names."""
         return list(self._files())
 
-    def relation(self, parts: tuple[str, ...]) -> exp.Expr | None:
+    def relation(self, parts: tuple[str, ...], top: Top | None = None) -> exp.Expr | None:
         """DuckDB's reader function for the file, or a sheet of a workbook: the first, or `files.book.sheet`."""
         files = {name.casefold(): found for name, found in self._files().items()}
         ending, path = files.get(parts[-1].casefold(), ("", self._path))

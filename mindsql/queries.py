@@ -158,12 +158,22 @@ def binder(session: Session, parameters: Mapping[str, Any]) -> Binder:
         located=session.located,
         describe=session.describe(parameters),
         native_schema=lambda source, text: session.source(source).describe(text),
-        source_relation=lambda source, parts: session.source(source).relation(parts),
+        source_relation=lambda source, parts, top: session.source(source).relation(
+            parts, top if top is not None and _pushes(session) else None
+        ),
         system=session.system_table,
         check_params=lambda model, given: _predict_params(session, model, given),
         parameters=parameters,
         collations=lambda sql: database.collations(session.raw, sql),
     )
+
+
+def _pushes(session: Session) -> bool:
+    """Whether a source may give the first rows alone: the rule `push_to_source`, where ORDER BY means ascending."""
+    if "push_to_source" in session.settings.without_rules:
+        return False
+    ((order,),) = database.rows(session.raw, "SELECT system.main.current_setting('default_order')")
+    return str(order).upper().startswith("ASC")
 
 
 def start(

@@ -68,6 +68,15 @@ Condition = Comparison | OneOf | IsNull | AllOf | AnyOf
 
 
 @dataclass(frozen=True)
+class Top:
+    """The first `limit` rows by a column, and as many of those that are NULL in it, which may be first or last."""
+
+    column: str
+    descending: bool
+    limit: int
+
+
+@dataclass(frozen=True)
 class Rows:
     """A stream of rows. Closing the iterator ends the query that makes them.
 
@@ -115,6 +124,14 @@ class Source(ABC):
         All of `where` should hold; a row for which it does not may be among them, none for which it does may be
         missing.
         """
+
+    def top(self, table: tuple[str, ...], columns: Sequence[str], top: Top) -> Rows | None:
+        """Rows of a table among which the first by an order are, as DuckDB orders; None when they cannot be told."""
+        return None
+
+    def count(self, table: tuple[str, ...]) -> int | None:
+        """How many rows a table has; None when that takes as long as to read them."""
+        return None
 
     @abstractmethod
     def describe(self, text: str) -> pa.Schema:

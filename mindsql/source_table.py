@@ -9,13 +9,25 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset
 
 from mindsql import duckdb_errors
-from mindsql.source import AllOf, AnyOf, Comparison, Condition, IsNull, OneOf, Rows, Source
+from mindsql.source import (
+    BATCH_ROWS,
+    AllOf,
+    AnyOf,
+    Comparison,
+    Condition,
+    IsNull,
+    OneOf,
+    Rows,
+    Source,
+    Top,
+)
 
 _OPERATORS: dict[str, Any] = {"equal": "=", "not_equal": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 _EPOCH = dt.datetime(1970, 1, 1)
@@ -25,13 +37,19 @@ class SourceTable(pyarrow.dataset.Dataset):  # type: ignore[misc]  # pyarrow has
     """A table of a source, as DuckDB reads it."""
 
     def __init__(
-        self, source: Source, parts: tuple[str, ...], schema: pa.Schema, told: Callable[[str], None]
+        self,
+        source: Source,
+        parts: tuple[str, ...],
+        schema: pa.Schema,
+        told: Callable[[str], None],
+        top: Top | None = None,
     ) -> None:
         # The base class has a constructor of its own kind only, and is not used but for its name.
         self._told = told
         self._source = source
         self._parts = parts
         self._columns = schema
+        self._top = top
 
     @property
     def schema(self) -> pa.Schema:
@@ -41,7 +59,7 @@ class SourceTable(pyarrow.dataset.Dataset):  # type: ignore[misc]  # pyarrow has
     def scanner(self, columns: Sequence[str] | None = None, filter: Any = None, **_: Any) -> _Scan:
         """What one run of a query reads of it."""
         names = list(columns) if columns is not None else self._columns.names
-        return _Scan(self._source, self._parts, self._columns, names, filter, self._told)
+        return _Scan(self._source, self._parts, self._columns, names, filter, self._told, self._top)
 
 
 class _Scan:
@@ -55,8 +73,10 @@ class _Scan:
         columns: list[str],
         condition: Any,
         told: Callable[[str], None],
+        top: Top | None,
     ) -> None:
         self._told = told
+        self._top = top
         self._source = source
         self._parts = parts
         self._schema = schema
@@ -72,13 +92,40 @@ class _Scan:
         with duckdb_errors.carried():
             read: list[str] = []
             if self._filter is None:
-                rows = self._source.scan(self._parts, self._columns, ())
+                count = self._source.count(self._parts) if not self._columns else None
+                if count is not None:
+                    self._told(f"{self._source.name}: count(*)")
+                    yield from counted(count)
+                    return
+                rows = self._first() or self._source.scan(self._parts, self._columns, ())
             else:
                 where, read = conditions(self._filter, self._schema)
                 rows = self._source.scan(self._parts, list(dict.fromkeys([*self._columns, *read])), where)
             again = f"  (filtered again by {', '.join(read)})" if read else ""
             self._told(f"{self._source.name}: {rows.text or 'its rows'}{again}")
             yield from filtered(rows, self._filter, wanted)
+
+
+    def _first(self) -> Rows | None:
+        """The rows that a query with ORDER BY and LIMIT wants."""
+        if self._top is None:
+            return None
+        wanted = self._top.column.casefold()
+        column = next((name for name in self._schema.names if name.casefold() == wanted), None)
+        if column is None:
+            return None
+        return self._source.top(self._parts, self._columns, replace(self._top, column=column))
+
+
+def counted(rows: int) -> Iterator[pa.RecordBatch]:
+    """So many rows without columns."""
+    for start in range(0, rows, BATCH_ROWS):
+        yield empty(min(BATCH_ROWS, rows - start))
+
+
+def empty(rows: int) -> pa.RecordBatch:
+    """A batch of so many rows without columns."""
+    return pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
 
 
 def filtered(rows: Rows, condition: Any, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -23,7 +23,7 @@ from mindsql.options import admit_files, check
 from mindsql.sandbox import Sandbox
 from mindsql.schema import Column, Schema
 from mindsql.snapshot import SourceEntry
-from mindsql.source import Rows, Source
+from mindsql.source import Rows, Source, Top
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,9 +34,9 @@ class OpenSource(Protocol):
     def tables(self) -> list[str]:
         """The names of its tables."""
 
-    def relation(self, parts: tuple[str, ...]) -> exp.Expr | None:
-        """What DuckDB reads for a table named after the source (`db.schema.table` gives `("schema", "table")`).
-        None when DuckDB cannot read it itself. Raises UnknownNameError."""
+    def relation(self, parts: tuple[str, ...], top: Top | None = None) -> exp.Expr | None:
+        """What DuckDB reads for a table named after the source (`db.schema.table` gives `("schema", "table")`), all of
+        it or the first rows. None when DuckDB cannot read it itself. Raises UnknownNameError."""
 
     def describe(self, text: str) -> Schema:
         """The columns of a native query. Raises SourceError."""
@@ -68,7 +68,7 @@ class Attached:
         )
         return [name for (name,) in found]
 
-    def relation(self, parts: tuple[str, ...]) -> exp.Expr | None:
+    def relation(self, parts: tuple[str, ...], top: Top | None = None) -> exp.Expr | None:
         """The attached table, by its own name."""
         return exp.table_(
             exp.to_identifier(parts[-1], quoted=True),
@@ -159,14 +159,14 @@ class External:
         """Its tables and views."""
         return self._source.tables()
 
-    def relation(self, parts: tuple[str, ...]) -> exp.Expr | None:
+    def relation(self, parts: tuple[str, ...], top: Top | None = None) -> exp.Expr | None:
         """The table, offered to DuckDB for the running statement."""
         from mindsql.source_table import SourceTable
 
         shown = ".".join((self._source.name, *parts))
         if len(parts) == 2 and parts[0].casefold() == "information_schema":
             return exp.table_(self._host.offer(self._listed(parts[1]), shown), quoted=True)
-        table = SourceTable(self._source, parts, self._source.schema(parts), self._host.told)
+        table = SourceTable(self._source, parts, self._source.schema(parts), self._host.told, top)
         return exp.table_(self._host.offer(table, shown), quoted=True)
 
     def _listed(self, name: str) -> pa.Table:

@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mindsql.source import AnyOf, Comparison, Condition, IsNull, OneOf
+import pyarrow as pa
+
+from mindsql.source import AnyOf, Comparison, Condition, IsNull, OneOf, Top
 
 Literal = Callable[[Any, str], str | None]
 """A constant and the operator that it stands beside, to the constant's SQL; None where the two do not go over."""
@@ -19,6 +21,25 @@ Literal = Callable[[Any, str], str | None]
 def quoted(name: str) -> str:
     """A name in double quotes."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def is_ordered(kind: pa.DataType) -> bool:
+    """Whether values of an Arrow type have one order everywhere: numbers and times."""
+    of = pa.types
+    return bool(of.is_integer(kind) or of.is_decimal(kind) or of.is_floating(kind) or of.is_temporal(kind))
+
+
+def first_rows(begin: str, top: Top, expression: Callable[[str], str]) -> str:
+    """A SELECT of the first rows by a column, and of as many that are NULL in it.
+
+    Args:
+        begin: The SELECT up to its FROM.
+        top: What is wanted.
+        expression: What a column is ordered by.
+    """
+    column, order = expression(top.column), "DESC" if top.descending else "ASC"
+    known = f"({begin} WHERE {column} IS NOT NULL ORDER BY {column} {order} LIMIT {top.limit})"
+    return f"{known} UNION ALL ({begin} WHERE {column} IS NULL LIMIT {top.limit})"
 
 
 @dataclass(frozen=True)

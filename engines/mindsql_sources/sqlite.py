@@ -62,6 +62,10 @@ class SQLite(Source):
         text = f"{text} WHERE {condition}" if condition else text
         return Rows(schema, self._stream(text, schema), text)
 
+    def count(self, table: tuple[str, ...]) -> int | None:
+        """Counted there."""
+        return int(self._all(f"SELECT count(*) FROM {quoted(self._named(table))}")[0][0])
+
     def describe(self, text: str) -> pa.Schema:
         """A query's columns have no types but those of its first rows' values."""
         rows = self._all(f"SELECT * FROM ({text}\n) LIMIT {BATCH_ROWS}", heads=True)

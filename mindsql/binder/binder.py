@@ -17,6 +17,7 @@ from mindsql.errors import StatementError
 from mindsql.options import STRICT, typed
 from mindsql.schema import Schema
 from mindsql.snapshot import Snapshot
+from mindsql.source import Top
 from mindsql_grammar import verbatim
 
 Describe: TypeAlias = Callable[[str], Schema]
@@ -34,7 +35,8 @@ class Binder:
         located: Where it has it: database and schema.
         describe: Asks DuckDB for the columns of a query.
         native_schema: Asks a source for the columns of a native query.
-        source_relation: The SQL with which DuckDB reads a source's table, given the name's parts after the source.
+        source_relation: The SQL with which DuckDB reads a source's table, given the name's parts after the source and
+            which rows of it are wanted, if not all.
         collations: Asks DuckDB for the collations of a query's columns; an empty list when it cannot tell.
         system: SQL of a system table (`information_schema.models`), or None; its rows are parameters.
         parameters: The statement's parameters.
@@ -46,7 +48,7 @@ class Binder:
     located: Callable[[str], tuple[str, str] | None]
     describe: Describe
     native_schema: Callable[[str, str], Schema]
-    source_relation: Callable[[str, tuple[str, ...]], exp.Expr | None]
+    source_relation: Callable[[str, tuple[str, ...], Top | None], exp.Expr | None]
     system: Callable[[str, str], str | None]
     check_params: Callable[[BoundModel, Mapping[str, Given]], Mapping[str, Any]] = lambda _, given: {
         name: value for name, (value, _) in given.items()

@@ -11,6 +11,7 @@ from sqlglot import expressions as exp
 
 import mindsql_grammar as grammar
 from mindsql.binder.ctes import visible_ctes
+from mindsql.binder.pushing import top_of
 from mindsql.binder.tree import RELATION, names_in, span_of, unused_name
 from mindsql.bound import BoundModel
 from mindsql.errors import MindSQLError, StatementError, UnknownNameError
@@ -142,7 +143,7 @@ class _Expander:
                 raise StatementError(f'the view "{found.name}" refers to itself')
             return self.subquery(table, grammar.parse_query(found.query), depth + 1)
         if len(parts) > 1 and (source := self.binder.snapshot.source(parts[0])) is not None:
-            relation = self.binder.source_relation(source.name, parts[1:])
+            relation = self.binder.source_relation(source.name, parts[1:], top_of(table))
             if relation is not None:
                 self.expansion.touched = True
                 self.shorten(parts)

@@ -373,3 +373,53 @@ def test_explain_names_the_table_and_analyze_what_the_source_was_sent(con: minds
     assert "FROM mydb.home_rentals AS t" in plan
     sent = 'mydb: SELECT "sqft", "location" FROM "home_rentals" WHERE "sqft" < 500  (filtered again by sqft)'
     assert sent in con.explain(text, analyze=True)
+
+
+TOPS = """
+SELECT * FROM {t} ORDER BY id LIMIT 2 | SELECT * FROM {t} ORDER BY id DESC LIMIT 2 OFFSET 1
+SELECT id, n FROM {t} ORDER BY n LIMIT 3 | SELECT id, n FROM {t} ORDER BY n DESC NULLS FIRST LIMIT 3
+SELECT id, f FROM {t} ORDER BY f DESC LIMIT 4 | SELECT id, f FROM {t} ORDER BY f NULLS FIRST LIMIT 4
+SELECT id, d FROM {t} ORDER BY d LIMIT 3 | SELECT id, ts FROM {t} AS q ORDER BY q.ts DESC LIMIT 3
+SELECT -id AS id FROM {t} ORDER BY id LIMIT 2 | SELECT id, -i AS n FROM {t} ORDER BY n LIMIT 2
+SELECT t FROM {t} ORDER BY t LIMIT 3 | SELECT DISTINCT b FROM {t} ORDER BY b LIMIT 2
+SELECT id FROM {t} WHERE i > 0 ORDER BY id LIMIT 1 | SELECT max(id) FROM {t} ORDER BY 1 LIMIT 1
+SELECT id, unnest(range(id % 2)) FROM {t} ORDER BY id LIMIT 2 | SELECT id FROM {t} ORDER BY id LIMIT 0
+SELECT count(*) FROM {t} | SELECT count(*), count(i) FROM {t} | SELECT count(*) FROM {t} WHERE i > 0
+SELECT * FROM (SELECT id, i FROM {t} ORDER BY id DESC LIMIT 3) WHERE id < 5 ORDER BY ALL
+SELECT a.id FROM {t} AS a JOIN {t} AS b USING (id) ORDER BY a.id LIMIT 2
+SELECT id FROM {t} ORDER BY id USING SAMPLE 100% LIMIT 2 | SELECT id FROM {t} ORDER BY id LIMIT 50%
+SELECT id, i + 1 AS i FROM {t} ORDER BY i NULLS FIRST LIMIT 2 | SELECT id FROM {t} ORDER BY i, id LIMIT 3
+"""
+
+
+def test_first_rows_and_counts_are_those_of_a_copy(con: mindsql.Connection, server: Server) -> None:
+    server.run(f"DROP TABLE IF EXISTS {'test_data.' if server.engine == 'mariadb' else ''}awkward")
+    for text in AWKWARD[server.engine]:
+        server.run(text)
+    server.create(con)
+    columns = "id, i, t, f, b" if server.engine == "sqlite" else "*"
+    con.execute(f"CREATE TABLE here AS SELECT {columns} FROM mydb.awkward")
+    con.execute(f"CREATE VIEW v AS SELECT {columns} FROM mydb.awkward")
+    for order in ("ASC", "DESC"):
+        con.execute(f"SET default_order = '{order}'")
+        for query in (each.strip() for line in TOPS.splitlines() for each in line.split(" | ") if each.strip()):
+            try:
+                wanted = con.execute(query.format(t="here")).fetchall()
+            except mindsql.MindSQLError:
+                continue
+            path = "v" if "*" in query and server.engine == "sqlite" else "mydb.awkward"
+            found = con.execute(query.format(t=path)).fetchall()
+            assert sorted(map(str, found)) == sorted(map(str, wanted)), (order, query)
+
+
+@pytest.mark.parametrize("server", ["postgres", "mariadb"], indirect=True)
+def test_first_rows_and_counts_are_asked_of_the_server(con: mindsql.Connection, server: Server) -> None:
+    server.create(con)
+    query = "SELECT sqft FROM mydb.test_data.home_rentals ORDER BY sqft DESC LIMIT 3"
+    assert "ORDER BY" in con.explain(query, analyze=True) and "LIMIT 3" in con.explain(query, analyze=True)
+    con._session.settings = dataclasses.replace(con._session.settings, without_rules=frozenset(["push_to_source"]))
+    found = con.execute(query).fetchall()
+    assert "LIMIT 3" not in con.explain(query, analyze=True).split("mydb: ")[1].splitlines()[0]
+    con._session.settings = dataclasses.replace(con._session.settings, without_rules=frozenset())
+    assert con.execute(query).fetchall() == found
+    assert "count(*)" in con.explain("SELECT count(*) FROM mydb.test_data.home_rentals", analyze=True)

@@ -16,8 +16,8 @@ import pymysql
 from mindsql.engine import Network, Option
 from mindsql.errors import Cancelled, SourceError, StatementError, UnknownNameError
 from mindsql.network import check_host
-from mindsql.source import Condition, Rows, Source
-from mindsql_sources.conditions import Dialect
+from mindsql.source import Condition, Rows, Source, Top
+from mindsql_sources.conditions import Dialect, first_rows, is_ordered
 from mindsql_sources.mysql import inserts
 from mindsql_sources.mysql.answer import Answer, CutOff
 from mindsql_sources.mysql.types import CREATED, Column, quoted, text_literal, typed
@@ -107,6 +107,21 @@ class MySQL(Source):
         schema = pa.schema([known[column].field for column in columns])
         text = f"{text} WHERE {condition}" if condition else text
         return Rows(schema, self._stream(text, schema), text)
+
+    def top(self, table: tuple[str, ...], columns: Sequence[str], top: Top) -> Rows | None:
+        """ORDER BY and LIMIT, where MySQL orders as DuckDB does: not by text, and not where days become NULL."""
+        name, all_columns = self._columns(table)
+        known = {column.field.name: column for column in all_columns}
+        if known[top.column].is_time or not is_ordered(known[top.column].field.type):
+            return None
+        schema = pa.schema([known[column].field for column in columns])
+        begin = f"SELECT {', '.join(known[column].expression for column in columns) or '1'} FROM {name}"
+        text = first_rows(begin, top, quoted)
+        return Rows(schema, self._stream(text, schema), text)
+
+    def count(self, table: tuple[str, ...]) -> int | None:
+        """Counted there."""
+        return int(self._all(f"SELECT count(*) FROM {self._named(table)}")[0][0])
 
     def describe(self, text: str) -> pa.Schema:
         """The columns, asked of an empty answer where the query can stand in another one, else of the query itself."""

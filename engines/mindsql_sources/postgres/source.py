@@ -16,8 +16,8 @@ import pyarrow as pa
 from mindsql.engine import Network, Option
 from mindsql.errors import AccessError, Cancelled, SourceError, StatementError, UnknownNameError
 from mindsql.network import check_host
-from mindsql.source import Condition, Rows, Source
-from mindsql_sources.conditions import Dialect, quoted
+from mindsql.source import Condition, Rows, Source, Top
+from mindsql_sources.conditions import Dialect, first_rows, is_ordered, quoted
 from mindsql_sources.postgres.types import (
     COPIED_TEXTS,
     CREATED,
@@ -129,6 +129,22 @@ class Postgres(Source):
         schema = pa.schema([column.field for column in wanted])
         text = f"{text} WHERE {condition}" if condition else text
         return Rows(schema, self._stream(text, schema), text)
+
+    def top(self, table: tuple[str, ...], columns: Sequence[str], top: Top) -> Rows | None:
+        """ORDER BY and LIMIT, where PostgreSQL orders as DuckDB does: not by text."""
+        name, all_columns = self._columns(table)
+        known = {column.field.name: column for column in all_columns}
+        if not is_ordered(known[top.column].field.type):
+            return None
+        schema = pa.schema([known[column].field for column in columns])
+        begin = f"SELECT {', '.join(known[column].expression for column in columns) or 'TRUE'} FROM {name}"
+        text = first_rows(begin, top, lambda column: known[column].expression)
+        return Rows(schema, self._stream(text, schema), text)
+
+    def count(self, table: tuple[str, ...]) -> int | None:
+        """Counted there."""
+        _, name = self._named(table)
+        return int(self._all(f"SELECT count(*) FROM {name}")[0][0])
 
     def describe(self, text: str) -> pa.Schema:
         """The columns, asked of the server without running it."""
