@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.benchmarks.data import fit, make_table
 from tests.benchmarks.peers import PEERS, python
 from tests.benchmarks.report import plot, ratios, run, show
+from tests.benchmarks.sources import sources
 
 JOINS = {"linear": 0.15, "logistic": 0.15, "tree": 0.10, "few trees": 0.10, "forest": 0.95, "boosting": 0.85}
 """Case → the goal for our time as a share of the hand-written time."""
@@ -126,6 +127,7 @@ PARTS = {
     "memory": memory,
     "start": start,
     "parsing": parsing,
+    "sources": sources,
 }
 
 

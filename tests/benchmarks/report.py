@@ -29,10 +29,13 @@ def run(
     table: Path,
     folder: Path,
     runs: int,
-    last: Sequence[str] = (sys.executable, "-m", "tests.benchmarks.sides"),
+    last: Sequence[str] | None = None,
+    module: str = "tests.benchmarks.sides",
 ) -> list[list[Side]]:
-    """Run the sides in turn, each in a fresh process, the last by its own command. For each side its runs, in order."""
-    commands = [(sys.executable, "-m", "tests.benchmarks.sides")] * (len(sides) - 1) + [last]
+    """Run the sides in turn, each in a fresh process: those of a module, the last by a command of its own if it has
+    one. For each side its runs, in order."""
+    command = (sys.executable, "-m", module)
+    commands = [command] * (len(sides) - 1) + [last or command]
     found: list[list[Side]] = [[] for _ in sides]
     for _ in range(runs):
         for index, name in enumerate(sides):
