@@ -59,7 +59,7 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60.0) ->
         time.sleep(0.02)
 
 
-def _port() -> int:
+def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
@@ -104,7 +104,7 @@ def postgres() -> Iterator[Server]:
         if who:
             os.chown(folder / "data", NOBODY, NOBODY)
             (folder / "password").chmod(0o644)
-        program, port = folder / "site" / package.name / "pginstall" / "bin", _port()
+        program, port = folder / "site" / package.name / "pginstall" / "bin", free_port()
         initial = [str(program / "initdb"), "-D", str(folder / "data"), "-U", "demo", "--auth=scram-sha-256"]
         initial += [f"--pwfile={folder / 'password'}", "-E", "UTF8", "--locale=C"]
         subprocess.run(initial, check=True, capture_output=True, cwd=folder, env={"PATH": os.environ["PATH"]}, **who)
@@ -158,7 +158,7 @@ def mariadb() -> Iterator[Server]:
         user = ["--user=root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
         made = [install, "--no-defaults", f"--datadir={folder / 'data'}", "--auth-root-authentication-method=normal"]
         subprocess.run([*made, "--skip-test-db", *user], check=True, capture_output=True)
-        port = _port()
+        port = free_port()
         start = [program, "--no-defaults", f"--datadir={folder / 'data'}", f"--port={port}", "--bind-address=127.0.0.1"]
         start += [f"--socket={folder / 's'}", f"--pid-file={folder / 'pid'}", *user]
         with open(folder / "log", "wb") as log:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import re
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-import adbc_driver_manager.dbapi as adbc
 import adbc_driver_postgresql.dbapi
 import pyarrow as pa
 
 from mindsql.engine import Network, Option
 from mindsql.errors import AccessError, Cancelled, SourceError, StatementError, UnknownNameError
 from mindsql.network import check_host
-from mindsql.source import Condition, Rows, Source, Top
+from mindsql.source import Condition, Rows, Top
+from mindsql_sources.adbc import ADBCSource
 from mindsql_sources.conditions import Dialect, first_rows, is_ordered, quoted
 from mindsql_sources.postgres.types import (
     COPIED_TEXTS,
@@ -30,7 +28,6 @@ from mindsql_sources.postgres.types import (
     written,
 )
 
-_AGAIN_SECONDS = 0.1
 _BATCH_BYTES = "4000000"
 _BATCH = "adbc.postgresql.batch_size_hint_bytes"
 _SESSION = "-c TimeZone=UTC -c standard_conforming_strings=on -c datestyle=ISO"
@@ -50,7 +47,7 @@ WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p') AND n.nspname NOT IN ('pg_catalog',
 """
 
 
-class Postgres(Source):
+class Postgres(ADBCSource):
     """A database of PostgreSQL."""
 
     options = (
@@ -73,10 +70,6 @@ class Postgres(Source):
     def __init__(self, name: str, parameters: Mapping[str, Any], network: Network) -> None:
         super().__init__(name, parameters, network)
         _check_place(parameters, network)
-        self._running: set[Any] = set()
-        self._idle: list[Any] = []
-        self._lock = threading.Lock()
-        self._stops = 0
         self._all("SELECT 1")
 
     # What there is ------------------------------------------------------------------------------------------------
@@ -170,11 +163,6 @@ class Postgres(Source):
         nothing = f"SELECT * FROM ({text}\n) AS q({', '.join(numbered)}) LIMIT 0"
         found = self._all(f"SELECT {types} FROM (SELECT 1) AS o LEFT JOIN ({nothing}) AS q ON TRUE") if names else [()]
         return [Column.of(name, declared) for name, declared in zip(names, found[0], strict=True)]
-
-    def _all(self, text: str) -> list[tuple[Any, ...]]:
-        with self._cursor() as cursor:
-            cursor.execute(text)
-            return list(cursor.fetchall())
 
     def _stream(self, text: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         with self._cursor() as cursor:
@@ -273,16 +261,13 @@ class Postgres(Source):
     @contextlib.contextmanager
     def _changing(self) -> Iterator[Any]:
         """A cursor on a connection that may write, and a transaction that only a good end commits."""
-        with _Cursor(self, writes=True) as cursor:
+        with self._cursor(writes=True) as cursor:
             yield cursor
             if self.stopped():
                 raise Cancelled("the statement was stopped")
             cursor.connection.commit()
 
     # Connections --------------------------------------------------------------------------------------------------
-
-    def _cursor(self) -> _Cursor:
-        return _Cursor(self)
 
     def connect(self, writes: bool = False) -> Any:
         """A connection that has been told how to read and write texts and times."""
@@ -311,33 +296,6 @@ class Postgres(Source):
             said = said.replace(str(secret), "***")
         return SourceError(f'the database "{self.name}" (postgres) says: {said}')
 
-    def interrupt(self) -> None:
-        """The driver's own way: a request to cancel on a second connection."""
-        with self._lock:
-            self._stops += 1
-            running = set(self._running)
-        self._cancel(running)
-        if running:
-            threading.Thread(target=self._cancel_until_ended, args=(running,), daemon=True).start()
-
-    def _cancel(self, running: set[Any]) -> None:
-        for cursor in running:
-            with contextlib.suppress(adbc.Error, OSError, RuntimeError):
-                cursor.adbc_cancel()
-
-    def _cancel_until_ended(self, running: set[Any]) -> None:
-        """A request that comes before its query has begun is forgotten by the server."""
-        while left := running & self._running:
-            time.sleep(_AGAIN_SECONDS)
-            self._cancel(left)
-
-    def close(self) -> None:
-        """Close what is idle; what runs is closed when its stream is."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
-
 
 _PLACES = ("host", "hostaddr", "port", "service", "servicefile")
 
@@ -357,64 +315,6 @@ def _check_place(parameters: Mapping[str, Any], network: Network) -> None:
             raise AccessError("this connection may not use a socket of this machine", hint="give the name of a host")
         return
     check_host(host, parameters["port"], network)
-
-
-class _Cursor:
-    """A cursor on an idle connection, or on a new one. A connection whose statement failed is not used again, nor is
-    one that may write."""
-
-    def __init__(self, source: Postgres, writes: bool = False) -> None:
-        self._source = source
-        self._writes = writes
-        self._stops = source._stops
-
-    def __enter__(self) -> Any:
-        source = self._source
-        with source._lock:
-            self._connection: Any = source._idle.pop() if source._idle and not self._writes else None
-        try:
-            if self._connection is None or not _answers(self._connection):
-                self._connection = source.connect(self._writes)
-            self._made: Any = self._connection.cursor()
-        except (adbc.Error, OSError) as error:
-            raise source.failed(error) from error
-        with source._lock:
-            source._running.add(self._made)
-        if source.stopped():
-            stop = Cancelled("the statement was stopped")
-            self.__exit__(Cancelled, stop, None)
-            raise stop
-        return self._made
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        source = self._source
-        with source._lock:
-            source._running.discard(self._made)
-        try:
-            self._made.close()
-            if error is None and not self._writes:
-                with source._lock:
-                    source._idle.append(self._connection)
-            else:
-                self._connection.close()
-        except (adbc.Error, OSError, RuntimeError):
-            pass
-        if isinstance(error, (adbc.Error, OSError)):
-            if source._stops != self._stops:
-                raise Cancelled("the statement was stopped") from error
-            raise source.failed(error) from error
-
-
-def _answers(connection: Any) -> bool:
-    """Whether a connection that was idle is still there."""
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-            return bool(cursor.fetchall() == [(1,)])
-    except (adbc.Error, OSError):
-        with contextlib.suppress(adbc.Error, OSError, RuntimeError):
-            connection.close()
-        return False
 
 
 def _bare(quoted_name: str) -> str:
