@@ -145,8 +145,8 @@ def postgres() -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def mariadb() -> Iterator[Server]:
-    """MariaDB with a database `test_data`."""
+def mariadb(certificate: tuple[Path, Path] | None = None) -> Iterator[Server]:
+    """MariaDB with a database `test_data`; with TLS where it is given a certificate and its key."""
     import pymysql
 
     program = shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -161,6 +161,7 @@ def mariadb() -> Iterator[Server]:
         port = free_port()
         start = [program, "--no-defaults", f"--datadir={folder / 'data'}", f"--port={port}", "--bind-address=127.0.0.1"]
         start += [f"--socket={folder / 's'}", f"--pid-file={folder / 'pid'}", *user]
+        start += [f"--ssl-cert={certificate[0]}", f"--ssl-key={certificate[1]}"] if certificate else ["--skip-ssl"]
         with open(folder / "log", "wb") as log:
             process = subprocess.Popen(start, stdout=log, stderr=log)
 
