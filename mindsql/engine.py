@@ -45,7 +45,8 @@ class Option:
         description: One line for SHOW, DESCRIBE and completion.
         aliases: Other names for it.
         minimum, maximum: Bounds of a number, both allowed values.
-        file: A path on this machine; a server takes those in its declared folders alone.
+        file: A path on this machine, or a URL or an object in which one may stand; a server takes paths in its declared
+            folders alone.
     """
 
     name: str

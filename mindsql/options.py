@@ -9,7 +9,7 @@ import mindsql_grammar as grammar
 from mindsql.engine import ANY_OPTION, Option
 from mindsql.errors import StatementError, UnknownNameError
 from mindsql.redaction import looks_secret
-from mindsql.sandbox import Sandbox
+from mindsql.sandbox import Sandbox, paths_in
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -88,7 +88,8 @@ def admit_files(given: Mapping[str, Any], options: Sequence[Option], sandbox: Sa
     """Refuse checked options that name a file outside a sandbox. Raises AccessError."""
     for option in options:
         if sandbox is not None and option.file and given.get(option.name) is not None:
-            sandbox.admit(given[option.name])
+            for path in paths_in(given[option.name], option.name):
+                sandbox.admit(path)
 
 
 def typed(option: Option, value: Any, span: tuple[int, int] | None = None) -> Any:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from mindsql.errors import AccessError
 
@@ -29,6 +32,7 @@ class Sandbox:
         Args:
             path: A string; anything else is a path that is not written out, and does not pass.
         """
+        path = path.removeprefix("file://") if isinstance(path, str) else path
         if not self.folders:
             raise AccessError(
                 "files are not available here", hint="mindsql serve --allow-folder names folders"
@@ -42,6 +46,33 @@ class Sandbox:
         raise AccessError(f'the file "{path}" lies outside the folders that may be read')
 
 
+def paths_in(value: object, name: str) -> Iterator[object]:
+    """The paths of files that an option names: a path, a URL where it is called so, or an object of words and both.
+
+    A URL of a store or a server names none but in what stands after its `?`. Words that are secrets may hold anything.
+    """
+    if isinstance(value, Mapping):
+        for word, inner in value.items():
+            if not _SECRET.search(str(word)):
+                found = paths_in(inner, "url") if isinstance(inner, str | Mapping) else ()
+                yield from (path for path in found if not isinstance(path, str) or _is_path(path))
+        return
+    scheme, separator, rest = str(value).partition("://")
+    if name not in ("uri", "url") or not separator:
+        yield value
+    elif scheme.casefold() in _FILES:
+        yield os.sep + rest.split("?")[0].lstrip("/")
+    else:
+        yield from (given for _, given in parse_qsl(urlsplit(str(value)).query) if _is_path(given))
+
+
+def _is_path(word: str) -> bool:
+    return os.sep in word or word.startswith(("~", "."))
+
+
+_FILES = frozenset(["file", "sqlite", "local"])
+"""Schemes of URLs that name a file of this machine."""
+_SECRET = re.compile(r"secret|token|password|credential|(?:^|[._-])key(?:$|[._-]id)", re.I)
 FREE_SETTINGS = ("TimeZone", "Calendar")
 """What a session may still SET in a sandbox."""
 

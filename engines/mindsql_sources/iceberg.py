@@ -12,7 +12,7 @@ import pyiceberg.exceptions
 import pyiceberg.expressions as ice
 
 from mindsql.engine import Network, Option
-from mindsql.errors import AccessError, Cancelled, UnknownNameError
+from mindsql.errors import AccessError, Cancelled, StatementError, UnknownNameError
 from mindsql.network import check_host
 from mindsql.source import AllOf, AnyOf, Comparison, Condition, IsNull, Rows
 from mindsql_sources.datasets import DatasetSource
@@ -34,6 +34,7 @@ class Iceberg(DatasetSource):
             "object",
             required=True,
             secret=True,
+            file=True,
             description="the catalog's properties as pyiceberg has them: type, uri, warehouse, keys",
         ),
     )
@@ -41,6 +42,9 @@ class Iceberg(DatasetSource):
     def __init__(self, name: str, parameters: Mapping[str, Any], network: Network) -> None:
         super().__init__(name, parameters, network)
         given = {str(key): str(value) for key, value in parameters["catalog"].items()}
+        code = next((key for key in given if key.startswith("py-")), None)
+        if code is not None:
+            raise StatementError(f'the catalog\'s property "{code}" names code to load', hint="leave it out")
         if not network.private or network.allowed_hosts is not None:
             if given.get("type") != "rest":
                 raise AccessError("this connection may only read an Iceberg catalog of type rest")

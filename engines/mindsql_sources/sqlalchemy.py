@@ -39,7 +39,7 @@ class SQLAlchemy(Source):
     """A database that a SQLAlchemy URL names."""
 
     options = (
-        Option("url", "string", required=True, secret=True, description=f"SQLAlchemy's URL: {_FORM}"),
+        Option("url", "string", required=True, secret=True, file=True, description=f"SQLAlchemy's URL: {_FORM}"),
         Option("schema", "string", description="the schema that names without one stand for"),
         Option("read_only", "boolean", default=False, description="never write to it"),
     )

@@ -63,7 +63,7 @@ class Postgres(ADBCSource):
             choices=("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
             description="as libpq has it: verify-full checks the server's certificate and name",
         ),
-        Option("connection_parameters", "object", description="more of libpq's keywords, as sslrootcert"),
+        Option("connection_parameters", "object", file=True, description="more of libpq's keywords, as sslrootcert"),
         Option("read_only", "boolean", default=False, description="never write to it"),
     )
 
