@@ -68,6 +68,23 @@ def test_times_beyond_pandas_and_missing_ones(shop: mindsql.Connection, server: 
     assert shop.execute("SELECT count(m.id) FROM mydb.test_data.times AS t JOIN m").fetchone() == (3,)
 
 
+@pytest.mark.parametrize("server", ["postgres", "mariadb"], indirect=True)
+def test_days_that_there_are_not(con: mindsql.Connection, server: Server) -> None:
+    server.run("DROP TABLE IF EXISTS test_data.days")
+    server.run("CREATE TABLE test_data.days (id int, d date, t timestamp NULL)")
+    odd = "'infinity', '-infinity'" if server.engine == "postgres" else "'0000-00-00', '2000-01-01 01:00:00'"
+    mode = "" if server.engine == "postgres" else "SET STATEMENT sql_mode = '' FOR "
+    server.run(f"{mode}INSERT INTO test_data.days VALUES (1, '2024-02-29', NULL), (2, {odd})")
+    server.create(con)
+    server.create(con, "strict", strict_dates=True)
+    assert con.execute("SELECT count(d) FROM mydb.test_data.days").fetchone() == (1,)
+    found = con.execute("SELECT d::VARCHAR, t FROM strict.test_data.days WHERE id = 1").fetchall()
+    assert found == [("2024-02-29", None)]
+    for column in ("d", "t") if server.engine == "postgres" else ("d",):
+        with pytest.raises(SourceError, match=r"infinity|date32"):
+            con.execute(f"SELECT {column} FROM strict.test_data.days").fetchall()
+
+
 def test_names_in_mixed_case(shop: mindsql.Connection, server: Server) -> None:
     shop.execute('CREATE OR REPLACE TABLE mydb."MixedCase" AS SELECT 1 AS "Some Column", 2 AS "select"')
     for name in ('mydb."MixedCase"', "mydb.MixedCase", "mydb.mixedcase"):

@@ -46,6 +46,7 @@ class MySQL(Source):
         Option("ssl_ca", "string", file=True, description="a CA's certificate, by which the server's is checked"),
         Option("ssl_cert", "string", file=True, description="the client's certificate"),
         Option("ssl_key", "string", file=True, description="the key of ssl_cert"),
+        Option("strict_dates", "boolean", default=False, description="a zero date is an error, and not NULL"),
         Option("read_only", "boolean", default=False, description="never write to it"),
     )
 
@@ -144,7 +145,8 @@ class MySQL(Source):
     def _stream(self, text: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         with self._connection() as connection:
             for count, columns in Answer(connection, text).batches():
-                arrays = [typed(a, f, self.name) for a, f in zip(columns, schema, strict=False)]
+                strict = bool(self.parameters.get("strict_dates"))
+                arrays = [typed(a, f, self.name, strict) for a, f in zip(columns, schema, strict=False)]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema) if arrays else _counted(count)
 
     # Writing ------------------------------------------------------------------------------------------------------

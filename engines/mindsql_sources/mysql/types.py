@@ -93,8 +93,8 @@ _TEXTS = frozenset([FIELD_TYPE.VARCHAR, FIELD_TYPE.VAR_STRING, FIELD_TYPE.STRING
                     FIELD_TYPE.MEDIUM_BLOB, FIELD_TYPE.LONG_BLOB, FIELD_TYPE.BLOB])  # fmt: skip
 
 
-def typed(array: pa.Array, field: pa.Field, source: str) -> pa.Array:
-    """The bytes of a text protocol as a column's type."""
+def typed(array: pa.Array, field: pa.Field, source: str, strict: bool = False) -> pa.Array:
+    """The bytes of a text protocol as a column's type; `strict`: a day that there is not is an error."""
     kind = field.type
     if pa.types.is_binary(kind):
         return array
@@ -105,7 +105,7 @@ def typed(array: pa.Array, field: pa.Field, source: str) -> pa.Array:
         if pa.types.is_string(kind):
             return texts
         if pa.types.is_temporal(kind):
-            return _times(texts, kind)
+            return _times(texts, kind, strict)
         if pa.types.is_float32(kind):
             return texts.cast(pa.float64()).cast(kind)
         return texts.cast(kind)
@@ -116,11 +116,13 @@ def typed(array: pa.Array, field: pa.Field, source: str) -> pa.Array:
         ) from error
 
 
-def _times(texts: pa.Array, kind: pa.DataType) -> pa.Array:
+def _times(texts: pa.Array, kind: pa.DataType, strict: bool) -> pa.Array:
     plain = kind if pa.types.is_date(kind) else pa.timestamp("us")
     try:
         found = texts.cast(plain)
     except pa.ArrowInvalid:
+        if strict:
+            raise
         # 0000-00-00, and 2024-02-00: days that MySQL keeps, and nobody else has
         none = pc.fill_null(pc.match_substring_regex(texts, _NO_DAY), False)
         found = pc.if_else(none, pa.scalar(None, pa.string()), texts).cast(plain)

@@ -64,6 +64,7 @@ class Postgres(ADBCSource):
             description="as libpq has it: verify-full checks the server's certificate and name",
         ),
         Option("connection_parameters", "object", file=True, description="more of libpq's keywords, as sslrootcert"),
+        Option("strict_dates", "boolean", default=False, description="an infinite date is an error, and not NULL"),
         Option("read_only", "boolean", default=False, description="never write to it"),
     )
 
@@ -85,7 +86,10 @@ class Postgres(ADBCSource):
 
     def _columns(self, table: tuple[str, ...]) -> tuple[str, list[Column]]:
         oid, name = self._named(table)
-        return name, [Column.of(*row) for row in self._all(_COLUMNS.format(oid=oid))]
+        return name, [self._column(*row) for row in self._all(_COLUMNS.format(oid=oid))]
+
+    def _column(self, name: str, declared: str) -> Column:
+        return Column.of(name, declared, bool(self.parameters.get("strict_dates")))
 
     def _named(self, table: tuple[str, ...]) -> tuple[int, str]:
         """The table's number, and its whole name. As it is written, or else in any case when only one is alike."""
@@ -162,7 +166,7 @@ class Postgres(ADBCSource):
         types = ", ".join(f"pg_typeof(q.{name})::text" for name in numbered)
         nothing = f"SELECT * FROM ({text}\n) AS q({', '.join(numbered)}) LIMIT 0"
         found = self._all(f"SELECT {types} FROM (SELECT 1) AS o LEFT JOIN ({nothing}) AS q ON TRUE") if names else [()]
-        return [Column.of(name, declared) for name, declared in zip(names, found[0], strict=True)]
+        return [self._column(name, declared) for name, declared in zip(names, found[0], strict=True)]
 
     def _stream(self, text: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         with self._cursor() as cursor:

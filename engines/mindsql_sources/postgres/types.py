@@ -65,8 +65,8 @@ class Column:
     loses: bool = False
 
     @classmethod
-    def of(cls, name: str, declared: str) -> Column:
-        """A column by its type's name as `format_type` tells it."""
+    def of(cls, name: str, declared: str, strict: bool = False) -> Column:
+        """A column by its type's name as `format_type` tells it; `strict`: a time without an end is an error."""
         own = quoted(name)
         base = re.sub(r"\(.*?\)", "", declared)
 
@@ -84,6 +84,10 @@ class Column:
         if base in _TIMES:
             arrow, word = _TIMES[base]
             ends = f"isfinite({own})" if base == "date" else f"{own} > '-infinity' AND {own} < '{_LAST}'"
+            if strict:
+                # A text of the row's own value is cast, so that the error is that row's and names the value.
+                checked = f"CASE WHEN {own} IS NULL OR {ends} THEN {own} ELSE ('not: ' || {own})::{base} END"
+                return column(arrow, checked, _time(word), own)
             return column(arrow, f"CASE WHEN {ends} THEN {own} END", _time(word), own, True)
         precision = re.fullmatch(r"numeric\((\d+),(-?\d+)\)", declared)
         if precision is not None and int(precision[1]) <= 38 and 0 <= int(precision[2]) <= int(precision[1]):
