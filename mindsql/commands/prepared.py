@@ -9,6 +9,7 @@ import mindsql_grammar as grammar
 from mindsql import database, queries
 from mindsql.batches import Batches
 from mindsql.binder.binder import used_parameters
+from mindsql.commands import writing
 from mindsql.commands.answers import done
 from mindsql.errors import MindSQLError, StatementError
 from mindsql.execution import ExecutionContext
@@ -32,7 +33,8 @@ def prepare(
         return None
     if parameters:
         raise StatementError("PREPARE takes no values", hint=f"give them to it: EXECUTE {statement.name} (…)")
-    if not used_parameters(statement.query):
+    writes = writing.target(session, statement.query, statement.query_text) is not None
+    if not writes and not used_parameters(statement.query):
         queries.prepare(session, statement.query, None, {})  # what cannot be planned is refused now
     kept = {**session.prepared, key: statement.query_text}
     if sum(map(len, kept.values())) > _MOST:
@@ -56,6 +58,9 @@ def execute(
         if plan is None:
             query = grammar.parse_query(text)
             _check_given(statement, query, values)
+            written = writing.write(session, query, text, values, execution)
+            if written is not None:
+                return written
             plan = queries.prepare(session, query, text, values)
             if plan is None:  # the model was dropped, and a table has its name now
                 rows, schema = queries.rows(session, query, values, execution)

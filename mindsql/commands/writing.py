@@ -47,19 +47,10 @@ def write(
     tree = getattr(statement, "tree", None)
     if isinstance(tree, exp.Select):
         return _native(session, statement, tree)
-    if not (isinstance(tree, exp.Insert | exp.Create) or isinstance(statement, grammar.DuckDB)):
+    found = target(session, statement, text)
+    if found is None:
         return None
-    asked = grammar.parse_write(text)
-    entry = session.snapshot().source(asked.target[0]) if asked is not None and len(asked.target) > 1 else None
-    if asked is None or entry is None:
-        return None
-    source = session.source(entry.name)
-    if isinstance(source, Files):
-        raise StatementError(
-            f'the files of "{entry.name}" can only be read', hint="COPY (SELECT …) TO 'file.parquet' writes one"
-        )
-    if not isinstance(source, External):
-        return None
+    asked, source = found
     _refuse_in_transaction(session)
     parts = asked.target[1:]
     shown = ".".join(asked.target)
@@ -74,13 +65,30 @@ def write(
         if isinstance(tree, exp.Insert) and any(tree.args.get(key) for key in ("conflict", "returning", "alternative")):
             raise StatementError(
                 "INSERT into another database has no OR REPLACE, ON CONFLICT or RETURNING",
-                hint=f"SELECT * FROM {entry.name} (…) runs a statement in its own words",
+                hint=f"SELECT * FROM {asked.target[0]} (…) runs a statement in its own words",
             )
         return _insert(session, source, asked, parameters, execution)
     except UnknownNameError as error:
         if error.span is None and error.text is None:
             error.span, error.text = (asked.place.start, asked.place.end), text
         raise
+
+
+def target(session: Session, statement: grammar.Statement, text: str) -> tuple[grammar.Write, External] | None:
+    """What a statement writes to a table of another database, and that database; None when it does not."""
+    tree = getattr(statement, "tree", None)
+    if not (isinstance(tree, exp.Insert | exp.Create) or isinstance(statement, grammar.DuckDB)):
+        return None
+    asked = grammar.parse_write(text)
+    entry = session.snapshot().source(asked.target[0]) if asked is not None and len(asked.target) > 1 else None
+    if asked is None or entry is None:
+        return None
+    source = session.source(entry.name)
+    if isinstance(source, Files):
+        raise StatementError(
+            f'the files of "{entry.name}" can only be read', hint="COPY (SELECT …) TO 'file.parquet' writes one"
+        )
+    return (asked, source) if isinstance(source, External) else None
 
 
 def _native(session: Session, statement: Any, tree: exp.Select) -> Result | None:

@@ -89,9 +89,12 @@ def test_the_forms_of_insert(target: mindsql.Connection, server: Server) -> None
     con.execute("WITH w AS (SELECT 6 AS a) INSERT INTO mydb.written (a) SELECT a FROM w")
     con.execute("INSERT INTO mydb.written (b, a) (SELECT 'z', '7')")
     con.execute("INSERT INTO mydb.written SELECT a + 100, b, c FROM mydb.written WHERE a = 1")
+    con.execute("PREPARE p AS INSERT INTO mydb.written (a, b) SELECT $1, $2")
+    assert con.execute("EXECUTE p(8, 'prepared')").rowcount == 1
+    con.executemany("INSERT INTO mydb.written VALUES (?, ?, ?)", [(9, "many", 1.0), (10, None, None)])
     assert con.execute("SELECT * FROM mydb.written ORDER BY a").fetchall() == [
         (1, "x", 1.5), (2, "y", 2.0), (3, None, 3.25), (5, "q", None), (6, None, None), (7, "z", None),
-        (40, None, 4.0), (101, "x", 1.5),
+        (8, "prepared", None), (9, "many", 1.0), (10, None, None), (40, None, 4.0), (101, "x", 1.5),
     ]  # fmt: skip
     con.execute('CREATE OR REPLACE TABLE mydb."with space" AS SELECT 1 AS "a ""b"')
     con.execute('CREATE OR REPLACE TABLE mydb."with space" AS SELECT 2 AS "a ""b", 3 AS c')
