@@ -24,7 +24,9 @@ _TABLE = """SELECT i AS id, i % 997 / 7.0::DOUBLE AS a, (i * 7) % 1013 AS b, i %
     ['red', 'green', 'blue'][1 + i % 3] AS e, (i % 5000)::DECIMAL(9,2) / 4 AS f,
     DATE '2020-01-01' + (i % 1500)::INT AS g FROM range({rows}) r(i)"""
 _JOIN = "SELECT t.c, avg(m.y) FROM src.big AS t JOIN m GROUP BY t.c ORDER BY 1"
-_FILTER = "SELECT count(*), avg(a) FROM src.big WHERE d < 1000"
+_FILTER = (
+    "SELECT count(*), max(id), avg(a), max(b), bool_or(c), max(d), max(e), max(f), max(g) FROM src.big WHERE d < 1000"
+)
 
 
 def sources(table: Path, folder: Path, rows: int, runs: int) -> None:
