@@ -99,9 +99,9 @@ class DuckDB(Statement):
 
 
 @dataclass(frozen=True)
-class Write(Statement):
+class Write:
     """`INSERT INTO t [BY NAME] [(columns)] query`, `CREATE [OR REPLACE] TABLE [IF NOT EXISTS] t AS query` or
-    `DROP TABLE [IF EXISTS] t`, for a table that may be another database's.
+    `DROP TABLE [IF EXISTS] t`, for a table that may be another database's: `parse` gives the same as Query or DuckDB.
 
     Attributes:
         target: The table's name, which stands at `place`.

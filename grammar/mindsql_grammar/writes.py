@@ -12,6 +12,7 @@ from mindsql_grammar.statements import Name, Span, Write
 from mindsql_grammar.words import word_set
 
 _VERBS = word_set("INSERT CREATE DROP WITH")
+_QUERIES = word_set("SELECT WITH FROM VALUES")
 
 
 def parse_write(text: str) -> Write | None:
@@ -23,34 +24,34 @@ def parse_write(text: str) -> Write | None:
     cursor = Cursor(source, tokens)
     if cursor.word() not in _VERBS:
         return None
-    span = cursor.span(0, cursor.end)
     try:
         if cursor.accept("DROP", "TABLE"):
-            return _drop(cursor, span)
-        return _create(cursor, text, span) if cursor.accept("CREATE") else _insert(cursor, text, span)
+            return _drop(cursor)
+        return _create(cursor, text) if cursor.accept("CREATE") else _insert(cursor, text)
     except ParseError:
         return None  # DuckDB says what is wrong
 
 
-def _drop(cursor: Cursor, span: Span) -> Write | None:
+def _drop(cursor: Cursor) -> Write | None:
     exists = cursor.accept("IF", "EXISTS")
     target, place = _name(cursor)
-    return Write("drop", target, place, exists=exists, span=span) if cursor.done() else None
+    return Write("drop", target, place, exists=exists) if cursor.done() else None
 
 
-def _create(cursor: Cursor, text: str, span: Span) -> Write | None:
+def _create(cursor: Cursor, text: str) -> Write | None:
     replace = cursor.accept("OR", "REPLACE")
     if not cursor.accept("TABLE"):
         return None
     exists = cursor.accept("IF", "NOT", "EXISTS")
     target, place = _name(cursor)
-    if not cursor.accept("AS") or cursor.done():
+    bare = cursor.kind() is TokenType.L_PAREN and cursor.word(1) in _QUERIES  # CREATE TABLE t (SELECT …)
+    if not (cursor.accept("AS") or bare) or cursor.done():
         return None
-    query = _without(text, span.start, cursor.span(cursor.index, cursor.end).start)
-    return Write("create", target, place, query, or_replace=replace, exists=exists, span=span)
+    query = _without(text, cursor.span(0, 1).start, cursor.span(cursor.index, cursor.end).start)
+    return Write("create", target, place, query, or_replace=replace, exists=exists)
 
 
-def _insert(cursor: Cursor, text: str, span: Span) -> Write | None:
+def _insert(cursor: Cursor, text: str) -> Write | None:
     """`[WITH …] INSERT INTO t [BY NAME | BY POSITION] [(columns)] query`."""
     depth = 0
     while not cursor.done() and (depth or cursor.word() != "INSERT"):
@@ -64,7 +65,7 @@ def _insert(cursor: Cursor, text: str, span: Span) -> Write | None:
     if not by_name:
         cursor.accept("BY", "POSITION")
     columns: list[str] = []
-    if cursor.kind() is TokenType.L_PAREN and cursor.word(1) not in ("SELECT", "WITH", "FROM", "VALUES"):
+    if cursor.kind() is TokenType.L_PAREN and cursor.word(1) not in _QUERIES:
         cursor.take()
         columns.append(cursor.single_name("a column"))
         while cursor.accept_kind(TokenType.COMMA):
@@ -74,7 +75,7 @@ def _insert(cursor: Cursor, text: str, span: Span) -> Write | None:
     if cursor.done() or cursor.word() == "DEFAULT":
         return None
     query = _without(text, start, cursor.span(cursor.index, cursor.end).start)
-    return Write("insert", target, place, query, columns=tuple(columns), by_name=by_name, span=span)
+    return Write("insert", target, place, query, columns=tuple(columns), by_name=by_name)
 
 
 def _name(cursor: Cursor) -> tuple[Name, Span]:

@@ -15,6 +15,7 @@ READ = {
     "INSERT INTO s.t -- to\n(a) /* b */ SELECT 1": ("insert", "s.t", "SELECT 1", ("a",), False),
     "CREATE TABLE s.t AS SELECT 1": ("create", "s.t", "SELECT 1", (), False),
     "CREATE OR REPLACE TABLE \"s\".\"t\" AS (FROM x)": ("create", "s.t", "(FROM x)", (), False),
+    "CREATE TABLE s.t (SELECT 1)": ("create", "s.t", "(SELECT 1)", (), False),
     "CREATE TABLE IF NOT EXISTS s.t AS FROM x;": ("create", "s.t", "FROM x", (), False),
     "DROP TABLE s.t": ("drop", "s.t", "", (), False),
     "DROP TABLE IF EXISTS s.t": ("drop", "s.t", "", (), False),

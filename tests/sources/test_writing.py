@@ -98,7 +98,7 @@ def test_the_forms_of_insert(target: mindsql.Connection, server: Server) -> None
     ]  # fmt: skip
     con.execute('CREATE OR REPLACE TABLE mydb."with space" AS SELECT 1 AS "a ""b"')
     con.execute('CREATE OR REPLACE TABLE mydb."with space" AS SELECT 2 AS "a ""b", 3 AS c')
-    con.execute('CREATE TABLE IF NOT EXISTS mydb."with space" AS SELECT 9 AS x')
+    con.execute('CREATE TABLE IF NOT EXISTS mydb."with space" (SELECT 9 AS x)')
     assert con.execute('SELECT * FROM mydb."with space"').fetchall() == [(2, 3)]
     con.execute('DROP TABLE mydb."with space"')
     con.execute('DROP TABLE IF EXISTS mydb."with space"')
