@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,8 @@ from mindsql import database
 from mindsql.database import DuckDBConnection, literal, quote
 from mindsql.engine import Option
 from mindsql.errors import SourceError, UnknownNameError
-from mindsql.schema import Schema
-from mindsql.source import Rows, Top
+from mindsql.natives import InDuckDB
+from mindsql.source import Top
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,7 +31,7 @@ _WORKBOOK = ".xlsx"
 _WILD = "*?["
 
 
-class Files:
+class Files(InDuckDB):
     """CSV, Parquet, JSON and XLSX files. In a folder each is a table named as the file without its ending, and so is a
     folder of files of one kind, whose parts named `key=value` are columns. A pattern is one table."""
 
@@ -110,27 +110,6 @@ class Files:
         call = exp.Anonymous(this=_READERS[ending], expressions=[exp.Literal.string(str(path))])
         return exp.Table(this=call)
 
-    def describe(self, text: str) -> Schema:
-        """The columns of a query over the files."""
-        raw = self._inside()
-        try:
-            return database.describe(raw, text)
-        finally:
-            raw.close()
-
-    def read(self, text: str) -> Rows:
-        """The rows of a query over the files."""
-        raw = self._inside()
-        reader = database.reader(raw, text)
-
-        def batches() -> Iterator[pa.RecordBatch]:
-            try:
-                yield from reader
-            finally:
-                raw.close()
-
-        return Rows(reader.schema, batches())
-
     def _inside(self) -> DuckDBConnection:
         """A cursor on which the files are temporary views."""
         raw = self._cursor()
@@ -141,12 +120,6 @@ class Files:
             read = f"{_READERS[ending]}({literal(str(path))})"
             database.run(raw, f"CREATE OR REPLACE TEMP VIEW {quote(name)} AS SELECT * FROM {read}")
         return raw
-
-    def interrupt(self) -> None:
-        """DuckDB's own interrupt reaches it."""
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 def _sheet(path: Path, name: str | None) -> pa.Table:

@@ -23,6 +23,8 @@ GROUP = "mindsql.sources"
 """The entry-point group: `name = "package.module:SourceClass"`."""
 BATCH_ROWS = 32_768
 """How many rows a batch had better have."""
+_SECRET = 3
+"""A secret of fewer characters would be found in every sentence."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,13 @@ class Source(ABC):
     at once. Each raises SourceError in plain words and without secrets; a table that there is not, UnknownNameError.
 
     Attributes:
+        engine: What it is called in errors.
         options: What PARAMETERS of CREATE DATABASE may hold.
         stopped: Whether the statement was stopped that asks. `interrupt` ends what runs; this is to be looked at when
             something has been made to run, since a stop may have come just before.
     """
 
+    engine: ClassVar[str] = ""
     options: ClassVar[tuple[Option, ...]] = ()
 
     def __init__(self, name: str, parameters: Mapping[str, Any], network: Network) -> None:
@@ -177,6 +181,16 @@ class Source(ABC):
     def run(self, text: str) -> int:
         """Run a statement in the source's own words that gives no rows; how many it changed, -1 if that is not told."""
         raise self._read_only()
+
+    def failed(self, error: Exception) -> Exception:
+        """What a library raised as one of ours: its first line, without the values of options that are secret."""
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        said = lines[0] if lines else type(error).__name__
+        for option in self.options:
+            given = self.parameters.get(option.name) if option.secret else None
+            for secret in given.values() if isinstance(given, Mapping) else (given,):
+                said = said.replace(str(secret), "***") if secret and len(str(secret)) >= _SECRET else said
+        return SourceError(f'the database "{self.name}" ({self.engine}) says: {said}')
 
     def _read_only(self) -> SourceError:
         return SourceError(f'the database "{self.name}" can only be read')

@@ -19,6 +19,7 @@ from mindsql.database import DuckDBConnection, literal, quote
 from mindsql.engine import Network, Option
 from mindsql.errors import AccessError, MindSQLError, SourceError, StatementError, UnknownNameError
 from mindsql.files import Files
+from mindsql.natives import InDuckDB
 from mindsql.options import admit_files, check
 from mindsql.sandbox import Sandbox
 from mindsql.schema import Column, Schema
@@ -51,7 +52,7 @@ class OpenSource(Protocol):
         """End what runs there, from another thread."""
 
 
-class Attached:
+class Attached(InDuckDB):
     """A database that DuckDB has open."""
 
     def __init__(self, name: str, raw: DuckDBConnection, cursor: Callable[[], DuckDBConnection]) -> None:
@@ -76,37 +77,10 @@ class Attached:
             catalog=exp.to_identifier(self.name, quoted=True),
         )
 
-    def describe(self, text: str) -> Schema:
-        """The columns of a query that runs inside the file."""
-        raw = self._inside()
-        try:
-            return database.describe(raw, text)
-        finally:
-            raw.close()
-
-    def read(self, text: str) -> Rows:
-        """The rows of a query that runs inside the file."""
-        raw = self._inside()
-        reader = database.reader(raw, text)
-
-        def batches() -> Any:
-            try:
-                yield from reader
-            finally:
-                raw.close()
-
-        return Rows(reader.schema, batches())
-
     def _inside(self) -> DuckDBConnection:
         raw = self._cursor()
         database.run(raw, f"USE {quote(self.name)}")
         return raw
-
-    def interrupt(self) -> None:
-        """DuckDB's own interrupt reaches it."""
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 class DuckDBFile(Attached):

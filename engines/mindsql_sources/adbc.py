@@ -37,10 +37,6 @@ class ADBCSource(Source):
     def connect(self, writes: bool = False) -> Any:
         """A connection of the driver."""
 
-    @abstractmethod
-    def failed(self, error: Exception) -> Exception:
-        """What the driver raised as one of ours, without secrets."""
-
     def _cursor(self, writes: bool = False) -> Cursor:
         return Cursor(self, writes)
 
@@ -80,8 +76,6 @@ class ADBCSource(Source):
 class Warehouse(ADBCSource):
     """A database that is read by standard SQL alone; its types are those that the driver gives."""
 
-    engine: ClassVar[str] = ""
-    """What it is called in errors."""
     listed: ClassVar[str] = (
         "SELECT table_schema, table_name FROM information_schema.tables "
         "WHERE lower(table_schema) <> 'information_schema' ORDER BY 1, 2"
@@ -159,15 +153,6 @@ class Warehouse(ADBCSource):
                     yield pa.RecordBatch.from_arrays([*map(_cast, batch.columns, schema.types)], schema=schema)
             finally:
                 reader.close()
-
-    def failed(self, error: Exception) -> Exception:
-        """What the driver raised, as one line."""
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        said = lines[0] if lines else type(error).__name__
-        for option in self.options:
-            secret = self.parameters.get(option.name) if option.secret else None
-            said = said.replace(str(secret), "***") if secret else said
-        return SourceError(f'the database "{self.name}" ({self.engine}) says: {said}')
 
 
 def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:

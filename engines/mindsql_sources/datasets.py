@@ -29,9 +29,6 @@ _OPERATORS: dict[str, Any] = {
 class DatasetSource(Source):
     """A source of datasets."""
 
-    engine = ""
-    """What it is called in errors."""
-
     @abstractmethod
     def dataset(self, table: tuple[str, ...]) -> Any:
         """The dataset of a table. Raises UnknownNameError, OSError."""
@@ -63,15 +60,6 @@ class DatasetSource(Source):
             return self.dataset(table)
         except (OSError, pa.ArrowException) as error:
             raise self.failed(error) from error
-
-    def failed(self, error: Exception) -> SourceError:
-        """What a library raised, as one line without secrets."""
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        said = lines[0] if lines else type(error).__name__
-        for option in self.options:
-            secret = self.parameters.get(option.name) if option.secret else None
-            said = said.replace(str(secret), "***") if secret else said
-        return SourceError(f'the database "{self.name}" ({self.engine}) says: {said}')
 
     def describe(self, text: str) -> pa.Schema:
         """It has no queries of its own."""
