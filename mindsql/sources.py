@@ -220,8 +220,7 @@ class External:
 
         try:
             return self._writable().write(parts, Rows(rows.schema, batches()), mode, types)
-        except Exception as error:
-            # The source, and a driver in it, only know that the rows ended.
+        except Exception as error:  # a driver may raise anything, and it only knows that the rows ended
             if failed:
                 raise duckdb_errors.translate_any(failed[0]) from error
             raise

@@ -10,7 +10,7 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import adbc_driver_manager.dbapi as adbc
 import pyarrow as pa
@@ -76,11 +76,12 @@ class ADBCSource(Source):
 class Warehouse(ADBCSource):
     """A database that is read by standard SQL alone; its types are those that the driver gives."""
 
-    listed: ClassVar[str] = (
-        "SELECT table_schema, table_name FROM information_schema.tables "
-        "WHERE lower(table_schema) <> 'information_schema' ORDER BY 1, 2"
-    )
-    """Gives the schema and the name of each table."""
+    def listed(self) -> str:
+        """A query of the schema and the name of each table."""
+        return (
+            "SELECT table_schema, table_name FROM information_schema.tables "
+            "WHERE lower(table_schema) <> 'information_schema' ORDER BY 1, 2"
+        )
 
     def quote(self, name: str) -> str:
         """How a name is written."""
@@ -96,7 +97,7 @@ class Warehouse(ADBCSource):
 
     def _listed(self) -> list[tuple[str, str]] | None:
         try:
-            return [(schema, name) for schema, name in self._all(self.listed)]
+            return [(schema, name) for schema, name in self._all(self.listed())]
         except SourceError:
             with self._cursor() as cursor:  # it may only be that one list which it does not have
                 cursor.execute("SELECT 1 AS one")

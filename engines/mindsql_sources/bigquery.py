@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import adbc_driver_bigquery.dbapi
 from adbc_driver_bigquery import DatabaseOptions
 
-from mindsql.engine import Network, Option
+from mindsql.engine import Option
 from mindsql.network import check_host
 from mindsql_sources.adbc import Warehouse
 
@@ -24,11 +23,10 @@ class BigQuery(Warehouse):
         Option("service_account_keys", "string", file=True, description="a file with a service account's key"),
         Option("service_account_json", "object", secret=True, description="the key itself"),
     )
-    def __init__(self, name: str, parameters: Mapping[str, Any], network: Network) -> None:
-        self.listed = (  # type: ignore[misc]  # it is the dataset's own
-            f"SELECT table_schema, table_name FROM `{parameters['dataset']}`.INFORMATION_SCHEMA.TABLES ORDER BY 1, 2"
-        )
-        super().__init__(name, parameters, network)
+    def listed(self) -> str:
+        """A query of the schema and the name of each table: each dataset has a list of its own."""
+        listed = f"{self.quote(self.parameters['dataset'])}.INFORMATION_SCHEMA.TABLES"
+        return f"SELECT table_schema, table_name FROM {listed} ORDER BY 1, 2"
 
     def quote(self, name: str) -> str:
         """How a name is written."""

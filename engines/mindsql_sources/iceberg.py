@@ -55,7 +55,7 @@ class Iceberg(DatasetSource):
         try:
             self._catalog = pyiceberg.catalog.load_catalog(parameters.get("name") or name, **given)
             self.tables()
-        except Exception as error:
+        except Exception as error:  # each kind of catalog lets out what its own client raises
             raise self.failed(error) from error
 
     def tables(self) -> list[str]:

@@ -97,7 +97,8 @@ def test_one_table_is_asked_for_not_the_catalog(con: mindsql.Connection, postgre
     postgres.run("DO $$ BEGIN FOR i IN 1..500 LOOP EXECUTE format('CREATE TABLE IF NOT EXISTS many.t%s (a int)', i); "
                  "END LOOP; END $$")  # fmt: skip
     postgres.create(con)
-    source: Any = con._session.source("mydb")._source  # type: ignore[attr-defined]
+    opened: Any = con._session.source("mydb")
+    source = opened._source
     asked: list[str] = []
     ask = source._all
     source._all = lambda text: asked.append(text) or ask(text)
