@@ -100,6 +100,26 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
+class Environment:
+    """A Python environment that an engine's library needs for itself, since it cannot live beside ours. The engine then
+    runs in a process of its own, by that environment's Python.
+
+    Attributes:
+        python: Which Python, as a version specifier (`>=3.12`); empty for any from 3.10 on.
+        requires: What is installed, as requirements of pip; pyarrow and pandas are added.
+        overrides: Requirements that replace what the packages themselves ask for.
+        constraints: Requirements that bound versions, without installing anything.
+        index: Where packages are looked for first; PyPI else.
+    """
+
+    python: str = ""
+    requires: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    index: str | None = None
+
+
+@dataclass(frozen=True)
 class Estimator:
     """What `USING estimator` may name, for SHOW ESTIMATORS.
 
@@ -276,6 +296,7 @@ class Engine:
         urls: The options that are addresses: through a server, a secret goes to the origin that it was stored with.
         capabilities: What the executor may rely on.
         requires: The command that installs what the engine imports, for the error message.
+        environment: The Python environment that it must run in; None for the database's own.
 
     An instance serves one version of one model; `self.model_storage` and `self.engine_storage` are its own.
     """
@@ -288,6 +309,7 @@ class Engine:
     urls: ClassVar[tuple[str, ...]] = ()
     capabilities: ClassVar[Capabilities] = Capabilities()
     requires: ClassVar[str] = ""
+    environment: ClassVar[Environment | None] = None
 
     def __init__(
         self,
@@ -372,6 +394,18 @@ class Engine:
         columns of `df` but the target are inputs, and a trial prediction tells the outputs."""
         return None
 
+    def load(self, args: Args | None = None) -> None:
+        """Optional: read what predicting needs. Called once, by one thread, before the first `predict`."""
+
+    def close(self) -> None:
+        """Optional: let go of what `load` took. Called once, when the model is dropped, retrained, unused for long, or
+        the database is closed."""
+
+    def memory(self) -> int | None:
+        """Optional: the bytes that the loaded model takes, for the cache of loaded models and SHOW LOADED MODELS. None:
+        those of its stored files are counted."""
+        return None
+
     def translation(self, args: Args | None = None) -> Translation | str | None:
         """After `create` or `update`: the model as SQL. When it has no such form, or one too long to be fast, None or
         a few words that say why, for EXPLAIN."""
@@ -382,7 +416,8 @@ class Engine:
         return self.capabilities
 
     def predictor(self, args: Args | None = None) -> Predictor | None:
-        """A loaded model for many calls; `args` as for `predict`. None means: call `predict`."""
+        """A loaded model for many calls; `args` as for `predict`, and `types`, the Arrow type of each output. None
+        means: call `predict`."""
         return None
 
 

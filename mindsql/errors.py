@@ -316,6 +316,30 @@ def suggest(name: str, known: Iterable[str], *, most: int = 12) -> str | None:
     return f"there are: {listed}"
 
 
+def spoken(error: BaseException) -> str:
+    """What an exception says, as text that can be written anywhere; its own words may fail, or be no Unicode."""
+    try:
+        text = str(error)
+    except Exception as failure:  # __str__ is anybody's code, too
+        return f"(its text cannot be had: {type(failure).__name__})"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def innermost(error: BaseException) -> str:
+    """`file.py:12 in function`: where an exception was raised, in whatever process."""
+    import traceback
+    from pathlib import Path
+
+    frames = traceback.extract_tb(error.__traceback__)
+    elsewhere: str | None = getattr(error, "place", None)
+    if elsewhere is not None:
+        return elsewhere
+    if not frames:
+        return "an unknown place"
+    last = frames[-1]
+    return f"{Path(last.filename).name}:{last.lineno} in {last.name}"
+
+
 def render(error: MindSQLError) -> str:
     """The whole text of an error: message, the line with a caret below the culprit, the hint."""
     lines = [error.message]

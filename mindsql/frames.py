@@ -66,6 +66,17 @@ def compact(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
     return pa.table(columns, names=schema.names)
 
 
+def plain_text(table: pa.Table) -> pa.Table:
+    """A table without the dictionaries that `compact` made."""
+    import pyarrow as pa
+
+    for index, field in enumerate(table.schema):
+        # Those of DuckDB, for an ENUM, have indices without a sign.
+        if pa.types.is_dictionary(field.type) and pa.types.is_signed_integer(field.type.index_type):
+            table = table.set_column(index, field.name, table.column(index).cast(field.type.value_type))
+    return table
+
+
 def give_back() -> None:
     """Give memory that large rows have left back to the system: Arrow and glibc keep some of it for later."""
     import ctypes

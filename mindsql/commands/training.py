@@ -19,6 +19,7 @@ from mindsql.catalog import Catalog
 from mindsql.commands import verdicts
 from mindsql.commands.translating import spread, with_translation
 from mindsql.engine import Engine, Storage, Summary, working_for
+from mindsql.engine_call import engine_frame
 from mindsql.errors import (
     Cancelled,
     CatalogError,
@@ -29,7 +30,7 @@ from mindsql.errors import (
     UnknownNameError,
 )
 from mindsql.execution import ExecutionContext, shielded
-from mindsql.executor.engines import engine_boundary, engine_frame, trial_outputs
+from mindsql.executor.engines import engine_boundary, trial_outputs
 from mindsql.frames import TrainingRows, compact, to_pandas
 from mindsql.libraries import installed_libraries
 from mindsql.schema import Column, Schema

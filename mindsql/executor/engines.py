@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from mindsql.engine import ROW_ID, BaseMLEngine, Engine, Predictor, Translation, row_number
+from mindsql.engine import Engine, Predictor, Translation, row_number
+from mindsql.engine_call import call_predict
 from mindsql.errors import (
     Cancelled,
     DataError,
@@ -21,8 +21,10 @@ from mindsql.errors import (
     EngineError,
     EngineMissingError,
     MindSQLError,
+    innermost,
+    spoken,
 )
-from mindsql.frames import moments, to_arrow, to_pandas
+from mindsql.frames import moments
 from mindsql.schema import Column, Schema
 from mindsql.secrets import redact_secrets
 from mindsql.snapshot import Version
@@ -48,6 +50,8 @@ class LoadedModel:
     Attributes:
         capabilities: What the executor may rely on.
         abandoned: Whether a stopped statement left a call behind in it.
+        calls: How often it was asked.
+        since: When it was loaded.
         observe: Is told of each call; see `Settings`.
     """
 
@@ -65,6 +69,9 @@ class LoadedModel:
         self._types = types
         self._args = args
         self.abandoned = False
+        self.calls = 0
+        self.since = datetime.now()
+        self._loaded = False
         self.observe: Callable[[str, int, float], None] | None = None
         self._lock = threading.Lock()
         self.capabilities = engine.model_capabilities()
@@ -81,6 +88,7 @@ class LoadedModel:
             )
             for item in version.answers
         }
+        self._engine_types = {self._engine_names[output]: kind for output, kind in types.items()}
 
     def arrow_type(self, output: str) -> pa.DataType:
         """The Arrow type of an output."""
@@ -139,19 +147,14 @@ class LoadedModel:
         names = [self._engine_names[output] for output in outputs]
         begin = time.perf_counter()
         with engine_boundary(self.version.engine, self.version.model):
-            predictor = self._predictor(params)
-            if predictor is not None:
-                answer: Mapping[str, Any] = predictor.predict(batch, names)
-            else:
-                args = {**self._args, "predict_params": dict(params), "columns": names}
-                answer = self._checked_frame(self.engine.predict(engine_frame(self.engine, batch), args))
+            args = {**self._args, "predict_params": dict(params)}
+            wanted = {name: self._engine_types[name] for name in names}
+            answer = call_predict(self.engine, self._predictor(params), batch, wanted, args)
+        self.calls += 1
         if self.observe is not None:
             name = f"{self.version.project}.{self.version.model}"
             self.observe(name, batch.num_rows, time.perf_counter() - begin)
-        return [
-            self._column(answer, name, output, batch.num_rows)
-            for name, output in zip(names, outputs, strict=True)
-        ]
+        return [answer[name] for name in names]
 
     def _predictor(self, params: Mapping[str, Any]) -> Predictor | None:
         key = repr(sorted(params.items()))
@@ -159,45 +162,12 @@ class LoadedModel:
             if key not in self._predictors:
                 if len(self._predictors) > 8:
                     self._predictors.clear()
-                self._predictors[key] = self.engine.predictor({**self._args, "predict_params": dict(params)})
+                args = {**self._args, "predict_params": dict(params), "types": self._engine_types}
+                if not self._loaded:
+                    self.engine.load(args)
+                    self._loaded = True
+                self._predictors[key] = self.engine.predictor(args)
             return self._predictors[key]
-
-    def _checked_frame(self, frame: Any) -> Mapping[str, Any]:
-        if not (hasattr(frame, "columns") and hasattr(frame, "__getitem__") and hasattr(frame, "__len__")):
-            raise EngineContractError(
-                f"predict returned {type(frame).__name__}, not a DataFrame", hint="return a pandas DataFrame"
-            )
-        names = [str(name) for name in frame.columns]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise EngineContractError(f'predict returned two columns "{twice}"', hint="return each column once")
-        return {str(name): frame[name] for name in frame.columns}
-
-    def _column(self, answer: Mapping[str, Any], name: str, output: str, rows: int) -> pa.Array:
-
-        label = f"[{self.version.engine}/{self.version.model}]"
-        if name not in answer:
-            raise EngineContractError(
-                f'{label} predict returned no column "{name}"',
-                hint=f"it returned: {', '.join(answer) or 'nothing'}",
-            )
-        values = answer[name]
-        if not hasattr(values, "__len__"):
-            raise EngineContractError(f'{label} predict returned {type(values).__name__} for "{name}", and no column')
-        if len(values) != rows:
-            raise EngineContractError(
-                f"{label} predict was given {rows} rows and returned {len(values)}",
-                hint="an engine answers every row, in order; use NULL for what it cannot answer",
-            )
-        wanted = self._types[output]
-        try:
-            return to_arrow(values, wanted)
-        except Cancelled:
-            raise
-        except Exception as error:  # values of an engine's own types may fail in any way
-            raise EngineContractError(
-                f'{label} predict returned values for "{name}" that are no {wanted}: {spoken(error)}'
-            ) from error
 
     def _conform(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Bring each input to the type family it was trained with."""
@@ -354,33 +324,6 @@ def engine_boundary(engine: str, model: str) -> Iterator[None]:
             f"[{engine}/{model}] {type(error).__name__}: {redact_secrets(spoken(error))}",
             hint=f"raised at {innermost(error)}",
         ) from error
-
-
-def spoken(error: BaseException) -> str:
-    """What an exception says, as text that can be written anywhere; its own words may fail, or be no Unicode."""
-    try:
-        text = str(error)
-    except Exception as failure:  # __str__ is the engine's code, too
-        return f"(its text cannot be had: {type(failure).__name__})"
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def innermost(error: BaseException) -> str:
-    """`file.py:12 in function`: where an exception was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    if not frames:
-        return "an unknown place"
-    last = frames[-1]
-    return f"{Path(last.filename).name}:{last.lineno} in {last.name}"
-
-
-def engine_frame(engine: Engine, rows: pa.Table | pa.RecordBatch) -> Any:
-    """Rows as an engine's `predict` wants them. MindsDB's handlers find a number of the row beside the inputs, and many
-    drop that column by its name."""
-    frame = to_pandas(rows)
-    if isinstance(engine, BaseMLEngine):
-        frame[ROW_ID] = range(len(frame))
-    return frame
 
 
 def trial_outputs(
