@@ -322,7 +322,7 @@ class Connection:
 
         session = self._session
         entry = session.snapshot().engine(engine)
-        cls = session.registry.load(entry.handler if entry is not None else engine)
+        cls = session.engine_class(engine, entry.handler if entry is not None else engine)
         with engine_boundary(engine, "options"):
             return apart(lambda: cls.options_for(using))
 

@@ -1,4 +1,4 @@
-"""Owns one call of an engine's `predict`, in whatever process: how rows are handed to it, and what its answer must be."""
+"""Owns one call of an engine's `predict`, in whatever process: how rows are handed over, what the answer must be."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@
     │   └── AbortedError         an earlier error has ended the transaction
     ├── EngineError          an engine failed
     │   ├── EngineContractError  an engine broke its contract: rows, columns, types
-    │   └── EngineMissingError   an engine's library is not installed
+    │   ├── EngineMissingError   an engine's library or environment is not installed
+    │   └── EngineProcessError   an engine's own process died, or was ended
     ├── SourceError          a source of rows failed
     ├── Cancelled            the user stopped the statement
     │   └── TimeLimitError       it took longer than a server allows
@@ -204,6 +205,13 @@ class EngineMissingError(EngineError):
 
     code = "ENGINE_MISSING"
     sqlstate = "38001"
+
+
+class EngineProcessError(EngineError):
+    """The process of an engine died, or was ended since it took too much."""
+
+    code = "ENGINE_PROCESS"
+    sqlstate = "38002"
 
 
 class SourceError(MindSQLError, OperationalError):

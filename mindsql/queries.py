@@ -15,7 +15,7 @@ from mindsql.binder.binder import name_parameters, shown_parameter, used_paramet
 from mindsql.binder.relations import Given
 from mindsql.binder.tree import generate
 from mindsql.bound import BoundModel
-from mindsql.engine import Engine, EngineStorage, Storage
+from mindsql.engine import Engine, EngineStorage, Storage, working_for
 from mindsql.errors import AccessError, CatalogError, EngineError, MindSQLError, StatementError
 from mindsql.execution import ExecutionContext
 from mindsql.executor.engines import LoadedModel, ModelCache, engine_boundary
@@ -23,6 +23,7 @@ from mindsql.executor.executor import Executor, PlanExecution
 from mindsql.executor.pipeline import predict
 from mindsql.executor.prediction_cache import PredictionCache
 from mindsql.frames import compact
+from mindsql.isolation.options import ISOLATION_NAMES
 from mindsql.libraries import installed_libraries
 from mindsql.literals import auto_parameterize
 from mindsql.options import check
@@ -190,7 +191,7 @@ def start(
         raw=session.raw,
         cursor=session.cursor,
         in_transaction=session.in_transaction,
-        load=lambda model: load(session, model),
+        load=lambda model: load(session, model, execution),
         read_native=lambda source, text: _native(session, source, text),
         stream=session.settings.stream,
         store=lambda model: _store(session, model),
@@ -239,7 +240,7 @@ def ask(session: Session, version: Version, rows: pa.RecordBatch, execution: Exe
     import pyarrow as pa
 
     model = BoundModel(version)
-    loaded = load(session, model)
+    loaded = load(session, model, execution)
     target = version.outputs.names[0]
     inputs: dict[str, str | None] = {name: name for name in version.inputs.names}
     operator = Predict(Values(version.inputs.names, []), model, inputs, {target: target})
@@ -301,29 +302,38 @@ def _plain(query: grammar.Query, parameters: Mapping[str, Any]) -> tuple[str, di
     return sql, {name: value for name, value in parameters.items() if f"${name}" in sql}
 
 
-def load(session: Session, model: BoundModel) -> LoadedModel:
-    """A model version ready to answer, from the cache or from the file. Raises EngineError, CatalogError."""
+def load(session: Session, model: BoundModel, execution: ExecutionContext | None = None) -> LoadedModel:
+    """A model version ready to answer, from the cache or from the file. Raises EngineError, CatalogError, Cancelled."""
     shared = session.shared
     if shared.models is None:
         shared.models = ModelCache()
     version = model.version
-    loaded: LoadedModel | None = shared.models.get(version.id)
-    if loaded is None:
-        files = {}
-        for name in session.catalog.artifact_names(version):
-            content = session.catalog.artifact(version, name)
-            if content is not None:
-                files[name] = content
-        if not files and version.digest and version.summary.get("files"):
-            raise CatalogError(
-                f"the stored files of {version.model}.{version.number} are missing",
-                hint=f"RETRAIN {version.model}, or restore the database file from a copy",
-            )
-        # A file may come from elsewhere: only what this process was told to trust is unpickled again.
-        loaded = loaded_from(session, version, files, trusted=version.id in shared.trusted)
-        loaded.observe = session.settings.observe
-        _prepare(loaded)
-        shared.models.put(version.id, loaded)
+    statement = execution or ExecutionContext(network=session.settings.network)
+    cache: ModelCache = shared.models
+    return cache.get(version.id, lambda: _load(session, version, statement), statement.check)
+
+
+def _load(session: Session, version: Version, execution: ExecutionContext) -> LoadedModel:
+    files = {}
+    for name in session.catalog.artifact_names(version):
+        content = session.catalog.artifact(version, name)
+        if content is not None:
+            files[name] = content
+    if not files and version.digest and version.summary.get("files"):
+        raise CatalogError(
+            f"the stored files of {version.model}.{version.number} are missing",
+            hint=f"RETRAIN {version.model}, or restore the database file from a copy",
+        )
+    # A file may come from elsewhere: only what this process was told to trust is unpickled again.
+    loaded = loaded_from(session, version, files, trusted=version.id in session.shared.trusted)
+    loaded.observe = session.settings.observe
+    asked = execution.context()
+
+    def prepare() -> None:
+        with working_for(asked):
+            _prepare(loaded)
+
+    execution.wait(execution.submit(prepare))
     return loaded
 
 
@@ -338,7 +348,7 @@ def loaded_from(
         files: Its artifacts.
         trusted: Whether a pickle among them may be loaded: it runs code.
     """
-    cls = session.registry.load(version.handler)
+    cls = session.engine_class(version.engine, version.handler)
     storage = Storage(info={"name": version.model, "version": version.number, "target": version.target})
     storage.files.update(files)
     with engine_boundary(version.engine, version.model):
@@ -375,8 +385,9 @@ def engine_storage(session: Session, name: str) -> EngineStorage:
     entry = session.snapshot().engine(name)
     if entry is None:
         return EngineStorage()
+    own = {key: value for key, value in entry.options.items() if key not in ISOLATION_NAMES}
     return EngineStorage(
-        decrypted(entry.options), load=lambda file: session.catalog.engine_file(entry.name, file)
+        decrypted(own), load=lambda file: session.catalog.engine_file(entry.name, file)
     )
 
 
@@ -399,7 +410,7 @@ def engine_args(target: str, using: Mapping[str, Any], settings: Mapping[str, An
 def _predict_params(session: Session, model: BoundModel, given: Mapping[str, Given]) -> Mapping[str, Any]:
     if not given:
         return {}
-    cls: type[Engine] = session.registry.load(model.version.handler)
+    cls: type[Engine] = session.engine_class(model.version.engine, model.version.handler)
     triples = [(name, value, span) for name, (value, span) in given.items()]
     params = check(triples, cls.predict_options, f'SELECT … USING for the model "{model.name}"')
     if params.get("trusted") and not session.settings.trusted:

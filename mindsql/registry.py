@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from mindsql.engine import Engine
 from mindsql.errors import EngineError, EngineMissingError, StatementError, UnknownNameError
 from mindsql.source import WHAT_IT_NEEDS, Source, is_source
+
+if TYPE_CHECKING:
+    from mindsql.isolation.options import Isolation
+    from mindsql.isolation.proxy import IsolatedEngine
 
 GROUP = "mindsql.engines"
 """The entry-point group: `name = "package.module:EngineClass"`."""
@@ -36,6 +42,8 @@ class Registry:
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
         self._loaded: dict[str, type[Engine]] = {}
+        self._isolated: dict[tuple[type[Engine], Isolation], type[IsolatedEngine]] = {}
+        self._lock = threading.Lock()
         self.sources: dict[str, type[Source]] = {}
         for entry in importlib.metadata.entry_points(group=GROUP):
             other = self._handlers.get(entry.name.casefold())
@@ -69,8 +77,46 @@ class Registry:
     def __contains__(self, name: str) -> bool:
         return name.casefold() in self._handlers
 
-    def load(self, name: str) -> type[Engine]:
-        """The class of one handler.
+    def load(self, name: str, options: Mapping[str, Any] | None = None) -> type[Engine]:
+        """The class of an engine: of its handler, or of what stands for it in processes of its own.
+
+        Args:
+            name: The handler.
+            options: Those of its CREATE ML_ENGINE.
+
+        Raises:
+            UnknownNameError: No handler has that name.
+            EngineMissingError: A library or an environment that it needs is not installed.
+            EngineError: It cannot run in a process of its own.
+        """
+        cls = self.handler_class(name)
+        if cls.environment is None and not options:
+            return cls
+        from mindsql.isolation.options import isolation_of
+
+        isolation = isolation_of(cls, options or {})
+        if isolation is None:
+            return cls
+        with self._lock:
+            found = self._isolated.get((cls, isolation))
+            if found is None:
+                from mindsql.isolation.environments import interpreter
+                from mindsql.isolation.proxy import isolated
+
+                python = interpreter(isolation.environment, name)
+                found = isolated(cls, python, isolation.memory_limit, isolation.idle_timeout, isolation.workers)
+                self._isolated[cls, isolation] = found
+            return found
+
+    def close(self) -> None:
+        """End the processes of engines."""
+        with self._lock:
+            for cls in self._isolated.values():
+                cls.pool.close()
+            self._isolated.clear()
+
+    def handler_class(self, name: str) -> type[Engine]:
+        """The class of one handler itself.
 
         Raises:
             UnknownNameError: No handler has that name.
@@ -99,6 +145,6 @@ class Registry:
     def attempt(self, name: str) -> tuple[type[Engine] | None, str | None]:
         """The class of one handler, or why it cannot be had."""
         try:
-            return self.load(name), None
+            return self.handler_class(name), None
         except EngineError as error:
             return None, error.message

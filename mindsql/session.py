@@ -23,6 +23,7 @@ from mindsql.statements import Patterns, in_doubt
 
 if TYPE_CHECKING:
     from mindsql.catalog import Catalog
+    from mindsql.engine import Engine
     from mindsql.jobs import Jobs
     from mindsql.registry import Registry
     from mindsql.snapshot import Snapshot
@@ -84,6 +85,8 @@ class Shared:
             self._jobs.close()
         if self.models is not None:
             self.models.clear()
+        if "registry" in self.__dict__:
+            self.registry.close()
         self.database.close()
 
 
@@ -175,6 +178,11 @@ class Session:
         """The handlers of the database."""
         return self.shared.registry
 
+    def engine_class(self, engine: str, handler: str) -> type[Engine]:
+        """The class of an engine's handler, or what stands for it in a worker process. Raises EngineError."""
+        entry = self.snapshot().engine(engine)
+        return self.registry.load(handler, entry.options if entry is not None else {})
+
     @cached_property
     def catalog(self) -> Catalog:
         """The catalog's tables, on this session's connection."""
@@ -187,10 +195,11 @@ class Session:
     def system_table(self, schema: str, name: str, as_text: bool = False) -> str | None:
         """The query that a system table stands for, as things are now; None when the name means something else. Its
         rows are there until the running statement's result is done with; with `as_text` few are in the query itself."""
-        from mindsql.system import Offer, system_table
+        from mindsql.system import Offer, State, system_table
 
-        offer = Offer(self._offer, as_text)
-        return system_table(schema, name, self.snapshot(), self.shared.jobs, self.registry, offer)
+        loaded = self.shared.models.rows if self.shared.models is not None else list
+        state = State(self.snapshot(), self.shared.jobs, self.registry, loaded)
+        return system_table(schema, name, state, Offer(self._offer, as_text))
 
     def _offer(self, table: Any, shown: str = "") -> str:
         from mindsql.system import OFFERED

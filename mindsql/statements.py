@@ -20,7 +20,7 @@ _OURS = re.compile(
       CREATE\s+(?:OR\s+REPLACE\s+)?(?:MODEL|PREDICTOR|ML_ENGINE|PROJECT|DATABASE|ANOMALY)\b
     | DROP\s+(?:MODEL|PREDICTOR|ML_ENGINE|PROJECT|DATABASE)\b
     | (?:RETRAIN|FINETUNE|EVALUATE|USE)\b
-    | SHOW\s+(?:MODELS|PREDICTORS|ML_ENGINES|HANDLERS|ESTIMATORS|DATABASES|PROJECTS|VIEWS|TABLES\s+[^\s;])
+    | SHOW\s+(?:(?:LOADED\s+)?MODELS|PREDICTORS|ML_ENGINES|HANDLERS|ESTIMATORS|DATABASES|PROJECTS|VIEWS|TABLES\s+[^\s;])
     | (?:DESCRIBE|DESC)\s+(?:MODEL|PREDICTOR|ML_ENGINE|HANDLER|ESTIMATOR|DATABASE|PROJECT|VIEW)\s+[^\s;]
     | SET\s+active\s+[^=\s]
     )""",
@@ -31,7 +31,7 @@ _OUR_WORDS = frozenset(
 )
 _SYSTEM = (
     r"(?:information_schema\s*\.\s*"
-    r"(?:models\w*|predictors|ml_engines|handler\w*|estimators|projects|databases|views|model_columns))"
+    r"(?:models\w*|predictors|ml_engines|handler\w*|estimators|projects|databases|views|model_columns|loaded_models))"
 )
 MODEL_LISTS = frozenset({"models", "models_versions", "predictors"})
 """The names under which the models of a project are listed, in lower case."""

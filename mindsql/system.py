@@ -37,36 +37,49 @@ class Offer:
         return self.as_text and rows * columns <= _FEW_CELLS
 
 
+@dataclass(frozen=True)
+class State:
+    """What the tables tell of.
+
+    Attributes:
+        snapshot: The catalog.
+        jobs: The trainings in the background.
+        registry: The handlers.
+        loaded: The rows of `loaded_models`.
+    """
+
+    snapshot: Snapshot
+    jobs: Jobs
+    registry: Registry
+    loaded: Callable[[], Sequence[tuple[Any, ...]]] = list
+
+
 OFFERED = "mindsql_"
 """How the names of what is offered begin; sixteen random hexadecimal digits follow."""
 
 TABLES = ("models", "models_versions", "predictors", "ml_engines", "handlers", "estimators", "handler_options",
-          "projects", "databases", "views", "model_columns")  # fmt: skip
+          "projects", "databases", "views", "model_columns", "loaded_models")  # fmt: skip
 """Tables of `information_schema` that are ours; those that DuckDB has too (`tables`, `columns`) stay DuckDB's."""
 
 
-def system_table(
-    schema: str, name: str, snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer
-) -> str | None:
+def system_table(schema: str, name: str, state: State, offer: Offer) -> str | None:
     """The query that a system table stands for, or None when the name means something else.
 
     Args:
         schema: `information_schema`, or a project for `project.models`.
         name: The table's name.
-        snapshot: The catalog.
-        jobs: The trainings in the background.
-        registry: The handlers.
+        state: What there is.
         offer: Takes the rows.
     """
     folded = name.casefold()
     if schema.casefold() == "information_schema":
         if folded not in TABLES:
             return None
-        return _QUERIES[folded](snapshot, jobs, registry, offer)
-    if folded in MODEL_LISTS and snapshot.project(schema) is not None:
-        project = snapshot.project(schema)
+        return _QUERIES[folded](state, offer)
+    if folded in MODEL_LISTS and state.snapshot.project(schema) is not None:
+        project = state.snapshot.project(schema)
         assert project is not None
-        return f"SELECT * FROM ({_models(snapshot, jobs, registry, offer)}) WHERE project = {literal(project)}"
+        return f"SELECT * FROM ({_models(state, offer)}) WHERE project = {literal(project)}"
     return None
 
 
@@ -92,7 +105,8 @@ def _cell(value: Any) -> str:
 
 
 _FEW_CELLS = 300
-_ARROW = {"VARCHAR": "string", "BOOLEAN": "bool", "INTEGER": "int32", "DOUBLE": "float64", "TIMESTAMP": "timestamp[us]"}
+_ARROW = {"VARCHAR": "string", "BOOLEAN": "bool", "INTEGER": "int32", "BIGINT": "int64", "DOUBLE": "float64",
+          "TIMESTAMP": "timestamp[us]"}
 
 
 def rows_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]) -> pa.Table:
@@ -142,14 +156,14 @@ _MODEL_COLUMNS = [
 ]
 
 
-def _models(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) -> str:
-    at_work = jobs.unfinished()
-    count = sum(len(model.versions) for model in snapshot.models)
+def _models(state: State, offer: Offer) -> str:
+    at_work = state.jobs.unfinished()
+    count = sum(len(model.versions) for model in state.snapshot.models)
     if at_work or offer.writes(count, len(_MODEL_COLUMNS)):
-        return listed(_MODEL_COLUMNS, list(_model_rows(snapshot, at_work)), offer)
-    if "models" not in snapshot.tables:
-        snapshot.tables["models"] = rows_table(_MODEL_COLUMNS, list(_model_rows(snapshot, {})))
-    return f"SELECT * FROM {quote(offer.table(snapshot.tables['models']))}"
+        return listed(_MODEL_COLUMNS, list(_model_rows(state.snapshot, at_work)), offer)
+    if "models" not in state.snapshot.tables:
+        state.snapshot.tables["models"] = rows_table(_MODEL_COLUMNS, list(_model_rows(state.snapshot, {})))
+    return f"SELECT * FROM {quote(offer.table(state.snapshot.tables['models']))}"
 
 
 def _model_rows(snapshot: Snapshot, at_work: Mapping[str, Job]) -> Iterator[tuple[Any, ...]]:
@@ -187,14 +201,14 @@ def _phase(job: Job | None) -> tuple[int | None, int | None, str | None]:
     return done, total, job.phase or ("waiting" if job.started is None else None)
 
 
-def _engines(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) -> str:
+def _engines(state: State, offer: Offer) -> str:
     columns = [("name", "VARCHAR"), ("handler", "VARCHAR"), ("connection_data", "VARCHAR")]
-    rows = [(name, name, "{}") for name in registry.names() if snapshot.engine(name) is None]
-    rows += [(entry.name, entry.handler, _json(dict(entry.options))) for entry in snapshot.engines]
+    rows = [(name, name, "{}") for name in state.registry.names() if state.snapshot.engine(name) is None]
+    rows += [(entry.name, entry.handler, _json(dict(entry.options))) for entry in state.snapshot.engines]
     return listed(columns, sorted(rows), offer)
 
 
-def _handlers(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) -> str:
+def _handlers(state: State, offer: Offer) -> str:
     columns = [
         ("name", "VARCHAR"),
         ("type", "VARCHAR"),
@@ -206,8 +220,8 @@ def _handlers(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) 
         ("import_error", "VARCHAR"),
     ]
     rows = []
-    for handler in registry:
-        cls, error = registry.attempt(handler.name)
+    for handler in state.registry:
+        cls, error = state.registry.attempt(handler.name)
         rows.append(
             (
                 handler.name,
@@ -223,7 +237,7 @@ def _handlers(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) 
     return listed(columns, rows, offer)
 
 
-def _estimators(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) -> str:
+def _estimators(state: State, offer: Offer) -> str:
     columns = [
         ("name", "VARCHAR"),
         ("task", "VARCHAR"),
@@ -235,14 +249,14 @@ def _estimators(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer
     ]
     rows = [
         (one.name, one.task, one.accepts_missing, one.as_sql, one.finetune, one.description, handler.name)
-        for handler in registry
-        if (cls := registry.attempt(handler.name)[0]) is not None
+        for handler in state.registry
+        if (cls := state.registry.attempt(handler.name)[0]) is not None
         for one in apart(cls.estimators)
     ]
     return listed(columns, rows, offer)
 
 
-def _handler_options(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) -> str:
+def _handler_options(state: State, offer: Offer) -> str:
     columns = [
         ("handler", "VARCHAR"),
         ("statement", "VARCHAR"),
@@ -254,8 +268,8 @@ def _handler_options(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: 
         ("description", "VARCHAR"),
     ]
     rows = []
-    for handler in registry:
-        cls, _ = registry.attempt(handler.name)
+    for handler in state.registry:
+        cls, _ = state.registry.attempt(handler.name)
         if cls is None:
             continue
         for statement, options in (
@@ -279,11 +293,11 @@ def _handler_options(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: 
     return listed(columns, rows, offer)
 
 
-def _projects(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) -> str:
-    return listed([("name", "VARCHAR")], [(name,) for name in snapshot.projects], offer)
+def _projects(state: State, offer: Offer) -> str:
+    return listed([("name", "VARCHAR")], [(name,) for name in state.snapshot.projects], offer)
 
 
-def _databases(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) -> str:
+def _databases(state: State, offer: Offer) -> str:
     columns = [
         ("name", "VARCHAR"),
         ("type", "VARCHAR"),
@@ -291,10 +305,10 @@ def _databases(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer)
         ("connection_data", "VARCHAR"),
     ]
     # MindsDB's scripts look for its default project, which is ours by another name.
-    names = [*snapshot.projects, *(alias for alias in PROJECT_ALIASES if alias not in snapshot.projects)]
+    names = [*state.snapshot.projects, *(alias for alias in PROJECT_ALIASES if alias not in state.snapshot.projects)]
     rows: list[tuple[Any, ...]] = [(name, "project", "mindsql", "{}") for name in names]
-    rows += [(s.name, "data", s.engine, _json(dict(s.parameters))) for s in snapshot.sources]
-    known = ", ".join(literal(s.name) for s in snapshot.sources) or "''"
+    rows += [(s.name, "data", s.engine, _json(dict(s.parameters))) for s in state.snapshot.sources]
+    known = ", ".join(literal(s.name) for s in state.snapshot.sources) or "''"
     return (
         f"{listed(columns, rows, offer)} UNION ALL SELECT database_name, 'data', 'duckdb', "
         "system.main.json_object('file', system.main.parse_filename(path))::VARCHAR "
@@ -302,16 +316,16 @@ def _databases(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer)
     )
 
 
-def _views(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) -> str:
+def _views(state: State, offer: Offer) -> str:
     columns = [("name", "VARCHAR"), ("project", "VARCHAR"), ("query", "VARCHAR")]
-    ours = listed(columns, [(v.name, v.project, v.query) for v in snapshot.views], offer)
+    ours = listed(columns, [(v.name, v.project, v.query) for v in state.snapshot.views], offer)
     theirs = f"SELECT view_name, {literal(DEFAULT_PROJECT)}, sql FROM system.main.duckdb_views() "
     offered = literal(OFFERED + "[0-9a-f]{16}")
     theirs += f"WHERE NOT internal AND NOT system.main.regexp_full_match(view_name, {offered})"
     return f"{ours} UNION ALL {theirs}"
 
 
-def _model_columns(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Offer) -> str:
+def _model_columns(state: State, offer: Offer) -> str:
     columns = [
         ("project", "VARCHAR"),
         ("model", "VARCHAR"),
@@ -321,14 +335,29 @@ def _model_columns(snapshot: Snapshot, jobs: Jobs, registry: Registry, offer: Of
         ("role", "VARCHAR"),
     ]
     rows = []
-    for model in snapshot.models:
+    for model in state.snapshot.models:
         for version in model.versions:
             for role, schema in (("output", version.answers), ("input", version.inputs)):
                 rows += [(model.project, model.name, version.number, c.name, c.type, role) for c in schema]
     return listed(columns, rows, offer)
 
 
-_QUERIES: dict[str, Callable[[Snapshot, Jobs, Registry, Offer], str]] = {
+def _loaded_models(state: State, offer: Offer) -> str:
+    columns = [
+        ("name", "VARCHAR"),
+        ("project", "VARCHAR"),
+        ("version", "INTEGER"),
+        ("engine", "VARCHAR"),
+        ("runs_in", "VARCHAR"),
+        ("pid", "INTEGER"),
+        ("memory", "BIGINT"),
+        ("calls", "BIGINT"),
+        ("since", "TIMESTAMP"),
+    ]
+    return listed(columns, list(state.loaded()), offer)
+
+
+_QUERIES: dict[str, Callable[[State, Offer], str]] = {
     "models": _models,
     "models_versions": _models,
     "predictors": _models,
@@ -340,4 +369,5 @@ _QUERIES: dict[str, Callable[[Snapshot, Jobs, Registry, Offer], str]] = {
     "databases": _databases,
     "views": _views,
     "model_columns": _model_columns,
+    "loaded_models": _loaded_models,
 }

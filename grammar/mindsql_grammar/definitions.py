@@ -274,7 +274,8 @@ def _is_name(token: Token) -> bool:
 def show(cursor: Cursor, span: Span) -> Statement:
     """`SHOW` is taken already. What is not ours is DuckDB's: `SHOW x` describes the table x."""
     text = cursor.source.text
-    what = _SHOWN.get(cursor.word())
+    words = 2 if cursor.word() == "LOADED" and cursor.word(1) == "MODELS" else 1
+    what = _SHOWN.get("LOADED MODELS" if words == 2 else cursor.word())
     if what is None or cursor.kind(1) is TokenType.DOT:
         if cursor.word(1) in ("FROM", "IN", "LIKE", "WHERE"):
             raise cursor.error(
@@ -283,7 +284,7 @@ def show(cursor: Cursor, span: Span) -> Statement:
                 hint=", ".join(w.upper() for w in SHOWN),
             )
         return DuckDB(text, span=span)
-    cursor.index += 1
+    cursor.index += words
     source: Name | None = None
     like: str | None = None
     where: exp.Expr | None = None

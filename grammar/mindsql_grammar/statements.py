@@ -229,7 +229,7 @@ class SetActive(Statement):
 
 @dataclass(frozen=True)
 class Show(Statement):
-    """`SHOW MODELS|ML_ENGINES|HANDLERS|DATABASES|PROJECTS|TABLES|VIEWS [FROM x] [LIKE s] [WHERE e]`, and
+    """`SHOW MODELS|LOADED MODELS|ML_ENGINES|HANDLERS|DATABASES|PROJECTS|TABLES|VIEWS [FROM x] [LIKE s] [WHERE e]`, and
     `SHOW ESTIMATORS [FOR task] [LIKE s] [WHERE e]`.
 
     `what` is lower case plural: `models`; `task` is lower case.

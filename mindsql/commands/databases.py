@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +11,12 @@ import mindsql_grammar as grammar
 from mindsql import database
 from mindsql.commands import models, views
 from mindsql.commands.answers import done
-from mindsql.engine import EngineStorage, working_for
-from mindsql.errors import CatalogError, StatementError, UnknownNameError
+from mindsql.engine import Engine, EngineStorage, working_for
+from mindsql.errors import AccessError, CatalogError, StatementError, UnknownNameError
 from mindsql.execution import ExecutionContext
 from mindsql.executor.engines import engine_boundary
+from mindsql.isolation import environments
+from mindsql.isolation.options import ISOLATION, ISOLATION_NAMES, OWNERS, isolation_of
 from mindsql.options import admit_files, check, secrecy
 from mindsql.result import Result
 from mindsql.secrets import decrypted, encrypted
@@ -36,25 +40,54 @@ def create_engine(
         raise CatalogError(
             f'the engine "{statement.name}" exists already', hint=f"DROP ML_ENGINE {statement.name} first"
         )
-    cls = session.registry.load(statement.handler)
+    real = session.registry.handler_class(statement.handler)
     given = [(o.key, _value(o.value, parameters), (o.span.start, o.span.end)) for o in statement.options]
-    options = check(given, cls.engine_options, f'the handler "{statement.handler}"')
-    admit_files(options, cls.engine_options, session.database.sandbox)
-    stored = encrypted(options, secrecy(cls.engine_options))
-    clear = decrypted(stored)
+    known = (*ISOLATION, *real.engine_options)
+    options = check(given, known, f'the handler "{statement.handler}"')
+    admit_files(options, known, session.database.sandbox)
+    stored = encrypted(options, secrecy(real.engine_options))
+    clear = {key: value for key, value in decrypted(stored).items() if key not in ISOLATION_NAMES}
     storage = EngineStorage(clear)
+    _environment(session, statement.handler, real, options, execution)
+    cls = session.registry.load(statement.handler, options)
 
     def connect() -> None:
         with engine_boundary(statement.name, statement.handler), working_for(execution.context()):
+            engine = cls(engine_storage=storage)
             try:
-                cls(engine_storage=storage).create_engine(clear)
+                engine.create_engine(clear)
             except NotImplementedError:
                 return  # a handler that has nothing to connect
+            finally:
+                engine.close()
 
     execution.wait(execution.submit(connect))
     with session.writing() as catalog:
         catalog.add_engine(EngineEntry(statement.name, statement.handler, stored), storage.files)
     return done(f'the engine "{statement.name}" is created')
+
+
+def _environment(
+    session: Session, handler: str, cls: type[Engine], options: Mapping[str, Any], execution: ExecutionContext
+) -> None:
+    """Make the environment that an engine needs, if its owner asks. Raises AccessError, EngineError."""
+    forbidden = next((name for name in OWNERS if name in options), None)
+    if forbidden is not None and not session.settings.trusted:
+        raise AccessError(f"{forbidden} starts programs on this machine: it is for the owner of a local connection")
+    isolation = isolation_of(cls, options)
+    if isolation is None or isolation.environment is None or not session.settings.trusted:
+        return
+    recipe = isolation.environment
+    if os.sep in recipe.python and not recipe.requires:
+        return  # an environment of the user's own
+    begin = time.monotonic()
+    execution.wait(
+        execution.submit(
+            lambda: environments.install(
+                recipe, handler, lambda step: execution.report(step, 0, None, "steps", begin)
+            )
+        )
+    )
 
 
 def create_project(

@@ -231,7 +231,7 @@ def _options(version: Version) -> str | None:
 
 
 def _handler(session: Session, name: str) -> Result:
-    cls = session.registry.load(name)
+    cls = session.registry.handler_class(name)
     columns = [("statement", "VARCHAR"), ("option", "VARCHAR"), ("type", "VARCHAR"), ("default", "VARCHAR"),
                ("required", "BOOLEAN"), ("description", "VARCHAR")]  # fmt: skip
     rows = [

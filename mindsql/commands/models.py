@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -213,9 +213,23 @@ def _train(
         with engine_boundary(spec.engine, spec.name):
             args = {"using": dict(spec.options), "target": spec.target}
             apart(lambda: spec.cls.create_validation(spec.target, args=args, handler_storage=storage))
+    replaced = session.snapshot().model(spec.project, spec.name)
+
+    def switch(catalog: Catalog, there: Model, version: Version) -> Version:
+        complete = finish(catalog, there, version)
+        if replaced is not None:
+            _unload(session, replaced.versions)
+        return complete
+
     if spec.background:
-        return _row(background.start(session, kind, spec, parameters, finish, base, fresh))
-    return _row(train(session, spec, execution, finish, base, fresh))
+        return _row(background.start(session, kind, spec, parameters, switch, base, fresh))
+    return _row(train(session, spec, execution, switch, base, fresh))
+
+
+def _unload(session: Session, versions: Iterable[Version]) -> None:
+    """Let go of versions that will not be asked any more, or seldom: one that is will be loaded again."""
+    if session.shared.models is not None:
+        session.shared.models.forget(version.id for version in versions)
 
 
 def _check_same_columns(base: Version, spec: TrainingSpec) -> None:
@@ -329,7 +343,7 @@ def _drop(session: Session, model: Model, versions: Sequence[Version]) -> None:
             catalog.drop_model(model)
         else:
             catalog.drop_versions(versions)
-    if session.shared.models is not None and not session.in_transaction:
-        session.shared.models.forget(version.id for version in versions)
+    if not session.in_transaction:
+        _unload(session, versions)
     for key in at_work:
         session.shared.jobs.cancel(key, f'"{model.name}" was dropped while it was trained')

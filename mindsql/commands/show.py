@@ -19,24 +19,25 @@ from mindsql.system import values
 if TYPE_CHECKING:
     from mindsql.session import Session
 
-_SYSTEM = ("models", "ml_engines", "handlers", "estimators", "databases", "projects", "views")
+_SYSTEM = ("models", "loaded models", "ml_engines", "handlers", "estimators", "databases", "projects", "views")
 _PICKED = {
     "models": "name, version, status, engine, estimator, predict AS target, "
     "system.main.round(accuracy, 4) AS accuracy",
+    "loaded models": "name, version, engine, runs_in, pid, memory // 1_048_576 AS megabytes, calls, since",
     "estimators": "name, task, accepts_missing, as_sql, finetune, description",
 }
 """What SHOW shows of a table, as fits a terminal; `information_schema` has all."""
-_OF_PROJECT = ("models", "views")
+_OF_PROJECT = ("models", "loaded models", "views")
 
 
 def show(
     session: Session, statement: grammar.Show, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result | None:
-    """SHOW MODELS, ML_ENGINES, HANDLERS, DATABASES, PROJECTS, TABLES, VIEWS."""
+    """SHOW MODELS, LOADED MODELS, ML_ENGINES, HANDLERS, DATABASES, PROJECTS, TABLES, VIEWS."""
     snapshot = session.snapshot()
     terms: list[str] = []
     if statement.what in _SYSTEM:
-        query = session.system_table("information_schema", statement.what, as_text=True)
+        query = session.system_table("information_schema", statement.what.replace(" ", "_"), as_text=True)
         assert query is not None
         if statement.what == "databases":
             aliases = [literal(alias) for alias in PROJECT_ALIASES if alias not in snapshot.projects]

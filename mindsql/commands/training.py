@@ -363,19 +363,23 @@ def _call_engine(
                 engine_storage=queries.engine_storage(session, spec.engine),
                 **keywords,
             )
-            if base is None:
-                engine.create(spec.target, rows, args)
-            else:
-                try:
+            try:
+                if base is None:
+                    engine.create(spec.target, rows, args)
+                else:
                     engine.update(rows, args)
-                except NotImplementedError:
-                    raise StatementError(
-                        f'the engine "{spec.engine}" cannot continue a model', hint=f"RETRAIN {spec.name}"
-                    ) from None
-            summary = engine.summary()
-            if summary is None:
-                summary = _plain_summary(engine, spec, count, args, storage)
-            return dict(storage.files), summary
+                summary = engine.summary()
+                if summary is None:
+                    summary = _plain_summary(engine, spec, count, args, storage)
+                return dict(storage.files), summary
+            except NotImplementedError:
+                if base is None:
+                    raise
+                raise StatementError(
+                    f'the engine "{spec.engine}" cannot continue a model', hint=f"RETRAIN {spec.name}"
+                ) from None
+            finally:
+                engine.close()
 
     files, summary = execution.wait(execution.submit(call))
     storage.close()

@@ -67,7 +67,7 @@ def read_options(
     if entry_ is None and handler not in session.registry:
         known = [*session.registry.names(), *(e.name for e in session.snapshot().engines)]
         raise UnknownNameError.of("engine", engine, known)
-    cls = session.registry.load(handler)
+    cls = session.engine_class(engine, handler)
     before: dict[str, Any] = (
         dict(decrypted(base.options)) if base is not None and base.engine == engine else {}
     )

@@ -3,11 +3,13 @@ into our errors."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ from mindsql.errors import (
     EngineContractError,
     EngineError,
     EngineMissingError,
+    EngineProcessError,
     MindSQLError,
     innermost,
     spoken,
@@ -65,7 +68,8 @@ class LoadedModel:
     ) -> None:
         self.version = version
         self.engine = engine
-        self.size = size
+        self._size = size
+        self._closing = weakref.finalize(self, _close, engine)
         self._types = types
         self._args = args
         self.abandoned = False
@@ -89,6 +93,26 @@ class LoadedModel:
             for item in version.answers
         }
         self._engine_types = {self._engine_names[output]: kind for output, kind in types.items()}
+
+    def close(self) -> None:
+        """Have the engine let go of what it holds; done by itself when nobody has the model any more."""
+        self._closing()
+
+    def memory(self) -> int:
+        """Bytes that it takes: what its engine says, else the size of its artifacts."""
+        with suppress(Exception):  # it is an engine's code
+            return self.engine.memory() or self._size
+        return self._size
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Its rows in `information_schema.loaded_models`: one for each process that it is loaded in."""
+        version = self.version
+        what = (version.model, version.project, version.number, version.engine)
+        processes: Sequence[tuple[int, int]] = getattr(self.engine, "processes", tuple)()
+        for pid, memory in processes:
+            yield (*what, "worker process", pid, memory, self.calls, self.since)
+        if not processes:
+            yield (*what, "this process", os.getpid(), self.memory(), self.calls, self.since)
 
     def arrow_type(self, output: str) -> pa.DataType:
         """The Arrow type of an output."""
@@ -259,46 +283,90 @@ def arrow_family(type_: pa.DataType) -> str | None:
 
 
 class ModelCache:
-    """Loaded models, the least used dropped when their artifacts are larger than `limit` bytes together."""
+    """Loaded models, the least used dropped when they take more than `limit` bytes together.
 
-    def __init__(self, limit: int = 1 << 30) -> None:
-        self._limit = limit
+    What is dropped is closed as soon as no statement uses it any more.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        """
+        Args:
+            limit: In bytes; a quarter of the machine's memory when not given.
+        """
+        self._limit = limit if limit is not None else max(1 << 30, _machine_memory() // 4)
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
-        self._lock = threading.Lock()
+        self._loading: dict[str, threading.Event] = {}
+        self._lock = threading.RLock()
 
-    def get(self, key: str) -> LoadedModel | None:
-        """A loaded model, or None."""
-        with self._lock:
-            model = self._models.get(key)
-            if model is not None and model.abandoned:
+    def get(self, key: str, load: Callable[[], LoadedModel], check: Callable[[], None]) -> LoadedModel:
+        """A loaded model; where there is none, one thread loads it and others wait.
+
+        Args:
+            key: Which.
+            load: Loads it.
+            check: Is called while waiting, and raises to end the wait.
+        """
+        while True:
+            with self._lock:
+                model = self._models.get(key)
+                if model is not None and not model.abandoned:
+                    self._models.move_to_end(key)
+                    return model
                 # A call that was left behind is still inside: the next statement must not wait for it.
-                del self._models[key]
-                return None
-            if model is not None:
-                self._models.move_to_end(key)
+                self._models.pop(key, None)
+                loading = self._loading.get(key)
+                if loading is None:
+                    mine = self._loading[key] = threading.Event()
+                    break
+            while not loading.wait(0.05):
+                check()
+        try:
+            model = load()
+            self._put(key, model)
             return model
+        finally:
+            with self._lock:
+                del self._loading[key]
+            mine.set()
 
-    def put(self, key: str, model: LoadedModel) -> None:
-        """Keep a loaded model."""
+    def _put(self, key: str, model: LoadedModel) -> None:
         with self._lock:
             self._models[key] = model
-            while len(self._models) > 1 and sum(m.size for m in self._models.values()) > self._limit:
+            while len(self._models) > 1 and sum(m.memory() for m in self._models.values()) > self._limit:
                 self._models.popitem(last=False)
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Let go of models that are no more: their folders go with them."""
+        """Let go of models that are no more."""
         with self._lock:
             for key in keys:
-                model = self._models.pop(key, None)
-                if model is not None:
-                    model.engine.model_storage.close()
+                self._models.pop(key, None)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Close all, now."""
         with self._lock:
-            for model in self._models.values():
-                model.engine.model_storage.close()
+            models = list(self._models.values())
             self._models.clear()
+        for model in models:
+            model.close()
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """The rows of `information_schema.loaded_models`."""
+        with self._lock:
+            return [row for model in self._models.values() for row in model.rows()]
+
+
+def _machine_memory() -> int:
+    """Bytes of memory of this machine; 0 when the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 0
+
+
+def _close(engine: Engine) -> None:
+    with suppress(Exception):  # it is an engine's code
+        engine.close()
+    engine.model_storage.close()
 
 
 @contextmanager
@@ -308,8 +376,8 @@ def engine_boundary(engine: str, model: str) -> Iterator[None]:
         yield
     except Cancelled:
         raise
-    except EngineContractError as error:
-        raise EngineContractError(f"[{engine}/{model}] {error.message}", hint=error.hint) from error
+    except (EngineContractError, EngineProcessError) as error:
+        raise type(error)(f"[{engine}/{model}] {error.message}", hint=error.hint) from error
     except MindSQLError:
         raise
     except ImportError as error:

@@ -1,7 +1,7 @@
 """Owns what a worker process and its parent say to each other: messages of a JSON head and bodies of bytes.
 
-Both sides import this module, each from its own Python: it needs nothing but the engine contract and pyarrow. Nothing is
-pickled in either direction. The framing is that of the standard library's `multiprocessing.connection`.
+Both sides import this module, each from its own Python: it needs nothing but the engine contract and pyarrow. Nothing
+is pickled in either direction. The framing is that of the standard library's `multiprocessing.connection`.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def frame_from_bytes(body: bytes) -> Any:
 
 def error_to_head(error: BaseException) -> dict[str, Any]:
     """An exception as a message's head."""
-    head = {"error": type(error).__name__, "text": spoken(error), "place": innermost(error)}
+    head: dict[str, Any] = {"error": type(error).__name__, "text": spoken(error), "place": innermost(error)}
     if isinstance(error, MindSQLError):
         head |= {"ours": True, "text": error.message, "hint": error.hint}
     if isinstance(error, ImportError):

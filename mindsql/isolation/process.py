@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,12 +15,13 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mindsql.engine import context, row_number
-from mindsql.errors import Cancelled, EngineError, EngineMissingError, MemoryLimitError
+from mindsql.errors import Cancelled, EngineError, EngineMissingError, EngineProcessError
 from mindsql.isolation import channel
 from mindsql.isolation.channel import Message
 
@@ -29,6 +31,8 @@ _MOST_PROCESSES = 64
 """Processes that one worker may have started: more is a mistake that would take the machine along."""
 _START_SECONDS = 600.0
 """A large library may take minutes to import on a busy machine."""
+_FAULT = re.compile(r'Fatal Python error: .*?File "([^"]*)", line (\d+) in (\S+)', re.S)
+"""What Python itself writes of a fault in C code: the innermost place of its own."""
 _HANDED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "SYSTEMROOT")
 
 
@@ -125,7 +129,7 @@ class Worker:
                 f"the engine cannot be imported in its process: {error}",
                 hint=f"pip install {error.name}" if error.name else None,
             ) from error
-        except OSError as error:
+        except (EOFError, OSError) as error:
             raise self._death() from error
         except BaseException:
             self.end()
@@ -166,7 +170,7 @@ class Worker:
         try:
             channel.send(self._connection, asked, bodies)
             message = self._answer(None, training)
-        except OSError as error:
+        except (EOFError, OSError) as error:
             raise self._death() from error
         for what, count in (message.head.pop("counts", None) or {}).items():
             statement.counts[what] = statement.counts.get(what, 0) + count
@@ -187,7 +191,7 @@ class Worker:
                     raise Cancelled("the statement was stopped")
                 now = time.monotonic()
                 if limit is not None and now - start > limit:
-                    raise EngineError(f"the engine's process was not ready within {limit:.0f} seconds")
+                    raise EngineProcessError(f"the engine's process was not ready within {limit:.0f} seconds")
                 if now - checked > _CHECK_SECONDS:
                     checked = now
                     self._check_size()
@@ -212,6 +216,11 @@ class Worker:
             except BaseException:
                 self.end()
                 raise
+            if head.get("error") == "MemoryError" and self.spec.memory_limit:
+                raise EngineProcessError(
+                    f"the engine wanted more than its memory_limit of {self.spec.memory_limit >> 20} MB",
+                    hint=f"at {head['place']}",
+                )
             if "error" in head:
                 raise channel.error_from_head(head)
             return message
@@ -223,12 +232,12 @@ class Worker:
         try:
             started = psutil.Process(self.pid).children(recursive=True)
             if len(started) > _MOST_PROCESSES:
-                raise EngineError(
+                raise EngineProcessError(
                     f"the engine's process was ended: it started more than {_MOST_PROCESSES} processes"
                 )
             limit = self.spec.memory_limit
             if limit and self.memory() + sum(_memory(process.pid) for process in started) > limit:
-                raise MemoryLimitError(
+                raise EngineProcessError(
                     f"the engine's process was ended: it took more than its memory_limit of {limit >> 20} MB"
                 )
         except psutil.Error:
@@ -238,7 +247,7 @@ class Worker:
         """Bytes of memory that it takes now."""
         return _memory(self.pid)
 
-    def _death(self) -> EngineError:
+    def _death(self) -> EngineProcessError:
         """The worker is gone: why."""
         try:
             code = self._process.wait(5.0)
@@ -250,13 +259,19 @@ class Worker:
             reason = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         else:
             reason = f"it ended with the status {code}"
-        said = [line for line in b"".join(self._stderr).decode(errors="replace").splitlines() if line.strip()]
+        text = b"".join(self._stderr).decode(errors="replace")
+        said = [line for line in text.splitlines() if line.strip()]
+        place = _FAULT.search(text)
         hint = "the next statement starts another one"
         if reason == "SIGKILL":
             hint = f"somebody killed it, or the system had no memory left; {hint}"
-        return EngineError(
+        return EngineProcessError(
             f"the engine's process died: {reason}",
-            hint=f"{hint}; the last it wrote: {said[-1][:200]}" if said else hint,
+            hint=f"in {Path(place[1]).name}:{place[2]} in {place[3]}; {hint}"
+            if place is not None
+            else f"{hint}; the last it wrote: {said[-1][:200]}"
+            if said
+            else hint,
         )
 
     def _drain(self) -> None:
@@ -284,16 +299,12 @@ def _memory(pid: int) -> int:
 
 
 def _end(process: subprocess.Popen[bytes], connection: Any, lifeline: int, folder: str) -> None:
-    try:
+    with suppress(OSError):  # it may be gone already
         os.killpg(process.pid, signal.SIGKILL)
-    except OSError:
-        pass  # it is gone already
     os.close(lifeline)
     connection.close()
-    try:
+    with suppress(subprocess.TimeoutExpired):  # it may be in a system call that cannot be ended
         process.wait(5.0)
-    except subprocess.TimeoutExpired:
-        pass  # in the middle of a system call that cannot be ended
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -304,7 +315,7 @@ class WorkerPool:
     def __init__(self, spec: WorkerSpec) -> None:
         self.spec = spec
         self._idle: list[Worker] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the end of an object may come in the middle of anything
         self._closed = False
         self._watch: list[weakref.ref[Any]] = []
         self._reaper: threading.Thread | None = None

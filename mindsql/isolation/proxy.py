@@ -16,8 +16,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mindsql.engine import Args, Capabilities, Engine, EngineStorage, Estimator, Option, Predictor, Storage, Summary
-from mindsql.engine import Translation as Translation
+from mindsql.engine import (
+    Args,
+    Capabilities,
+    Engine,
+    EngineStorage,
+    Estimator,
+    Option,
+    Predictor,
+    Storage,
+    Summary,
+    Translation,
+)
 from mindsql.errors import Cancelled, EngineError
 from mindsql.frames import TrainingRows
 from mindsql.isolation import channel
@@ -121,9 +131,9 @@ class IsolatedEngine(Engine):
         **kwargs: Any,
     ) -> None:
         super().__init__(model_storage, engine_storage, **kwargs)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._free: list[Worker] = []  # with the model in them, waiting for a call
-        self._busy = 0
+        self._busy: list[Worker] = []
         self._load_args: Args | None = None
         self._summary: Summary | None = None
         self._memory: int | None = None
@@ -188,21 +198,22 @@ class IsolatedEngine(Engine):
         """A worker with this engine object in it, for one call."""
         with self._lock:
             worker = self._free.pop() if self._free else None
-            self._busy += 1
+        if worker is None or not worker.alive:
+            worker = self.pool.take()
+            try:
+                self._open(worker)
+            except BaseException:
+                worker.end()
+                raise
+            self.pool.watch(self)
+        with self._lock:
+            self._busy.append(worker)
         try:
-            if worker is None or not worker.alive:
-                worker = self.pool.take()
-                try:
-                    self._open(worker)
-                except BaseException:
-                    worker.end()
-                    raise
-                self.pool.watch(self)
             yield worker
         finally:
             with self._lock:
-                self._busy -= 1
-                if worker is not None and worker.alive:
+                self._busy.remove(worker)
+                if worker.alive:
                     self._free.append(worker)
 
     def _call(self, name: str, head: Mapping[str, Any], bodies: Sequence[Any] = ()) -> Message:
@@ -222,10 +233,11 @@ class IsolatedEngine(Engine):
             worker.end()
         return left
 
-    def processes(self) -> list[Worker]:
-        """The workers that wait with the model in them."""
+    def processes(self) -> list[tuple[int, int]]:
+        """The process id and the bytes of memory of each worker that has the model in it."""
         with self._lock:
-            return [worker for worker in self._free if worker.alive]
+            workers = [*self._free, *self._busy]
+        return [(worker.pid, worker.memory()) for worker in workers if worker.alive]
 
     # The five methods -------------------------------------------------------------------------------------------------
 
@@ -291,7 +303,7 @@ class IsolatedEngine(Engine):
 
     def memory(self) -> int | None:
         """What the engine says, else what its processes take."""
-        return self._memory or sum(worker.memory() for worker in self.processes())
+        return self._memory or sum(memory for _, memory in self.processes())
 
     def predictor(self, args: Args | None = None) -> Predictor | None:
         """See `Engine.predictor`."""

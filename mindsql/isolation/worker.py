@@ -1,7 +1,7 @@
 """Owns what runs in a worker process: one engine, asked by its parent over a socket.
 
-It is started as a file, by whatever Python the engine's environment has: `worker.py SOCKET LIFELINE FOLDER`. The engine contract
-comes from the parent's own `mindsql` package, so that both always are of one version.
+It is started as a file, by whatever Python the engine's environment has: `worker.py SOCKET LIFELINE FOLDER`. The engine
+contract comes from the parent's own `mindsql` package, so that both always are of one version.
 """
 
 from __future__ import annotations
@@ -38,8 +38,11 @@ class PackageFinder:
 def guard(lifeline: int, folder: str) -> None:
     """Leave a process behind that ends this one, and all that it starts, when the parent is done with it or dies.
 
-    The parent holds the other end of the pipe `lifeline`; `folder` is for the worker's temporary files. No thread could do this: code that never gives the interpreter
-    back would hold it up.
+    No thread could do this: code that never gives the interpreter back would hold it up.
+
+    Args:
+        lifeline: A pipe, whose other end the parent holds.
+        folder: What is removed then: the worker's temporary files.
     """
     worker = os.getpid()
     if os.fork():
@@ -90,7 +93,7 @@ class EngineServer:
         channel.send(self._connection, head)
         return channel.receive(self._connection).head["answer"]
 
-    # Calls: each takes the head and the bodies of a message, and gives the head and the bodies of the answer. -----------
+    # The calls: from the head and the bodies of a message to those of its answer. -------------------------------------
 
     def describe_class(self, head: dict[str, Any], bodies: list[Any]) -> tuple[dict[str, Any], list[Any]]:
         """What the parent must know of a class that it cannot import."""
@@ -255,7 +258,7 @@ def main() -> None:
     if start["memory_limit"]:
         limit_memory(start["memory_limit"])
     sys.path.extend(path for path in start["path"] if path not in sys.path)
-    sys.meta_path.insert(0, PackageFinder(start["packages"]))  # type: ignore[arg-type]
+    sys.meta_path.insert(0, PackageFinder(start["packages"]))
     from mindsql.isolation import channel
 
     try:
