@@ -29,6 +29,7 @@ examples:
   mindsql demo                                     see models as tables on real data
   mindsql serve shop.duckdb                        open it to programs: HTTP, REST and the MySQL wire
   mindsql token create shop.duckdb ann             who may use that server: create, list, revoke
+  mindsql engine install ludwig                    the environment of an engine: install, list, remove
   mindsql backup shop.duckdb copies/               a consistent copy, also while it is served
 
 Without -c, -f or a redirected stdin the prompt opens; without FILE the database is in memory.
@@ -94,6 +95,10 @@ def main(argv: list[str] | None = None) -> int:
             from mindsql.backup import main as backup
 
             return backup(arguments[1:])
+        if arguments[:1] == ["engine"]:
+            from mindsql.engine_cli import main as engine
+
+            return engine(arguments[1:])
         if arguments[:1] == ["token"]:
             from mindsql.server.tokens_cli import main as token
 

@@ -142,6 +142,17 @@ class Registry:
         self._loaded[name.casefold()] = cls
         return cls
 
+    def status(self, name: str) -> str:
+        """Whether a handler can be used: `ready`, or what must be done first."""
+        cls, error = self.attempt(name)
+        if cls is None:
+            return error or "missing"
+        if cls.environment is None:
+            return "ready"
+        from mindsql.isolation.environments import find
+
+        return "ready" if find(cls.environment) is not None else f"to be installed: mindsql engine install {name}"
+
     def attempt(self, name: str) -> tuple[type[Engine] | None, str | None]:
         """The class of one handler, or why it cannot be had."""
         try:

@@ -218,6 +218,7 @@ def _handlers(state: State, offer: Offer) -> str:
         ("connection_args", "VARCHAR"),
         ("import_success", "BOOLEAN"),
         ("import_error", "VARCHAR"),
+        ("status", "VARCHAR"),
     ]
     rows = []
     for handler in state.registry:
@@ -232,6 +233,7 @@ def _handlers(state: State, offer: Offer) -> str:
                 json.dumps([option.name for option in cls.engine_options]) if cls else None,
                 cls is not None,
                 error,
+                state.registry.status(handler.name),
             )
         )
     return listed(columns, rows, offer)

@@ -102,13 +102,19 @@ def installed() -> Iterator[Installed]:
             yield Installed(path, said["name"], Environment(**recipe), said["version"])
 
 
-def install(recipe: Environment, name: str, report: Callable[[str], None] = lambda step: None) -> Installed:
+def install(
+    recipe: Environment,
+    name: str,
+    report: Callable[[str], None] = lambda step: None,
+    interpreter: str | None = None,
+) -> Installed:
     """Make the environment of a recipe, unless it is there.
 
     Args:
         recipe: What it is made of.
         name: What for, to be listed.
         report: Is told each step.
+        interpreter: The Python to make it with; one that fits is looked for when not given.
 
     Raises:
         EngineMissingError: No Python fits.
@@ -118,7 +124,7 @@ def install(recipe: Environment, name: str, report: Callable[[str], None] = lamb
     if there is not None:
         return there
     report("looking for a Python")
-    python, version = _find_python(recipe.python)
+    python, version = _find_python(interpreter or recipe.python)
     folder = home() / "environments"
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}-{_key(recipe, version)}"
@@ -232,7 +238,8 @@ def _find_python(wanted: str) -> tuple[str, str]:
             return candidate, version
     raise EngineMissingError(
         f"no Python {wanted or '>=3.10'} was found on this machine",
-        hint=f"found: {', '.join(seen) or 'none'}; install one, or name it: USING python = '/path/to/python3'",
+        hint=f"found: {', '.join(seen) or 'none'}; 3.10 is the oldest that will do; install one, or name it: "
+        "USING python = '/path/to/python3'",
     )
 
 
@@ -271,16 +278,3 @@ def _fits(version: str, wanted: str) -> bool:
     except InvalidSpecifier:
         raise EngineError(f'python = "{wanted}" is no version', hint="write it as '3.12' or '>=3.12'") from None
 
-
-def listed() -> list[dict[str, Any]]:
-    """What is installed, for `mindsql engine list`."""
-    return [
-        {
-            "name": one.name,
-            "python": one.version,
-            "requires": " ".join(one.recipe.requires),
-            "megabytes": one.size >> 20,
-            "folder": str(one.folder),
-        }
-        for one in installed()
-    ]
