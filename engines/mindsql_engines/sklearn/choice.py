@@ -6,11 +6,11 @@ import inspect
 from functools import lru_cache
 
 from mindsql.engine import Estimator, suppress_warnings
-from mindsql.errors import StatementError
+from mindsql.errors import EngineMissingError, StatementError
 from mindsql_engines.sklearn import estimators, parameters, updating
-from mindsql_engines.sklearn.sql import bayes, linear, trees
+from mindsql_engines.sklearn.sql import bayes, boosting, linear, trees
 
-_AS_SQL = bayes.NAMES | linear.NAMES | trees.NAMES
+_AS_SQL = bayes.NAMES | boosting.NAMES | linear.NAMES | trees.NAMES
 _FINETUNE = updating.LEARN_ON | updating.ADD_TREES
 
 
@@ -21,7 +21,7 @@ def listed() -> tuple[Estimator, ...]:
     for name, (task, _) in estimators.ESTIMATORS.items():
         try:
             cls = estimators.load_class(name)
-        except AttributeError:
+        except (AttributeError, EngineMissingError):
             continue
         about = (inspect.getdoc(cls) or "").strip().split("\n\n")[0]
         found.append(

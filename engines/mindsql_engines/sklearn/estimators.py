@@ -76,11 +76,17 @@ _LISTS: tuple[tuple[Task, dict[str, str]], ...] = (
     ("clustering", _CLUSTERERS),
 )
 
+_BOOSTED = "mindsql_engines.sklearn.boosted"
 ESTIMATORS: dict[str, tuple[Task, str]] = {
     name: (task, f"sklearn.{module}")
     for task, modules in _LISTS
     for module, names in modules.items()
     for name in names.split()
+}
+BOOSTED = names_in("LGBMClassifier XGBClassifier CatBoostClassifier LGBMRegressor XGBRegressor CatBoostRegressor")
+"""Those of LightGBM, XGBoost and CatBoost, which may not be installed."""
+ESTIMATORS |= {
+    name: ("classification" if name.endswith("Classifier") else "regression", _BOOSTED) for name in sorted(BOOSTED)
 }
 """Class name → task and module of every estimator that may be named."""
 
@@ -209,15 +215,22 @@ def load_class(name: str) -> Any:
         import sklearn
 
         raise StatementError(f"scikit-learn {sklearn.__version__} has no {name}")
-    return getattr(module, name)
+    found = getattr(module, name)
+    if name in BOOSTED:
+        module.check_installed(found)
+    return found
 
 
 def inner_name(value: Any) -> str:
     """The class name in the value of an option that names an estimator: text, or an object that has it."""
-    if isinstance(value, str):
-        return lookup(value)
-    if isinstance(value, Mapping) and isinstance(value.get("estimator"), str):
-        return lookup(value["estimator"])
+    given = value.get("estimator") if isinstance(value, Mapping) else value
+    if isinstance(given, str):
+        name = lookup(given)
+        if name in BOOSTED:
+            raise StatementError(
+                f"{name} cannot be a part of another estimator", hint="take HistGradientBoosting… of scikit-learn"
+            )
+        return name
     raise StatementError(
         "an inner estimator is given by its class name or as an object",
         hint='write \'Ridge\' or {"estimator": "Ridge", "alpha": 2.0}',
@@ -247,6 +260,8 @@ def style_of(estimator: Any) -> Style:
     from sklearn.utils import get_tags
 
     name = type(estimator).__name__
+    if name in BOOSTED:
+        return Style("native", impute=False, scaling="none", most=254)
     tags = get_tags(estimator).input_tags
     if name in _HISTOGRAM:
         return Style("native", impute=False, scaling="none", most=min(254, estimator.max_bins - 1))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mindsql.engine import Storage, Summary, Translation
 from mindsql.errors import CatalogError, UnknownNameError
 from mindsql.schema import Schema
-from mindsql_engines.sklearn import artifacts, columns
+from mindsql_engines.sklearn import artifacts, boosted, columns
 from mindsql_engines.sklearn.encoding import Encoder
 from mindsql_engines.sklearn.predicting import SklearnPredictor, extra_of, outputs_of
 
@@ -24,7 +24,7 @@ META = "model"
 
 def store(storage: Storage, job: TrainingRun, made: Trained) -> None:
     """Keep a trained model."""
-    data = artifacts.dumps({"estimator": made.estimator, "wordings": made.encoder.wordings}, made.name)
+    data = artifacts.dumps({"estimator": boosted.stored(made.estimator), "wordings": made.encoder.wordings}, made.name)
     target = made.target
     used = [feature for feature in made.features if feature.used]
     scored = target.task == "anomaly" or made.proba or made.scores.interval is not None
@@ -122,7 +122,7 @@ def load_parts(storage: Storage, trusted: bool) -> tuple[dict[str, Any], Any, En
     encoder = None
     if meta.get("encoder") is not None:
         encoder = Encoder.from_json(meta["encoder"], content["wordings"])
-    return meta, content["estimator"], encoder
+    return meta, boosted.restored(content["estimator"]), encoder
 
 
 def load(storage: Storage, trusted: bool) -> SklearnPredictor:

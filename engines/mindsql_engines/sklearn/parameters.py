@@ -142,6 +142,9 @@ def options(name: str) -> tuple[Option, ...]:
     the same as not giving it.
     """
     cls = estimators.load_class(name)
+    if hasattr(cls, "OPTIONS"):
+        own: tuple[Option, ...] = cls.OPTIONS
+        return own
     made = estimators.DEFAULTS.get(estimators.lookup(name), {})
     found = []
     for parameter, default in _defaults(cls).items():
@@ -191,6 +194,8 @@ def build(name: str, given: Mapping[str, Any], random_state: int | None) -> Any:
     for key in given:
         if key not in known:
             raise UnknownNameError.of(f"parameter of {name}", key, known)
+    if hasattr(cls, "OPTIONS"):
+        return cls(**given, random_state=random_state)
     every = _defaults(cls)
     values: dict[str, Any] = dict(estimators.DEFAULTS.get(name, {}))
     for parameter in every:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mindsql.engine import Translation
 from mindsql_engines.sklearn.encoding import Encoder
-from mindsql_engines.sklearn.sql import bayes, linear, trees
+from mindsql_engines.sklearn.sql import bayes, boosting, linear, trees
 from mindsql_engines.sklearn.sql.inputs import Inputs, Steps
 from mindsql_engines.sklearn.sql.text import NotTranslatable
 
@@ -28,7 +28,7 @@ def translate(meta: Mapping[str, Any], estimator: Any, encoder: Encoder | None) 
     if meta["task"] not in ("classification", "regression"):
         return f"the task {meta['task']} has no such form"
     kind = type(estimator).__name__
-    form = next((form for form in (linear, bayes, trees) if kind in form.NAMES), None)
+    form = next((form for form in (linear, bayes, trees, boosting) if kind in form.NAMES), None)
     if form is None:
         return f"{kind} has no such form"
     steps = Steps()

@@ -52,7 +52,7 @@ def outputs(
 ) -> tuple[dict[str, str], str]:
     """The outputs of trees, and what they are."""
     name = type(estimator).__name__
-    forest = _Forest(inputs, steps)
+    forest = Forest(inputs, steps)
     if name in _HISTOGRAM:
         found = _histogram(meta, estimator, forest)
     elif name in _BOOSTED:
@@ -65,7 +65,7 @@ def outputs(
     return found, f"{several}{forest.leaves} leaves"
 
 
-class _Forest:
+class Forest:
     """Counts what is translated, and puts the columns that the trees compare."""
 
     def __init__(self, inputs: Inputs, steps: Steps) -> None:
@@ -114,7 +114,7 @@ class _Forest:
             place = int(feature[at]) if features is None else int(features[feature[at]])
             value = self.single(place)
             low, high = build(left[at], depth + 1), build(right[at], depth + 1)
-            return _split(value, threshold[at], bool(to_left is not None and to_left[at]), low, high)
+            return split(value, threshold[at], bool(to_left is not None and to_left[at]), low, high)
 
         return build(0, 1)
 
@@ -138,19 +138,19 @@ class _Forest:
         return names
 
 
-def _split(value: str, threshold: float, missing_low: bool, low: Node, high: Node) -> Node:
+def split(value: str, threshold: float, missing_low: bool, low: Node, high: Node) -> Node:
     """`value <= threshold` goes low. A NULL meets no test, so the test is turned where it goes low."""
     if missing_low:
         return Node(test=f"{value} > {number(threshold)}", met=high, other=low)
     return Node(test=f"{value} <= {number(threshold)}", met=low, other=high)
 
 
-def _of_leaf(values: Any) -> Callable[[int], str]:
+def leaf_of(values: Any) -> Callable[[int], str]:
     """What a leaf answers, given a value for each node."""
     return lambda leaf: number(values[leaf])
 
 
-def _mean(meta: Mapping[str, Any], estimator: Any, forest: _Forest) -> dict[str, str]:
+def _mean(meta: Mapping[str, Any], estimator: Any, forest: Forest) -> dict[str, str]:
     """A single tree, or the mean of several."""
     members = getattr(estimator, "estimators_", None) or [estimator]
     if any(type(member).__name__ not in _SINGLE for member in members):
@@ -164,7 +164,7 @@ def _mean(meta: Mapping[str, Any], estimator: Any, forest: _Forest) -> dict[str,
         nodes = [forest.tree(member.tree_) for member in members]
     if meta["task"] == "regression":
         terms = [
-            node.sql(_of_leaf(member.tree_.value[:, 0, 0]))
+            node.sql(leaf_of(member.tree_.value[:, 0, 0]))
             for node, member in zip(nodes, members, strict=True)
         ]
         whole = forest.sums(terms, "", "s")
@@ -189,7 +189,7 @@ def _mean(meta: Mapping[str, Any], estimator: Any, forest: _Forest) -> dict[str,
     return answers.several(meta, classes, scores, "given", forest.steps)
 
 
-def _divided(forest: _Forest, terms: list[str], by: int, level: int, at: int) -> str:
+def _divided(forest: Forest, terms: list[str], by: int, level: int, at: int) -> str:
     made = ""
     steps = [terms[start : start + AT_ONCE] for start in range(0, len(terms), AT_ONCE)]
     for number_, chunk in enumerate(steps):
@@ -201,7 +201,7 @@ def _divided(forest: _Forest, terms: list[str], by: int, level: int, at: int) ->
     return made
 
 
-def _boosted(meta: Mapping[str, Any], estimator: Any, forest: _Forest) -> dict[str, str]:
+def _boosted(meta: Mapping[str, Any], estimator: Any, forest: Forest) -> dict[str, str]:
     """Gradient boosting: a constant start, and trees times the learning rate."""
     if estimator.init_ != "zero" and type(estimator.init_).__name__ not in (
         "DummyClassifier",
@@ -213,12 +213,12 @@ def _boosted(meta: Mapping[str, Any], estimator: Any, forest: _Forest) -> dict[s
     rate = float(estimator.learning_rate)
     terms = [
         [
-            forest.tree(member.tree_).sql(_of_leaf(rate * member.tree_.value[:, 0, 0]))
+            forest.tree(member.tree_).sql(leaf_of(rate * member.tree_.value[:, 0, 0]))
             for member in estimator.estimators_[:, k]
         ]
         for k in range(estimator.estimators_.shape[1])
     ]
-    scores = _scores(forest, terms, starts)
+    scores = scores_of(forest, terms, starts)
     if meta["task"] == "regression":
         return answers.regression(meta, scores[0])
     if len(scores) == 1:
@@ -227,7 +227,7 @@ def _boosted(meta: Mapping[str, Any], estimator: Any, forest: _Forest) -> dict[s
     return answers.several(meta, estimator.classes_, scores, "softmax", forest.steps)
 
 
-def _scores(forest: _Forest, terms: list[list[str]], starts: Any) -> list[str]:
+def scores_of(forest: Forest, terms: list[list[str]], starts: Any) -> list[str]:
     """A step for each list of terms, side by side."""
     level = max(3, forest.steps.next())
     names = []
@@ -243,7 +243,7 @@ def _scores(forest: _Forest, terms: list[list[str]], starts: Any) -> list[str]:
     return names
 
 
-def _adaptive(meta: Mapping[str, Any], estimator: Any, forest: _Forest) -> dict[str, str]:
+def _adaptive(meta: Mapping[str, Any], estimator: Any, forest: Forest) -> dict[str, str]:
     """AdaBoost of classification trees: each votes for its class with its weight, and a little against the others."""
     members = estimator.estimators_
     weights = estimator.estimator_weights_[: len(members)]  # a perfect member is the last, and the rest are zeros
@@ -258,9 +258,9 @@ def _adaptive(meta: Mapping[str, Any], estimator: Any, forest: _Forest) -> dict[
         own = []
         for node, member, weight in zip(nodes, members, weights.tolist(), strict=True):
             voted = member.classes_[np.argmax(member.tree_.value[:, 0, :], axis=1)] == wanted
-            own.append(node.sql(_of_leaf(np.where(voted, weight, -1 / (count - 1) * weight))))
+            own.append(node.sql(leaf_of(np.where(voted, weight, -1 / (count - 1) * weight))))
         terms.append(own)
-    sums = _scores(forest, terms, [0.0] * len(terms))
+    sums = scores_of(forest, terms, [0.0] * len(terms))
     level = forest.steps.next()
     if count == 2:
         score = forest.steps.put(level, "__d", f"{number(-2)} * ({sums[0]} / {number(whole)})")
@@ -271,7 +271,7 @@ def _adaptive(meta: Mapping[str, Any], estimator: Any, forest: _Forest) -> dict[
     return answers.several(meta, classes, scores, "softmax", forest.steps, 1 / (count - 1))
 
 
-def _histogram(meta: Mapping[str, Any], estimator: Any, forest: _Forest) -> dict[str, str]:
+def _histogram(meta: Mapping[str, Any], estimator: Any, forest: Forest) -> dict[str, str]:
     """Histogram gradient boosting: thresholds are doubles, categories are split by sets, missing values go aside."""
     columns = _order(estimator)
     starts = np.asarray(estimator._baseline_prediction, dtype=np.float64).reshape(-1)
@@ -279,8 +279,8 @@ def _histogram(meta: Mapping[str, Any], estimator: Any, forest: _Forest) -> dict
     for row in estimator._predictors:
         for k, predictor in enumerate(row):
             node = _histogram_tree(estimator, predictor, columns, forest)
-            terms[k].append(node.sql(_of_leaf(predictor.nodes["value"])))
-    scores = _scores(forest, terms, starts)
+            terms[k].append(node.sql(leaf_of(predictor.nodes["value"])))
+    scores = scores_of(forest, terms, starts)
     if meta["task"] == "regression":
         score = scores[0]
         link = type(estimator._loss.link).__name__
@@ -302,7 +302,7 @@ def _order(estimator: Any) -> list[int]:
     return [*np.nonzero(apart)[0].tolist(), *np.nonzero(~apart)[0].tolist()]
 
 
-def _histogram_tree(estimator: Any, predictor: Any, columns: list[int], forest: _Forest) -> Node:
+def _histogram_tree(estimator: Any, predictor: Any, columns: list[int], forest: Forest) -> Node:
     nodes = predictor.nodes
     forest.count(int(nodes["is_leaf"].sum()))
     sets = predictor.raw_left_cat_bitsets
@@ -319,14 +319,14 @@ def _histogram_tree(estimator: Any, predictor: Any, columns: list[int], forest: 
         missing_low = bool(node["missing_go_to_left"])
         low, high = build(int(node["left"]), depth + 1), build(int(node["right"]), depth + 1)
         if not node["is_categorical"]:
-            return _split(forest.double(place), float(node["num_threshold"]), missing_low, low, high)
+            return split(forest.double(place), float(node["num_threshold"]), missing_low, low, high)
         names = _code_names(estimator, feature)
         left = _members(sets[node["bitset_idx"]])
         known = _members(known_sets[set_of_feature[feature]])
         value = forest.inputs.code(forest.inputs.column_at(place))
         if missing_low:
-            return Node(test=_in(value, [names[c] for c in known - left if c in names]), met=high, other=low)
-        return Node(test=_in(value, [names[c] for c in left if c in names]), met=low, other=high)
+            return Node(test=in_codes(value, [names[c] for c in known - left if c in names]), met=high, other=low)
+        return Node(test=in_codes(value, [names[c] for c in left if c in names]), met=low, other=high)
 
     return build(0, 1)
 
@@ -344,7 +344,7 @@ def _members(bits: Any) -> set[int]:
 _WORD = 62
 
 
-def _in(value: str, codes: Sequence[int]) -> str:
+def in_codes(value: str, codes: Sequence[int]) -> str:
     """Whether a code is one of those: a look at its bit. A shift out of a word's range gives 0."""
     words: dict[int, int] = {}
     for code in codes:
