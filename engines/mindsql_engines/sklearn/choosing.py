@@ -52,34 +52,35 @@ def choose(
         rows: The numbers of the rows that may be looked at.
         fit: Trains an estimator on some rows; gives the fitted one, and the matrix of the others.
     """
-    losses: list[float] = []
+    found: list[float] = []
     compared = candidates(task, len(rows), seed)
     for name, given in compared:
         loss = 0.0
         try:
-            for train, test in _folds(rows, seed, values if task == "classification" else None):
+            for train, test in folds(rows, seed, values if task == "classification" else None):
                 fitted, matrix = fit(parameters.build(name, given, seed), train, test)
-                loss += _loss(fitted, matrix, values[test], classes if task == "classification" else 0)
+                loss += losses(fitted, matrix, values[test], classes if task == "classification" else 0)[0]
         except (EngineError, ValueError, IndexError):  # too few rows of a class, for instance
             loss = float("inf")
-        losses.append(loss if np.isfinite(loss) else float("inf"))
-    best = int(np.argmin(losses))
+        found.append(loss if np.isfinite(loss) else float("inf"))
+    best = int(np.argmin(found))
     name, given = compared[best]
-    if not np.isfinite(losses[best]):
+    if not np.isfinite(found[best]):
         name, given = compared[-1]
         return name, given, f"estimator: {name}; there are too few rows to compare it with others"
     if task == "regression":
         spread = float(((values[rows] - values[rows].mean()) ** 2).sum()) or 1.0
-        figures = [1 - loss / spread for loss in losses]
+        figures = [1 - loss / spread for loss in found]
         what = "r2"
     else:
-        figures = [loss / len(rows) for loss in losses]
+        figures = [loss / len(rows) for loss in found]
         what = "mean squared error of the probabilities"
     said = ", ".join(f"{other} {figure:.3g}" for (other, _), figure in zip(compared, figures, strict=True))
     return name, given, f"estimator: {name}, the best by cross-validation on {len(rows)} rows ({what}: {said})"
 
 
-def _folds(rows: Codes, seed: int | None, codes: Codes | None) -> list[tuple[Codes, Codes]]:
+def folds(rows: Codes, seed: int | None, codes: Codes | None) -> list[tuple[Codes, Codes]]:
+    """Rows to learn from and to test on, by class where each has enough of them."""
     from sklearn.model_selection import KFold, StratifiedKFold
 
     count = min(_FOLDS, len(rows))
@@ -90,9 +91,12 @@ def _folds(rows: Codes, seed: int | None, codes: Codes | None) -> list[tuple[Cod
     return [(rows[train], rows[test]) for train, test in kind(count, shuffle=True, random_state=seed).split(rows, by)]
 
 
-def _loss(fitted: Any, matrix: Numbers, values: NDArray[Any], classes: int) -> float:
+def losses(fitted: Any, matrix: Numbers, values: NDArray[Any], classes: int) -> tuple[float, int]:
+    """The summed squared error, of the numbers or of the probabilities, and how many classes were right."""
     if not classes:
-        return float(((np.asarray(fitted.predict(matrix)).reshape(-1) - values) ** 2).sum())
+        return float(((np.asarray(fitted.predict(matrix)).reshape(-1) - values) ** 2).sum()), 0
     proba = scoring.probabilities(fitted, matrix, classes)
-    assert proba is not None
-    return float(((proba - np.eye(classes)[values]) ** 2).sum())
+    if proba is None:  # an estimator without probabilities is sure of each class
+        proba = np.eye(classes)[np.asarray(fitted.predict(matrix)).astype(np.int64)]
+    right = int((proba.argmax(axis=1) == values).sum())
+    return float(((proba - np.eye(classes)[values]) ** 2).sum()), right

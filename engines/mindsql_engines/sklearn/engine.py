@@ -10,6 +10,7 @@ from mindsql.engine import Args, Capabilities, Engine, Estimator, Option, Predic
 from mindsql.errors import EngineError, StatementError
 from mindsql.frames import TrainingRows
 from mindsql.schema import Schema
+from mindsql_engines.sklearn import estimators
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +19,7 @@ _OPTIONS = (
     Option(
         "estimator",
         "string",
-        description="a scikit-learn classifier, regressor, outlier detector or clusterer",
+        description="a classifier, regressor, outlier detector or clusterer; 'auto' looks for the best",
     ),
     Option(
         "task",
@@ -61,6 +62,13 @@ _OPTIONS = (
     ),
     Option("features", "array", description="the columns to predict from; all suitable ones when not given"),
     Option("exclude", "array", description="columns of the query that the model shall not use, such as keys"),
+    Option("time_limit", "float", minimum=1, description="seconds to look for the best estimator or parameters (60)"),
+    Option("trials", "integer", minimum=1, description="the most that are tried"),
+    Option(
+        "tune",
+        "object",
+        description="parameter → list of values, or {'from': …, 'to': …, 'log': true}: what to look for the best of",
+    ),
 )
 
 
@@ -98,10 +106,12 @@ class SklearnEngine(Engine):
             return cls.options
         known = {option.name for option in cls.options}
         name = using.get("estimator")
+        if estimators.is_auto(name):
+            return cls.options
         if not isinstance(name, str) and all(key in known for key in using):
             return cls.options
         _import_libraries()
-        from mindsql_engines.sklearn import estimators, parameters
+        from mindsql_engines.sklearn import parameters
 
         if isinstance(name, str):
             own = parameters.options(name)
@@ -122,10 +132,9 @@ class SklearnEngine(Engine):
     @classmethod
     def needs_target(cls, using: Mapping[str, Any]) -> bool:
         """See `Engine.needs_target`: clusterers and outlier detectors find their answers by themselves."""
-        from mindsql_engines.sklearn import estimators
-
         name = using.get("estimator")
-        task = using.get("task") or (estimators.task_of(name) if isinstance(name, str) else None)
+        named = isinstance(name, str) and not estimators.is_auto(name)
+        task = using.get("task") or (estimators.task_of(str(name)) if named else None)
         return task not in ("anomaly", "clustering")
 
     def create(
@@ -226,10 +235,8 @@ def _rows(df: pd.DataFrame | TrainingRows, args: Args) -> tuple[TrainingRows, Sc
 
 
 def _answer_name(using: Mapping[str, Any], anomaly: bool) -> str:
-    from mindsql_engines.sklearn import estimators
-
     task = using.get("task")
-    if isinstance(using.get("estimator"), str):
+    if isinstance(using.get("estimator"), str) and not estimators.is_auto(using["estimator"]):
         task = estimators.task_of(using["estimator"])
     if anomaly or task == "anomaly":
         return "outlier"

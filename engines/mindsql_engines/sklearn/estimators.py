@@ -202,6 +202,11 @@ def lookup(name: str) -> str:
     return known
 
 
+def is_auto(name: Any) -> bool:
+    """Whether `USING estimator = 'auto'` leaves the choice to a search."""
+    return isinstance(name, str) and name.casefold() == "auto"
+
+
 def task_of(name: str) -> Task:
     """What kind of answer an estimator of the list gives."""
     return ESTIMATORS[lookup(name)][0]

@@ -65,6 +65,10 @@ def store(storage: Storage, job: TrainingRun, made: Trained) -> None:
         ],
         "model": parameters_table(made.estimator, made.chosen),
     }
+    if made.leaderboard:
+        meta["tables"]["leaderboard"] = [
+            {**one, "parameters": json.dumps(one["parameters"])} for one in made.leaderboard
+        ]
     if target.task == "classification" and made.scores.confusion:
         labels = [columns.label_text(label) for label in target.classes]
         meta["tables"]["confusion"] = [
@@ -166,7 +170,8 @@ def describe(storage: Storage, key: str | None) -> pd.DataFrame:
     import pandas as pd
 
     meta = read(storage)
-    keys = ["info", "features", "metrics", "model", *(["confusion"] if "confusion" in meta["tables"] else [])]
+    further = [name for name in ("confusion", "leaderboard") if name in meta["tables"]]
+    keys = ["info", "features", "metrics", "model", *further]
     if key is None:
         return pd.DataFrame({"tables": keys})
     key = key.casefold()

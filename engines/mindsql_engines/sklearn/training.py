@@ -22,6 +22,7 @@ from mindsql_engines.sklearn import (
     leaks,
     parameters,
     scoring,
+    searching,
     stopping,
     targets,
     threads,
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from mindsql_engines.sklearn.columns import Codes, Numbers
 
 BASE_OPTIONS = estimators.names_in(
-    "estimator task path trusted test_size random_state confidence features exclude engine tag"
+    "estimator task path trusted test_size random_state confidence features exclude engine tag "
+    "time_limit trials tune"
 )
 Progress = Callable[[float, float, str], None]
 _STEPS = 5
@@ -62,6 +64,7 @@ class Trained:
     proba: bool = False
     ranks: list[float] = field(default_factory=list)
     chosen: list[str] = field(default_factory=list)
+    leaderboard: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -77,6 +80,7 @@ class TrainingRun:
     level: float
     wanted: list[str] | None
     unwanted: list[str] = field(default_factory=list)
+    search: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, target: str, using: Mapping[str, Any], anomaly: bool) -> TrainingRun:
@@ -84,6 +88,8 @@ class TrainingRun:
         estimator = using.get("estimator")
         if estimator is not None and not isinstance(estimator, str):
             raise StatementError("estimator takes the name of a scikit-learn class")
+        search = using if searching.asked(using) else None
+        estimator = None if estimators.is_auto(estimator) else estimator
         task = targets.check_task(using.get("task"), estimator, anomaly)
         given = {key: value for key, value in using.items() if key not in BASE_OPTIONS}
         size, level = using.get("test_size"), using.get("confidence")
@@ -98,7 +104,8 @@ class TrainingRun:
             names = lists[option] = using.get(option)
             if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
                 raise StatementError(f"{option} takes an array of column names")
-        return cls(target, task, estimator, given, size, seed, level, lists["features"], lists["exclude"] or [])
+        return cls(target, task, estimator, given, size, seed, level, lists["features"], lists["exclude"] or [],
+                   search)  # fmt: skip
 
 
 def train(job: TrainingRun, data: TrainingRows, schema: Schema, progress: Progress) -> Trained:
@@ -155,11 +162,23 @@ def train(job: TrainingRun, data: TrainingRows, schema: Schema, progress: Progre
         return fitted, encoder.matrix(columns.Picked(arrays, test), len(test))
 
     given = job.given
+    search = None
+    if job.search is not None:
+        search = searching.search_of(target.task, job.search, job.estimator, given, job.seed)
     with collected(notes), threads.few(rows, threads.FEW_TO_TRAIN):
         compares = target.task in ("classification", "regression") and rows <= choosing.FEW_ROWS
-        if compares and job.estimator is None and not given and target.values is not None:
+        seen = held[0] if held is not None else np.arange(rows)
+        if search is not None:
+            assert target.values is not None
+            build = lambda name, given: _built(name, given, job, target)  # noqa: E731
+            classes = len(target.classes) if target.task == "classification" else 0
+            with collected([]):
+                best = search.run(target.values, classes, seen, compare, build, progress)
+            name, given = best.estimator, best.parameters
+            notes.insert(bool(target.why), search.why(best))
+            estimator = _built(name, given, job, target)
+        elif compares and job.estimator is None and not given and target.values is not None:
             progress(0, _STEPS, "choosing an estimator")
-            seen = held[0] if held is not None else np.arange(rows)
             with collected([]):
                 name, given, why = choosing.choose(
                     target.task, target.values, len(target.classes), seen, job.seed, compare
@@ -174,6 +193,7 @@ def train(job: TrainingRun, data: TrainingRows, schema: Schema, progress: Progre
         with threads.few(_LOOKED_AT, threads.FEW_TO_PREDICT):
             _look_at(made, matrix, job.seed)
     made.chosen = parameters.chosen(name, given)
+    made.leaderboard = search.leaderboard() if search is not None else []
     progress(_STEPS, _STEPS, "storing")
     return made
 
