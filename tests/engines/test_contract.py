@@ -40,7 +40,7 @@ DATA = {
 """What the handlers are checked with beside the default, by name."""
 
 ELSEWHERE: dict[str, str] = dict.fromkeys(
-    ("ray_serve", "ray_server", "mlflow", "huggingface_api", "hf_api"), "test_remote_contract.py"
+    ("ray_serve", "ray_server", "mlflow", "huggingface_api", "hf_api", "openai"), "test_remote_contract.py"
 )
 """Handlers that answer only with a server or options of their own: the test file that runs the suite on each."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from mindsql.testing import Case
 from mindsql_engines.huggingface import HuggingFaceEngine
 from mindsql_engines.mlflow import MLflowEngine
+from mindsql_engines.openai import OpenAIEngine
 from mindsql_engines.ray_serve import RayServeEngine
 from servers.scripted import Request, Server
 
@@ -25,6 +26,15 @@ def sums(request: Request) -> Any:
         return {
             "predictions": [sum(float(v) for v in r.values() if isinstance(v, (int, float))) for r in records]
         }
+    if request.path == "/v1/embeddings":
+        texts = request.json()["input"]
+        vectors = [[float(len(text)), float(ord(text[0])) if text else 0.0] for text in texts]
+        return {"data": [{"index": at, "embedding": one} for at, one in enumerate(vectors)]}
+    if request.path == "/v1/chat/completions":
+        asked = request.json()
+        text = asked["messages"][-1]["content"]
+        content = json.dumps({"size": len(text), "begin": text[:3]}) if "response_format" in asked else text.upper()
+        return {"model": "m", "choices": [{"finish_reason": "stop", "message": {"content": content}}]}
     if request.path == "/hf":
         inputs = request.json()["inputs"]
         if "parameters" in request.json():
@@ -64,9 +74,13 @@ def conformance() -> list[Case]:
         "base_url": f"{url}/hf",
         "api_format": "hf",
     }
+    chat = {"model_name": "m", "base_url": f"{url}/v1", "prompt_template": "Where is {{place}}?"}
     return [
         Case(RayServeEngine, urls),
         Case(MLflowEngine, asked),
         Case(HuggingFaceEngine, {**texts, "api_key": "k3y"}, name="HuggingFace"),
         Case(HuggingFaceEngine, {**texts, "task": "feature-extraction"}, name="embeddings"),
+        Case(OpenAIEngine, chat, name="OpenAI"),
+        Case(OpenAIEngine, {**chat, "json_schema": {"size": "BIGINT", "begin": "VARCHAR"}}, name="OpenAI-columns"),
+        Case(OpenAIEngine, {**chat, "mode": "embedding"}, name="OpenAI-embeddings"),
     ]
