@@ -110,6 +110,7 @@ class Environment:
         overrides: Requirements that replace what the packages themselves ask for.
         constraints: Requirements that bound versions, without installing anything.
         index: Where packages are looked for first; PyPI else.
+        variables: The names of environment variables that its process is given; few others are.
     """
 
     python: str = ""
@@ -117,6 +118,7 @@ class Environment:
     overrides: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     index: str | None = None
+    variables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,8 @@ def interpreter(recipe: Environment | None, engine: str) -> str | None:
 
 def find(recipe: Environment) -> Installed | None:
     """The environment of a recipe, if it is installed: by whichever Python that fits."""
-    wanted = asdict(recipe)
-    return next((one for one in installed() if asdict(one.recipe) == wanted), None)
+    wanted = _made_of(recipe)
+    return next((one for one in installed() if _made_of(one.recipe) == wanted), None)
 
 
 def installed() -> Iterator[Installed]:
@@ -161,8 +161,13 @@ def remove(one: Installed) -> None:
     shutil.rmtree(gone, ignore_errors=True)
 
 
+def _made_of(recipe: Environment) -> dict[str, Any]:
+    """What decides which packages there are."""
+    return {key: value for key, value in asdict(recipe).items() if key != "variables"}
+
+
 def _key(recipe: Environment, version: str) -> str:
-    text = json.dumps([asdict(recipe), version, sys.platform, os.uname().machine if os.name == "posix" else ""])
+    text = json.dumps([_made_of(recipe), version, sys.platform, os.uname().machine if os.name == "posix" else ""])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -3,9 +3,11 @@ may take."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from mindsql.engine import Engine, Environment, Option
@@ -58,6 +60,9 @@ def isolation_of(cls: type[Engine], options: Mapping[str, Any]) -> Isolation | N
         required = given.get("requirements") or ()
         named = required.split() if isinstance(required, str) else [str(one) for one in required]
         base = environment or Environment()
+        python = str(given.get("python") or "")
+        if not named and os.sep in python and (Path(python).parent.parent / "pyvenv.cfg").is_file():
+            base = replace(base, requires=(), overrides=(), constraints=())  # an environment of the user's own
         environment = replace(
             base, python=str(given.get("python") or base.python), requires=(*base.requires, *named)
         )

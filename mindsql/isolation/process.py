@@ -16,7 +16,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class WorkerSpec:
         path: Further folders to import from: those of the parent, when the interpreter is the parent's, too.
         memory_limit: Bytes of data that it may take, 0 for any.
         idle_timeout: Seconds without a call after which it is ended.
-        environment: Further variables.
+        variables: The names of further environment variables that it is given.
     """
 
     module: str
@@ -57,7 +57,7 @@ class WorkerSpec:
     path: tuple[str, ...] = ()
     memory_limit: int = 0
     idle_timeout: float = 900.0
-    environment: Mapping[str, str] = field(default_factory=dict)
+    variables: tuple[str, ...] = ()
 
 
 class Worker:
@@ -82,7 +82,7 @@ class Worker:
         self._folder = tempfile.mkdtemp(prefix="mindsql-worker-")
         ours, theirs = socket.socketpair()
         read, write = os.pipe()
-        variables = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
+        handed = {name: os.environ[name] for name in (*_HANDED_ON, *spec.variables) if name in os.environ}
         try:
             self._process = subprocess.Popen(
                 [
@@ -93,7 +93,7 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env={**variables, "TMPDIR": self._folder, **spec.environment},
+                env={**handed, "TMPDIR": self._folder},
                 cwd=self._folder,
                 pass_fds=(theirs.fileno(), read),
                 start_new_session=True,

@@ -72,6 +72,7 @@ def isolated(
         path=() if python else tuple(path for path in sys.path if path),
         memory_limit=memory_limit,
         idle_timeout=idle_timeout,
+        variables=cls.environment.variables if cls.environment is not None else (),
     )
     several = max(1, workers)
     # What the engine leaves to its base class is left to it here, too: callers look which methods there are.
