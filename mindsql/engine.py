@@ -299,6 +299,7 @@ class Engine:
         capabilities: What the executor may rely on.
         requires: The command that installs what the engine imports, for the error message.
         environment: The Python environment that it must run in; None for the database's own.
+        for_owners: Only the owner of a local connection may make an ML_ENGINE of it, since it runs code of theirs.
 
     An instance serves one version of one model; `self.model_storage` and `self.engine_storage` are its own.
     """
@@ -312,6 +313,7 @@ class Engine:
     capabilities: ClassVar[Capabilities] = Capabilities()
     requires: ClassVar[str] = ""
     environment: ClassVar[Environment | None] = None
+    for_owners: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -90,7 +90,7 @@ class Registry:
             EngineError: It cannot run in a process of its own.
         """
         cls = self.handler_class(name)
-        if cls.environment is None and not options:
+        if cls.environment is None and not options and not cls.for_owners:
             return cls
         from mindsql.isolation.options import isolation_of
 
@@ -103,8 +103,14 @@ class Registry:
                 from mindsql.isolation.environments import interpreter
                 from mindsql.isolation.proxy import isolated
 
-                python = interpreter(isolation.environment, name)
-                found = isolated(cls, python, isolation.memory_limit, isolation.idle_timeout, isolation.workers)
+                found = isolated(
+                    cls,
+                    interpreter(isolation.environment, name),
+                    isolation.memory_limit,
+                    isolation.idle_timeout,
+                    isolation.workers,
+                    isolation.path,
+                )
                 self._isolated[cls, isolation] = found
             return found
 

@@ -87,6 +87,11 @@ class LudwigEngine(Engine):
                 "baseline": baseline,
                 "config": config,
                 "history": history,
+                "columns_left_out": {
+                    name: "a different text in every row" for name in frame.inputs.names if inputs.find(name) is None
+                }
+                if not (using.get("config") or {}).get("input_features")
+                else {},
             },
         )
 
@@ -102,6 +107,8 @@ class LudwigEngine(Engine):
             metrics=meta["metrics"],
             baseline=meta["baseline"],
             accuracy=meta["metrics"].get("r2", meta["metrics"].get("accuracy")),
+            notes=tuple(f"left out: {name} ({why})" for name, why in meta["columns_left_out"].items()),
+            left_out=meta["columns_left_out"],
             estimator="Ludwig",
         )
 
@@ -177,7 +184,7 @@ def _config(frame: tabular.TrainingFrame, using: Mapping[str, Any]) -> dict[str,
     inputs = [
         {**_feature(column, frame.rows[column.name]), **own.get(column.name.casefold(), {}), "name": column.name}
         for column in frame.inputs
-        if not own or column.name.casefold() in own
+        if (column.name.casefold() in own if own else not tabular.is_key(column, frame.rows[column.name]))
     ]
     if not inputs:
         raise StatementError("no column is left to predict from")

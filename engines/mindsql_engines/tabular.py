@@ -105,6 +105,11 @@ def scores(frame: TrainingFrame, predicted: Any) -> tuple[dict[str, float], dict
     return {"accuracy": float(np.mean(right))}, {"accuracy": float(np.mean([one == common for one in wanted]))}
 
 
+def is_key(column: Column, values: Any) -> bool:
+    """Whether a text column has a different text in every row, of which nothing can be learnt."""
+    return column.family == "text" and len(values) >= _FEW and values.nunique(dropna=False) == len(values)
+
+
 def label_text(value: Any) -> str:
     """A label as text, alike for the same value of whatever type: 1, 1.0 and `'1'`, True and `'true'`."""
     if isinstance(value, (bool, np.bool_)):

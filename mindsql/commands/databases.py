@@ -72,6 +72,8 @@ def _environment(
 ) -> None:
     """Make the environment that an engine needs, if its owner asks. Raises AccessError, EngineError."""
     forbidden = next((name for name in OWNERS if name in options), None)
+    if cls.for_owners:
+        forbidden = f"the handler {handler}"
     if forbidden is not None and not session.settings.trusted:
         raise AccessError(f"{forbidden} starts programs on this machine: it is for the owner of a local connection")
     isolation = isolation_of(cls, options)

@@ -12,6 +12,7 @@ from typing import Any
 
 from mindsql.engine import Engine, Environment, Option
 from mindsql.errors import StatementError
+from mindsql.isolation.folder import PATH, FolderEngine
 
 ISOLATION = (
     Option("isolated", "boolean", description="run it in a process of its own"),
@@ -40,12 +41,14 @@ class Isolation:
         memory_limit: Bytes, 0 for any.
         idle_timeout: Seconds.
         workers: Processes for one model.
+        path: Where its code is, of the handler `folder`.
     """
 
     environment: Environment | None = None
     memory_limit: int = 0
     idle_timeout: float = 900.0
     workers: int = 1
+    path: str | None = None
 
 
 def isolation_of(cls: type[Engine], options: Mapping[str, Any]) -> Isolation | None:
@@ -67,17 +70,23 @@ def isolation_of(cls: type[Engine], options: Mapping[str, Any]) -> Isolation | N
             base, python=str(given.get("python") or base.python), requires=(*base.requires, *named)
         )
     others = sorted(set(given) - {"isolated"})
+    path = str(options[PATH]) if issubclass(cls, FolderEngine) and options.get(PATH) else None
+    if issubclass(cls, FolderEngine) and path is None:
+        raise StatementError("an engine of the handler folder is made first", hint="CREATE ML_ENGINE … FROM folder")
     if given.get("isolated") is False:
+        if path is not None:
+            raise StatementError("a handler in a folder always runs in a process of its own", hint="leave it out")
         if others:
             raise StatementError(f"{others[0]} needs isolated = true", hint="leave isolated = false out")
         return None
-    if not given and environment is None:
+    if not given and environment is None and path is None:
         return None
     return Isolation(
         environment,
         memory_size(given["memory_limit"]) if "memory_limit" in given else 0,
         float(given.get("idle_timeout", Isolation.idle_timeout)),
         int(given.get("workers", 1)),
+        path,
     )
 
 

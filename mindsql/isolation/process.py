@@ -42,6 +42,7 @@ class WorkerSpec:
 
     Attributes:
         module, name: Where its engine class is.
+        folder: Where the module is, if the class is the one that it has, whatever its name.
         packages: Top-level package → its folder: what the worker imports from the parent's.
         python: The interpreter.
         path: Further folders to import from: those of the parent, when the interpreter is the parent's, too.
@@ -57,6 +58,7 @@ class WorkerSpec:
     path: tuple[str, ...] = ()
     memory_limit: int = 0
     idle_timeout: float = 900.0
+    folder: str = ""
     variables: tuple[str, ...] = ()
 
 
@@ -116,6 +118,7 @@ class Worker:
         start = {
             "module": spec.module,
             "class": spec.name,
+            "folder": spec.folder,
             "packages": dict(spec.packages),
             "path": list(spec.path),
             "memory_limit": spec.memory_limit,

@@ -32,6 +32,7 @@ from mindsql.errors import Cancelled, EngineError
 from mindsql.frames import TrainingRows
 from mindsql.isolation import channel
 from mindsql.isolation.channel import Message
+from mindsql.isolation.folder import module_of
 from mindsql.isolation.process import Worker, WorkerPool, WorkerSpec
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def isolated(
     memory_limit: int = 0,
     idle_timeout: float = 900.0,
     workers: int = 1,
+    path: str | None = None,
 ) -> type[IsolatedEngine]:
     """The class that stands for an engine in worker processes.
 
@@ -54,51 +56,67 @@ def isolated(
         memory_limit: Bytes of data that a worker may take, 0 for any.
         idle_timeout: Seconds without a call after which a worker is ended.
         workers: How many workers may answer for one model at once.
+        path: Where the engine's code is, of a `FolderEngine`.
 
     Raises:
         EngineError: The class cannot be imported by another process.
+        StatementError: There is no engine at the path.
     """
-    module = sys.modules.get(cls.__module__)
-    if cls.__module__ == "__main__" or getattr(module, "__spec__", None) is None or "<locals>" in cls.__qualname__:
-        raise EngineError(
-            f"the class {cls.__qualname__} cannot be imported by another process",
-            hint="put it at the top of a module of its own, in a file",
+    module, name, folder = cls.__module__, cls.__qualname__, ""
+    packages = _packages("mindsql")
+    if path is not None:
+        module, folder = module_of(path)
+        packages[module] = folder
+    else:
+        spec = getattr(sys.modules.get(module), "__spec__", None)
+        if module == "__main__" or spec is None or "<locals>" in name:
+            raise EngineError(
+                f"the class {name} cannot be imported by another process",
+                hint="put it at the top of a module of its own, in a file",
+            )
+        packages |= _packages(module.partition(".")[0])
+    pool = WorkerPool(
+        WorkerSpec(
+            module=module,
+            name=name,
+            packages=packages,
+            python=python or sys.executable,
+            path=() if python else tuple(entry for entry in sys.path if entry),
+            memory_limit=memory_limit,
+            idle_timeout=idle_timeout,
+            folder=folder,
+            variables=cls.environment.variables if cls.environment is not None else (),
         )
-    spec = WorkerSpec(
-        module=cls.__module__,
-        name=cls.__qualname__,
-        packages=_packages("mindsql", cls.__module__.partition(".")[0]),
-        python=python or sys.executable,
-        path=() if python else tuple(path for path in sys.path if path),
-        memory_limit=memory_limit,
-        idle_timeout=idle_timeout,
-        variables=cls.environment.variables if cls.environment is not None else (),
     )
     several = max(1, workers)
-    # What the engine leaves to its base class is left to it here, too: callers look which methods there are.
-    optional = ("create_engine", "describe", "update", "translation")
-    absent = {name: getattr(Engine, name) for name in optional if getattr(cls, name) is getattr(Engine, name)}
-    capabilities = _proxied(cls.capabilities, several)
-    return type(
-        cls.__name__,
-        (IsolatedEngine,),
-        {
-            "__doc__": cls.__doc__,
-            "title": cls.title,
-            "description": cls.description,
-            "options": cls.options,
-            "engine_options": cls.engine_options,
-            "predict_options": cls.predict_options,
-            "urls": cls.urls,
-            "requires": cls.requires,
-            "environment": cls.environment,
-            "capabilities": capabilities,
-            "real": cls,
-            "pool": WorkerPool(spec),
-            "workers": several,
-            **absent,
-        },
-    )
+    kept = ("__doc__", "title", "description", "options", "engine_options", "predict_options", "urls", "requires")
+    own: dict[str, Any] = {name: getattr(cls, name) for name in (*kept, "environment", "for_owners")}
+    if path is None:
+        # What the engine leaves to its base class is left to it here, too: callers look which methods there are.
+        optional = ("create_engine", "describe", "update", "translation")
+        own |= {name: getattr(Engine, name) for name in optional if getattr(cls, name) is getattr(Engine, name)}
+        own["create_validation"] = staticmethod(cls.create_validation)
+    else:
+        own["create_validation"] = staticmethod(_validation(pool))
+    own |= {"capabilities": _proxied(cls.capabilities, several), "real": cls, "pool": pool, "workers": several}
+    return type(cls.__name__, (IsolatedEngine,), own)
+
+
+def _validation(pool: WorkerPool) -> Callable[..., None]:
+    """`create_validation` of a class that only a worker can import."""
+
+    def validate(target: str, args: Args | None = None, **kwargs: Any) -> None:
+        storage: EngineStorage = kwargs.get("handler_storage") or EngineStorage()
+        names = storage.file_list()
+        head = {"target": target, "args": args, "engine_files": names}
+        worker = pool.take()
+        try:
+            head["connection_args"] = storage.get_connection_args()
+            worker.call("validate", head, [storage.file_get(name) for name in names])
+        finally:
+            pool.give_back(worker)
+
+    return validate
 
 
 def _packages(*names: str) -> dict[str, str]:
@@ -140,10 +158,6 @@ class IsolatedEngine(Engine):
         self._memory: int | None = None
 
     # The class --------------------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def create_validation(target: str, args: Args | None = None, **kwargs: Any) -> None:
-        """Not called: each proxy class checks by its own engine class; see `validate`."""
 
     @classmethod
     def estimators(cls) -> Sequence[Estimator]:

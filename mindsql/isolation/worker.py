@@ -95,20 +95,11 @@ class EngineServer:
 
     # The calls: from the head and the bodies of a message to those of its answer. -------------------------------------
 
-    def describe_class(self, head: dict[str, Any], bodies: list[Any]) -> tuple[dict[str, Any], list[Any]]:
-        """What the parent must know of a class that it cannot import."""
-        cls = self._cls
-        names = ("title", "description", "options", "engine_options", "predict_options", "urls", "requires")
-        return {**{name: getattr(cls, name) for name in names}, "capabilities": cls.capabilities}, []
-
-    def call_class(self, head: dict[str, Any], bodies: list[Any]) -> tuple[dict[str, Any], list[Any]]:
-        """A class method of the engine, on JSON values."""
-        if head["method"] == "create_validation":
-            storage = self._engine_storage(head, bodies)
-            self._cls.create_validation(head["target"], args=head["args"], handler_storage=storage)
-            return {}, []
-        found = getattr(self._cls, head["method"])(*head["arguments"])
-        return {"answer": list(found) if isinstance(found, Sequence) else found}, []
+    def validate(self, head: dict[str, Any], bodies: list[Any]) -> tuple[dict[str, Any], list[Any]]:
+        """`create_validation`, of a class that the parent cannot import."""
+        storage = self._engine_storage(head, bodies)
+        self._cls.create_validation(head["target"], args=head["args"], handler_storage=storage)
+        return {}, []
 
     def open(self, head: dict[str, Any], bodies: list[Any]) -> tuple[dict[str, Any], list[Any]]:
         """A new engine object with the files of its model, of its engine and of the model that it continues."""
@@ -262,9 +253,14 @@ def main() -> None:
     from mindsql.isolation import channel
 
     try:
-        found: Any = importlib.import_module(start["module"])
-        for name in start["class"].split("."):
-            found = getattr(found, name)
+        if start["folder"]:
+            from mindsql.isolation.folder import find_class
+
+            found: Any = find_class(start["module"], start["folder"])
+        else:
+            found = importlib.import_module(start["module"])
+            for name in start["class"].split("."):
+                found = getattr(found, name)
     except BaseException as error:  # a library may raise anything when it is imported
         channel.send(connection, channel.error_to_head(error))
         return
