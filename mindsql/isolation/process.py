@@ -111,7 +111,10 @@ class Worker:
         self.pid = self._process.pid
         self._connection = Connection(ours.detach())
         self._stderr: deque[bytes] = deque(maxlen=64)
-        self._reader = threading.Thread(target=self._drain, name="mindsql-worker-stderr", daemon=True)
+        # The thread knows nothing of this object, whose end it would hold up.
+        self._reader = threading.Thread(
+            target=_drain, args=(self._process.stderr, self._stderr), name="mindsql-worker-stderr", daemon=True
+        )
         self._reader.start()
         # The end of this object ends the process, however it comes about.
         self._end = weakref.finalize(self, _end, self._process, self._connection, write, self._folder)
@@ -277,19 +280,16 @@ class Worker:
             else hint,
         )
 
-    def _drain(self) -> None:
-        """Read what it writes to stderr, as much as it likes; the end of it is kept."""
-        stream = self._process.stderr
-        assert stream is not None
-        while True:
-            block = stream.read1(4096)  # type: ignore[attr-defined]
-            if not block:
-                return
-            self._stderr.append(block)
-
     def end(self) -> None:
         """End it now, with all that it started."""
         self._end()
+
+
+def _drain(stream: Any, kept: deque[bytes]) -> None:
+    """Read what a process writes, as much as it likes; the end of it is kept."""
+    with stream:
+        while block := stream.read1(4096):
+            kept.append(block)
 
 
 def _memory(pid: int) -> int:

@@ -10,6 +10,7 @@ import importlib.util
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -153,6 +154,7 @@ class IsolatedEngine(Engine):
         self._lock = threading.RLock()
         self._free: list[Worker] = []  # with the model in them, waiting for a call
         self._busy: list[Worker] = []
+        weakref.finalize(self, _release, self.pool, self._free).atexit = False
         self._load_args: Args | None = None
         self._summary: Summary | None = None
         self._memory: int | None = None
@@ -242,7 +244,7 @@ class IsolatedEngine(Engine):
         """End the workers that were not asked for so long; whether there are others."""
         with self._lock:
             old = [worker for worker in self._free if time.monotonic() - worker.used > seconds]
-            self._free = [worker for worker in self._free if worker not in old]
+            self._free[:] = [worker for worker in self._free if worker not in old]
             left = bool(self._free or self._busy)
         for worker in old:
             worker.end()
@@ -327,13 +329,19 @@ class IsolatedEngine(Engine):
     def close(self) -> None:
         """The workers wait for another model."""
         with self._lock:
-            free, self._free = self._free, []
-        for worker in free:
-            try:
-                worker.call("close", {})
-                self.pool.give_back(worker)
-            except (EngineError, Cancelled):
-                worker.end()
+            free = list(self._free)
+            self._free.clear()
+        _release(self.pool, free)
+
+
+def _release(pool: WorkerPool, workers: list[Worker]) -> None:
+    """Have workers let go of their model, to wait for another one."""
+    for worker in workers:
+        try:
+            worker.call("close", {})
+            pool.give_back(worker)
+        except (EngineError, Cancelled):
+            worker.end()
 
 
 class _IsolatedPredictor:

@@ -15,7 +15,7 @@ from mindsql.schema import Schema
 
 class Hostile(Engine):
     options = (Option("how", default=""), Option("where", default="predict"))
-    capabilities = Capabilities(deterministic=False)
+    capabilities = Capabilities(deterministic=False, batch_rows=20_000)
 
     def create(self, target: str, df: Any = None, args: Args | None = None) -> None:
         assert args is not None
@@ -49,6 +49,9 @@ class Hostile(Engine):
 
     def _nothing(self) -> None:
         pass
+
+    def _pause(self) -> None:
+        time.sleep(0.05)
 
     def _kill(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
