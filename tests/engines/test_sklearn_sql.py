@@ -224,6 +224,7 @@ TREES: dict[str, list[dict[str, Any]]] = {
     "Bagging{}": [{"n_estimators": 2, "max_features": 0.5, "max_samples": 0.3}],
     "GradientBoosting{}": [{"n_estimators": 12}, {"n_estimators": 40, "max_depth": 1, "init": "zero"}],
     "HistGradientBoosting{}": [{"max_iter": 4, "min_samples_leaf": 5}],
+    "LGBM{}": [{"n_estimators": 4, "min_child_samples": 5}, {"n_estimators": 9, "num_leaves": 7, "max_depth": 3}],
 }  # fmt: skip
 
 
@@ -294,9 +295,15 @@ def test_losses_of_boosting(loss: str) -> None:
     assert not differences(model, "training") + differences(model, "edges")
 
 
-def test_a_logarithmic_link_of_boosting() -> None:
-    using = {"max_iter": 4, "loss": "poisson", "task": "regression", "max_leaf_nodes": 9}
-    model = trained("HistGradientBoostingRegressor", "count", using=repr(using))
+@pytest.mark.parametrize(
+    ("estimator", "using"),
+    [
+        ("HistGradientBoostingRegressor", {"max_iter": 4, "loss": "poisson", "max_leaf_nodes": 9}),
+        ("LGBMRegressor", {"n_estimators": 4, "objective": "poisson", "num_leaves": 9}),
+    ],
+)
+def test_a_logarithmic_link_of_boosting(estimator: str, using: dict[str, Any]) -> None:
+    model = trained(estimator, "count", using=repr({**using, "task": "regression"}))
     assert not differences(model, "training") + differences(model, "edges")
 
 

@@ -161,8 +161,7 @@ class Search:
             return min(measure(name, {**self.given, **given}).loss, 1e300)
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        sampler = optuna.samplers.TPESampler(seed=self.seed, n_startup_trials=max(10, 2 * len(self.spaces)))
-        study = optuna.create_study(sampler=sampler)
+        study = optuna.create_study(sampler=self._sampler(optuna))
         if len(self.spaces) > 1:
             for name, space in self.spaces.items():  # first one of each, somewhere in the middle
                 middle = {f"{name}.{key}": _middle(span) for key, span in space.items()}
@@ -180,6 +179,17 @@ class Search:
                 "none of the estimators could be trained on these rows", hint="name one: USING estimator = …"
             )
         return best
+
+    def _sampler(self, optuna: Any) -> Any:
+        """What proposes: each combination once, if these are few, else what has been good so far."""
+        if len(self.spaces) == 1 and self.trials is not None:
+            ((name, space),) = self.spaces.items()
+            grid = {f"{name}.{key}": list(range(len(span))) for key, span in space.items() if isinstance(span, list)}
+            grid = {key: places for key, places in grid.items() if len(places) > 1}
+            lists = all(isinstance(span, list) for span in space.values())
+            if grid and lists and self.trials >= np.prod([len(places) for places in grid.values()]):
+                return optuna.samplers.GridSampler(grid, seed=self.seed)
+        return optuna.samplers.TPESampler(seed=self.seed, n_startup_trials=max(10, 2 * len(self.spaces)))
 
     def _members(self) -> list[dict[str, Any]]:
         """The best of each kind that can be stacked, the best first."""

@@ -164,7 +164,8 @@ def train(job: TrainingRun, data: TrainingRows, schema: Schema, progress: Progre
     given = job.given
     search = None
     if job.search is not None:
-        search = searching.search_of(target.task, job.search, job.estimator, given, job.seed)
+        with collected([]):
+            search = searching.search_of(target.task, job.search, job.estimator, given, job.seed)
     with collected(notes), threads.few(rows, threads.FEW_TO_TRAIN):
         compares = target.task in ("classification", "regression") and rows <= choosing.FEW_ROWS
         seen = held[0] if held is not None else np.arange(rows)

@@ -1,0 +1,2 @@
+__version__ = "0.0.1"
+__description__ = "recommends what most have"

@@ -1,0 +1,84 @@
+"""Engines in a folder: a handler written for MindsDB, unchanged, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import mindsql
+from mindsql.connection import Connection
+from mindsql.errors import AccessError, EngineError, MindSQLError
+from mindsql.session import Settings
+
+if os.name != "posix":
+    pytest.skip("workers need Linux or macOS", allow_module_level=True)
+
+HANDLERS = Path(__file__).parent / "handlers"
+UNIT = HANDLERS.parent.parent / "unit"
+POPULARITY = HANDLERS / "popularity_handler"
+BASKETS = "CREATE TABLE baskets AS SELECT i % 7 AS person, 'item' || (i * i % 5) AS item FROM range(100) r(i)"
+
+
+def test_its_life_in_sql(tmp_path: Path) -> None:
+    file = tmp_path / "shop.duckdb"
+    with mindsql.connect(file) as con:
+        con.execute(BASKETS)
+        con.execute(f"CREATE ML_ENGINE pop FROM folder USING path = '{POPULARITY}'")
+        with pytest.raises(EngineError) as caught:
+            con.execute("CREATE MODEL m FROM (SELECT * FROM baskets) PREDICT recommended USING engine = 'pop'")
+        assert caught.value.message == "[pop/m] Exception: 'item_id' must be provided in the USING clause."
+        con.execute(
+            "CREATE MODEL m FROM (SELECT * FROM baskets) PREDICT recommended USING engine = 'pop', item_id = 'item'"
+        )
+    with mindsql.connect(file) as con:
+        query = "SELECT DISTINCT recommended FROM baskets JOIN m"
+        assert con.execute(query).fetchall() == [("item1",)]
+        assert con.execute("DESCRIBE m.best").fetchall()[0] == ("item1",)
+        assert con.execute("SELECT runs_in FROM information_schema.loaded_models").fetchall() == [("worker process",)]
+        con.execute("DROP MODEL m")
+        con.execute("DROP ML_ENGINE pop")
+
+
+def test_a_single_file(tmp_path: Path) -> None:
+    (tmp_path / "doubling.py").write_text(
+        "import pandas as pd\nfrom mindsql import BaseMLEngine\n\n\nclass Doubling(BaseMLEngine):\n"
+        "    def create(self, target, df=None, args=None):\n        self.model_storage.json_set('target', target)\n\n"
+        "    def predict(self, df, args=None):\n"
+        "        return pd.DataFrame({self.model_storage.json_get('target'): df['a'] * 2})\n"
+    )
+    (tmp_path / "other.py").write_text("raise SystemExit('this file is not to be run')\n")
+    with mindsql.connect() as con:
+        con.execute("CREATE TABLE t AS SELECT i AS a, i AS y FROM range(5) r(i)")
+        con.execute(f"CREATE ML_ENGINE d FROM folder USING path = '{tmp_path / 'doubling.py'}'")
+        con.execute("CREATE MODEL m FROM (SELECT * FROM t) PREDICT y USING engine = 'd'")
+        assert con.execute("SELECT sum(m.y) FROM t JOIN m").fetchall() == [(20.0,)]
+
+
+@pytest.fixture
+def con() -> Connection:
+    return mindsql.connect()
+
+
+@pytest.mark.parametrize(
+    ("using", "message"),
+    [
+        ("", 'the handler "folder" needs the option "path"'),
+        (" USING path = '/nowhere'", '"/nowhere" is no folder of a handler'),
+        (f" USING path = '{UNIT}'", "the handler must be one subclass of BaseMLEngine, and there are: none"),
+        (f" USING path = '{POPULARITY}', isolated = false", "always runs in a process of its own"),
+    ],
+)
+def test_what_is_no_handler(con: Connection, using: str, message: str) -> None:
+    with con, pytest.raises(MindSQLError) as caught:
+        con.execute(f"CREATE ML_ENGINE x FROM folder{using}")
+    assert message in caught.value.message
+
+
+def test_it_is_for_the_owner() -> None:
+    with mindsql.connect() as con:
+        con._session.settings = Settings(trusted=False)
+        with pytest.raises(AccessError) as caught:
+            con.execute(f"CREATE ML_ENGINE x FROM folder USING path = '{POPULARITY}'")
+        assert "the handler folder starts programs on this machine" in caught.value.message
