@@ -39,10 +39,14 @@ DATA = {
 }
 """What the handlers are checked with beside the default, by name."""
 
-ELSEWHERE: dict[str, str] = dict.fromkeys(
-    ("ray_serve", "ray_server", "mlflow", "huggingface_api", "hf_api", "openai"), "test_remote_contract.py"
-)
-"""Handlers that answer only with a server or options of their own: the test file that runs the suite on each."""
+ELSEWHERE: dict[str, str] = {
+    **dict.fromkeys(
+        ("ray_serve", "ray_server", "mlflow", "huggingface_api", "hf_api", "openai"), "test_remote_contract.py"
+    ),
+    **dict.fromkeys(("huggingface", "lightwood", "ludwig"), "../isolation/test_libraries.py"),
+    "folder": "../isolation/test_folder.py",
+}
+"""Handlers that answer only with a server, a library or options of their own: the test file that runs the suite on each."""
 
 
 def _handlers() -> list[Case]:
@@ -50,7 +54,7 @@ def _handlers() -> list[Case]:
     cases = [Case(ToyEngine), Case(Thorough, **GIVEN), Case(Shy)]
     for name in sorted(set(registry.names()) - set(ELSEWHERE)):
         for number, given in enumerate(DATA.get(name, [{}])):
-            cases.append(Case(registry.load(name), **given, name=f"{name}{number or ''}"))
+            cases.append(Case(registry.handler_class(name), **given, name=f"{name}{number or ''}"))
     return cases
 
 
