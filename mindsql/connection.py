@@ -310,6 +310,12 @@ class Connection:
         """What there is beside tables: an immutable picture of projects, engines, models, views and sources."""
         return self._session.snapshot()
 
+    @property
+    def models(self) -> list[dict[str, Any]]:
+        """The models that are loaded now: where each runs, its memory in bytes, how often it was asked, since when."""
+        loaded = self._session.shared.models
+        return loaded.rows() if loaded is not None else []
+
     def install(self) -> None:
         """Make the catalog's tables now. The first statement that needs them does so, too; but two that do it at once,
         each in a transaction, are in each other's way."""

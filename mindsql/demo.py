@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mindsql.errors import StatementError
+from mindsql.errors import EngineMissingError, StatementError
 from mindsql.script import Runner, ScriptOptions, default_format, interruptible, opened, statements
 
 if TYPE_CHECKING:
@@ -56,6 +58,18 @@ DESCRIBE triage;
 EVALUATE triage FROM (SELECT * FROM biopsies WHERE patient % 3 = 0);
 """
 
+ENGINES = (
+    ("sklearn", ""),
+    ("sklearn", "estimator = 'LogisticRegression'"),
+    ("sklearn", "estimator = 'LGBMClassifier'"),
+    ("sklearn", "estimator = 'XGBClassifier'"),
+    ("sklearn", "estimator = 'CatBoostClassifier', iterations = 200"),
+    ("sklearn", "estimator = 'auto', time_limit = 20"),
+    ("lightwood", "trusted = true, time_limit = 20"),
+    ("ludwig", "epochs = 40"),
+)
+"""What `--engines` trains, engine by engine, where it is installed."""
+
 
 def main(arguments: list[str]) -> int:
     """Run the tour and give the exit status."""
@@ -65,7 +79,9 @@ def main(arguments: list[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--keep", metavar="FILE", default=FILE, help=f"the file to make (default: {FILE})")
-    file = Path(parser.parse_args(arguments).keep)
+    parser.add_argument("--engines", action="store_true", help="train with each engine that is installed, and compare")
+    given = parser.parse_args(arguments)
+    file = Path(given.keep)
     if file.exists():
         raise StatementError(
             f"{file} exists already",
@@ -73,7 +89,7 @@ def main(arguments: list[str]) -> int:
         )
     started, done = time.monotonic(), False
     try:
-        status = _tour(file)
+        status = _compare(file) if given.engines else _tour(file)
         done = status == 0
     finally:
         if not done:
@@ -99,6 +115,36 @@ def _tour(file: Path) -> int:
             if status := runner.run_one(sql):
                 return status
     return 0
+
+
+def _compare(file: Path) -> int:
+    """Train on the same rows with each engine, and show what came of it."""
+    with opened(str(file)) as connection:
+        interruptible(connection, lambda stop: _load(connection))
+        runner = Runner(connection, ScriptOptions(default_format(tables=True), chatty=True), log=_say)
+        for sql, _ in list(statements(TOUR))[:2]:
+            connection.execute(sql)
+        connection.execute("CREATE TABLE engines (engine VARCHAR, options VARCHAR, accuracy DOUBLE, seconds DOUBLE)")
+        for number, (engine, using) in enumerate(ENGINES):
+            options = f"engine = '{engine}'{', ' if using else ''}{using}"
+            create = f"CREATE MODEL m{number} FROM (SELECT * FROM known) PREDICT diagnosis USING {options}"
+            _say(f"{engine} {using} …".replace("  ", " "))
+            try:
+                interruptible(connection, partial(_run, connection, create))
+            except EngineMissingError as error:
+                _say(f"  left out: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+                continue
+            connection.execute(
+                f"""INSERT INTO engines SELECT ?, ?, avg((m.diagnosis = b.diagnosis)::INTEGER),
+                (SELECT training_time FROM information_schema.models WHERE name = 'm{number}')
+                FROM (SELECT * FROM biopsies WHERE patient % 3 = 0) AS b JOIN m{number} AS m""",
+                [engine, using],
+            )
+        return runner.run_one("SELECT * FROM engines ORDER BY accuracy DESC, seconds")
+
+
+def _run(connection: Connection, sql: str, stop: threading.Event) -> None:
+    connection.execute(sql)
 
 
 def _load(connection: Connection) -> None:

@@ -51,7 +51,7 @@ class State:
     snapshot: Snapshot
     jobs: Jobs
     registry: Registry
-    loaded: Callable[[], Sequence[tuple[Any, ...]]] = list
+    loaded: Callable[[], Sequence[Mapping[str, Any]]] = list
 
 
 OFFERED = "mindsql_"
@@ -356,7 +356,7 @@ def _loaded_models(state: State, offer: Offer) -> str:
         ("calls", "BIGINT"),
         ("since", "TIMESTAMP"),
     ]
-    return listed(columns, list(state.loaded()), offer)
+    return listed(columns, [[row[name] for name, _ in columns] for row in state.loaded()], offer)
 
 
 _QUERIES: dict[str, Callable[[State, Offer], str]] = {

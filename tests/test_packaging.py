@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from mindsql.registry import Registry
+
 PACKAGES = {"mindsql", "mindsql_grammar", "mindsql_engines", "mindsql_sources"}
 
 
@@ -98,6 +100,7 @@ IMPORT_NAMES = {
     "python-multipart": "python_multipart",
     "pyyaml": "yaml",
     "protobuf": "google",
+    "pillow": "PIL",
 }
 """Distribution → import name where they differ; pytz is what DuckDB imports, httptools uvicorn."""
 OPTIONAL = {"pytest", "polars", "numpy", "scipy", "joblib", "IPython", "urllib3"}
@@ -111,11 +114,19 @@ def test_dependencies_are_those_that_are_imported(root: Path, project: dict[str,
     needed = imported(path for path in files if not path.is_relative_to(server))
     declared = import_names(project["dependencies"])
     assert declared - needed == set(), "declared, but imported nowhere"
-    assert needed - declared - OPTIONAL == set(), "imported, but not declared"
+    extras = import_names(project["optional-dependencies"]["auto"])
+    assert needed - declared - extras - OPTIONAL - in_environments() == set(), "imported, but not declared"
     serving = imported(server.rglob("*.py"))
     extra = import_names(project["optional-dependencies"]["server"])
     assert extra - serving == set(), "declared, but imported nowhere in the server"
     assert serving - extra - declared - OPTIONAL == set(), "imported by the server, but not in its extra"
+
+
+def in_environments() -> set[str]:
+    """What engines import in environments of their own: what these require, and what that brings along."""
+    classes = [Registry().handler_class(handler.name) for handler in Registry()]
+    required = [text for cls in classes if cls.environment is not None for text in cls.environment.requires]
+    return import_names(required) | {"huggingface_hub", "type_infer"}
 
 
 def imported(files: Iterable[Path]) -> set[str]:

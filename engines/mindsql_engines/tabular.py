@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mindsql.engine import Task
 from mindsql.errors import DataError, StatementError, UnknownNameError
 from mindsql.schema import Column, Schema, family
@@ -55,6 +53,8 @@ def training_frame(
     Raises:
         StatementError, DataError: There is nothing to learn from.
     """
+    import numpy as np
+
     if df is None:
         raise StatementError("there are no rows to train on", hint="add FROM (SELECT …)")
     name = next((str(column) for column in df.columns if str(column).casefold() == target.casefold()), None)
@@ -88,6 +88,8 @@ def training_frame(
 
 def scores(frame: TrainingFrame, predicted: Any) -> tuple[dict[str, float], dict[str, float]]:
     """The scores of answers to the rows held out, and those of the mean or the most frequent class."""
+    import numpy as np
+
     name = frame.answer.name
     if frame.task == "regression":
         truth = frame.held[name].to_numpy(dtype=float)
@@ -112,9 +114,11 @@ def is_key(column: Column, values: Any) -> bool:
 
 def label_text(value: Any) -> str:
     """A label as text, alike for the same value of whatever type: 1, 1.0 and `'1'`, True and `'true'`."""
-    if isinstance(value, (bool, np.bool_)):
+    if hasattr(value, "item"):  # numpy's own
+        value = value.item()
+    if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+    if isinstance(value, float) and value.is_integer():
         return str(int(value))
     text = str(value)
     if text in ("True", "False"):

@@ -104,15 +104,15 @@ class LoadedModel:
             return self.engine.memory() or self._size
         return self._size
 
-    def rows(self) -> Iterator[tuple[Any, ...]]:
+    def rows(self) -> Iterator[dict[str, Any]]:
         """Its rows in `information_schema.loaded_models`: one for each process that it is loaded in."""
         version = self.version
-        what = (version.model, version.project, version.number, version.engine)
+        what = {"name": version.model, "project": version.project, "version": version.number, "engine": version.engine}
         processes: Sequence[tuple[int, int]] = getattr(self.engine, "processes", tuple)()
-        for pid, memory in processes:
-            yield (*what, "worker process", pid, memory, self.calls, self.since)
-        if not processes:
-            yield (*what, "this process", os.getpid(), self.memory(), self.calls, self.since)
+        where = [("worker process", *one) for one in processes] or [("this process", os.getpid(), self.memory())]
+        for runs_in, pid, memory in where:
+            at = {"runs_in": runs_in, "pid": pid, "memory": memory}
+            yield {**what, **at, "calls": self.calls, "since": self.since}
 
     def arrow_type(self, output: str) -> pa.DataType:
         """The Arrow type of an output."""
@@ -349,7 +349,7 @@ class ModelCache:
         for model in models:
             model.close()
 
-    def rows(self) -> list[tuple[Any, ...]]:
+    def rows(self) -> list[dict[str, Any]]:
         """The rows of `information_schema.loaded_models`."""
         with self._lock:
             return [row for model in self._models.values() for row in model.rows()]

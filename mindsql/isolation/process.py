@@ -13,7 +13,6 @@ import tempfile
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ _POLL_SECONDS = 0.05
 _CHECK_SECONDS = 1.0
 _MOST_PROCESSES = 64
 """Processes that one worker may have started: more is a mistake that would take the machine along."""
+_KEPT_BYTES = 1 << 14
 _START_SECONDS = 600.0
 """A large library may take minutes to import on a busy machine."""
 _FAULT = re.compile(r'Fatal Python error: .*?File "([^"]*)", line (\d+) in (\S+)', re.S)
@@ -110,7 +110,7 @@ class Worker:
             os.close(read)
         self.pid = self._process.pid
         self._connection = Connection(ours.detach())
-        self._stderr: deque[bytes] = deque(maxlen=64)
+        self._stderr = bytearray()
         # The thread knows nothing of this object, whose end it would hold up.
         self._reader = threading.Thread(
             target=_drain, args=(self._process.stderr, self._stderr), name="mindsql-worker-stderr", daemon=True
@@ -265,7 +265,7 @@ class Worker:
             reason = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         else:
             reason = f"it ended with the status {code}"
-        text = b"".join(self._stderr).decode(errors="replace")
+        text = self._stderr.decode(errors="replace")
         said = [line for line in text.splitlines() if line.strip()]
         place = _FAULT.search(text)
         hint = "the next statement starts another one"
@@ -285,11 +285,12 @@ class Worker:
         self._end()
 
 
-def _drain(stream: Any, kept: deque[bytes]) -> None:
+def _drain(stream: Any, kept: bytearray) -> None:
     """Read what a process writes, as much as it likes; the end of it is kept."""
     with stream:
         while block := stream.read1(4096):
-            kept.append(block)
+            kept += block
+            del kept[:-_KEPT_BYTES]
 
 
 def _memory(pid: int) -> int:

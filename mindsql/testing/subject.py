@@ -111,7 +111,9 @@ class Subject:
         args = engine_args(self.target, self.using, {"anomaly": anomaly})
         if columns is None:
             return {**args, "schema": self.data.schema, "trusted": True}
-        return {**args, "predict_params": {}, "columns": list(columns)}
+        # The model is this process's own, as one is that was trained in the same session.
+        trusted = {"trusted": True} if self.using.get("trusted") else {}
+        return {**args, **trusted, "predict_params": {}, "columns": list(columns)}
 
     def train(self, rows: Any = None, args: dict[str, Any] | None = None) -> Engine:
         """A freshly trained engine; `rows` are a data frame, or Arrow for an engine that takes it."""

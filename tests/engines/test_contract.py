@@ -46,7 +46,7 @@ ELSEWHERE: dict[str, str] = {
     **dict.fromkeys(("huggingface", "lightwood", "ludwig"), "../isolation/test_libraries.py"),
     "folder": "../isolation/test_folder.py",
 }
-"""Handlers that answer only with a server, a library or options of their own: the test file that runs the suite on each."""
+"""Handlers that need a server, a library or options of their own: the test file that runs the suite on each."""
 
 
 def _handlers() -> list[Case]:

@@ -10,7 +10,7 @@ import pytest
 from hostile import Hostile
 
 import mindsql
-from mindsql import cli
+from mindsql import cli, demo
 from mindsql.engine import Environment
 from mindsql.errors import AccessError, EngineError, EngineMissingError
 from mindsql.isolation import environments
@@ -94,3 +94,15 @@ def test_an_environment_of_the_users_own_is_taken_as_it_is(home: Path) -> None:
         con.execute("SELECT y FROM m WHERE a = 1").fetchall()
         assert con.execute("SELECT runs_in FROM information_schema.loaded_models").fetchall() == [("worker process",)]
     assert not home.exists()
+
+
+def test_the_demo_compares_what_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = (("sklearn", "estimator = 'LogisticRegression'"), ("sklearn", "estimator = 'LGBMClassifier'"), ("ludwig", ""))
+    monkeypatch.setattr(demo, "ENGINES", few)
+    assert cli.main(["demo", "--engines", "--keep", str(tmp_path / "demo.duckdb")]) == 0
+    said = capsys.readouterr().out
+    assert 'left out: the environment of the engine "ludwig" is not installed' in said
+    rows = [line for line in said.splitlines() if "sklearn" in line and "0.9" in line]
+    assert len(rows) == 2 and "LGBMClassifier" in said

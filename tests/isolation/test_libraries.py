@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from mindsql.engine import Engine
 from mindsql.errors import AccessError, StatementError
 from mindsql.isolation import environments
 from mindsql.isolation.proxy import isolated
-from mindsql.testing import Case, check_engine, training_data
+from mindsql.testing import check_engine, training_data
 from mindsql_engines.huggingface.local import LocalHuggingFaceEngine
 from mindsql_engines.lightwood import LightwoodEngine
 from mindsql_engines.ludwig import LudwigEngine
@@ -49,8 +49,9 @@ def interpreter(name: str) -> str:
 
 
 @pytest.fixture
-def con() -> Connection:
-    return mindsql.connect()
+def con() -> Iterator[Connection]:
+    with mindsql.connect() as connection:
+        yield connection
 
 
 def flats(con: Connection) -> None:
@@ -74,7 +75,9 @@ def test_a_regression(con: Connection, name: str, using: str, least: float) -> N
     assert con.execute("SELECT runs_in FROM information_schema.loaded_models").fetchall() == [("worker process",)]
 
 
-@pytest.mark.parametrize(("name", "using"), [("lightwood", {"trusted": True, "time_limit": 5}), ("ludwig", {"epochs": 3})])
+@pytest.mark.parametrize(
+    ("name", "using"), [("lightwood", {"trusted": True, "time_limit": 5}), ("ludwig", {"epochs": 3})]
+)
 def test_contract(name: str, using: dict[str, Any]) -> None:
     """The conformance suite: parametrize_with_checks, all at once."""
     check_engine(isolated(CLASSES[name], interpreter(name)), options=using, data=training_data("classification"))
@@ -89,9 +92,8 @@ def test_code_is_run_only_for_who_says_so(tmp_path: Path) -> None:
             con.execute("CREATE MODEL m FROM (SELECT * FROM flats) PREDICT rent USING engine = 'lw'")
         con.execute("""CREATE OR REPLACE MODEL m FROM (SELECT * FROM flats) PREDICT rent
             USING engine = 'lw', trusted = true, time_limit = 5""")
-    with mindsql.connect(file) as con:
-        with pytest.raises(StatementError, match="stored as code"):
-            con.execute("SELECT rent FROM m WHERE sqm = 50").fetchall()
+    with mindsql.connect(file) as con, pytest.raises(StatementError, match="stored as code"):
+        con.execute("SELECT rent FROM m WHERE sqm = 50").fetchall()
 
 
 # Transformers: models of random weights, made on the spot -----------------------------------------------------------
@@ -143,8 +145,8 @@ def test_a_text_classifier_learns(con: Connection, tiny: Path) -> None:
         path = '{tiny / "text-classification"}'""")
     con.execute("""FINETUNE m FROM (SELECT ['the film was good', 'the film was bad'][1 + i % 2] AS t,
         ['pos', 'neg'][1 + i % 2] AS y FROM range(120) r(i)) USING learning_rate = 0.005, epochs = 4""")
-    assert con.execute("SELECT t, y FROM m WHERE t IN ('the film was good', 'the film was bad') ORDER BY t").fetchall() == [
-        ("the film was bad", "neg"), ("the film was good", "pos")]  # fmt: skip
+    query = "SELECT t, y FROM m WHERE t IN ('the film was good', 'the film was bad') ORDER BY t"
+    assert con.execute(query).fetchall() == [("the film was bad", "neg"), ("the film was good", "pos")]
 
 
 def test_what_is_no_model_is_said(con: Connection, tiny: Path) -> None:
@@ -163,6 +165,4 @@ def test_what_is_no_model_is_said(con: Connection, tiny: Path) -> None:
 def test_contract_of_transformers(tiny: Path) -> None:
     """The conformance suite, over a text column."""
     using = {"task": "text-classification", "input_column": "place", "path": str(tiny / "text-classification")}
-    case = Case(isolated(LocalHuggingFaceEngine, interpreter("huggingface")), using)
-    assert sys.version_info and case.label
-    check_engine(case.cls, options=using)
+    check_engine(isolated(LocalHuggingFaceEngine, interpreter("huggingface")), options=using)

@@ -72,9 +72,12 @@ def eventually(condition: Callable[[], object], what: str) -> None:
 
 
 def gone(process: int) -> bool:
+    """Whether a process has ended, with all of its threads: the first to end makes it a zombie."""
     try:
-        return psutil.Process(process).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+        found = psutil.Process(process)
+        tasks = Path(f"/proc/{process}/task")
+        return found.status() == psutil.STATUS_ZOMBIE and (not tasks.exists() or len(list(tasks.iterdir())) <= 1)
+    except (psutil.NoSuchProcess, FileNotFoundError):
         return True
 
 

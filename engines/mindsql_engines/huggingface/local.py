@@ -29,7 +29,7 @@ TASKS = {
     name: task for name, task in tasks.TASKS.items() if name != "table-question-answering"
 } | {"text2text-generation": replace(tasks.TASKS["summarization"], model="google/flan-t5-small")}
 """The tasks of `huggingface_api`, but for one that needs a library of its own, and the one that the hub has no more."""
-_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _COLUMNS = ("input_column", "context_column", "input_column2")
 _FOLDER = "model"
 _STORED_BYTES = 512 << 20

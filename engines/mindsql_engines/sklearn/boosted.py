@@ -16,6 +16,7 @@ import numpy as np
 
 from mindsql.engine import Option
 from mindsql.errors import CatalogError, EngineError, EngineMissingError
+from mindsql_engines.sklearn import threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -145,6 +146,11 @@ def _load(library: str) -> Any:
         ) from error
 
 
+def _one_if(few: bool, all_of_them: int) -> int:
+    """How many threads: these libraries have loops and limits of their own."""
+    return 1 if few else all_of_them
+
+
 # LightGBM ------------------------------------------------------------------------------------------------------------
 
 _LIGHTGBM = (
@@ -173,7 +179,7 @@ class _LightGBM(Boosted):
         lightgbm = _load(self.library)
         count = int(given.pop(self.rounds))
         settings = {**given, "verbosity": -1, "seed": self._parameters["random_state"], "deterministic": True}
-        settings |= {"force_row_wise": True, "num_threads": 0}
+        settings |= {"force_row_wise": True, "num_threads": _one_if(len(x) <= threads.FEW_TO_TRAIN, 0)}
         if self.classifier:
             classes = len(self.classes_)
             settings |= {"objective": "multiclass", "num_class": classes} if classes > 2 else {"objective": "binary"}
@@ -191,7 +197,7 @@ class _LightGBM(Boosted):
         self._model = lightgbm.train(settings, learn, count, valid_sets=held, callbacks=callbacks)
 
     def _raw(self, x: Any) -> Any:
-        return self._model.predict(x, num_threads=1 if len(x) < _FEW else 0)
+        return self._model.predict(x, num_threads=_one_if(len(x) <= threads.FEW_TO_PREDICT, 0))
 
     def _to_bytes(self) -> bytes:
         text: str = self._model.model_to_string()
@@ -257,6 +263,7 @@ class _XGBoost(Boosted):
         xgboost = _load(self.library)
         count = int(given.pop(self.rounds))
         settings = {**given, "verbosity": 0, "seed": self._parameters["random_state"] or 0, "tree_method": "hist"}
+        settings["nthread"] = _one_if(len(x) <= threads.FEW_TO_TRAIN, 0)
         if self.classifier:
             several = len(self.classes_) > 2
             settings |= {"objective": "multi:softprob", "num_class": len(self.classes_)} if several else {
@@ -277,7 +284,7 @@ class _XGBoost(Boosted):
         return _load(self.library).DMatrix(x, y, weight=weight, feature_types=kinds, enable_categorical=True)
 
     def _raw(self, x: Any) -> Any:
-        self._model.set_param({"nthread": 1 if len(x) < _FEW else 0})
+        self._model.set_param({"nthread": _one_if(len(x) <= threads.FEW_TO_PREDICT, 0)})
         return self._model.predict(self._matrix(np.ascontiguousarray(x)))
 
     def _to_bytes(self) -> bytes:
@@ -341,6 +348,7 @@ class _CatBoost(Boosted):
     def _train(self, x: Any, y: Any, weight: Any, stop: tuple[Any, Any] | None, given: dict[str, Any]) -> None:
         catboost = _load(self.library)
         settings = {**given, "verbose": False, "allow_writing_files": False}
+        settings["thread_count"] = _one_if(len(x) <= threads.FEW_TO_TRAIN, -1)
         settings["random_seed"] = self._parameters["random_state"] or 0
         settings["use_best_model"] = stop is not None
         if stop is not None:
@@ -366,7 +374,8 @@ class _CatBoost(Boosted):
 
     def _raw(self, x: Any) -> Any:
         kind = "Probability" if self.classifier else "Exponent" if self._exponent else "RawFormulaVal"
-        return self._model.predict(self._pool(x), prediction_type=kind, thread_count=1 if len(x) < _FEW else -1)
+        count = _one_if(len(x) <= threads.FEW_TO_PREDICT, -1)
+        return self._model.predict(self._pool(x), prediction_type=kind, thread_count=count)
 
     @property
     def _exponent(self) -> bool:
@@ -404,9 +413,6 @@ class CatBoostRegressor(_CatBoost):
         *_COMMON[1:],
     )
 
-
-_FEW = 1000
-"""Fewer rows are answered by one thread: to start others takes longer."""
 
 CLASSES: dict[str, type[Boosted]] = {
     cls.__name__: cls
