@@ -32,8 +32,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from mindsql.redaction import redact_in_place
-
 # DB-API 2.0 (PEP 249) asks for this tree of names; ours hangs below it so that `except dbapi.Error` works.
 
 
@@ -350,6 +348,9 @@ def innermost(error: BaseException) -> str:
 
 def render(error: MindSQLError) -> str:
     """The whole text of an error: message, the line with a caret below the culprit, the hint."""
+    # Worker processes import this module, of Pythons that cannot read those patterns.
+    from mindsql.redaction import redact_in_place
+
     lines = [error.message]
     if error.position is not None and error.span is not None and error.text is not None:
         line, column = error.position

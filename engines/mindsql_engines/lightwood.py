@@ -37,7 +37,8 @@ class LightwoodEngine(Engine):
     predict_options: ClassVar[tuple[Option, ...]] = (
         Option("trusted", "boolean", default=False, description="run the code that the model is"),
     )
-    capabilities: ClassVar[Capabilities] = Capabilities()
+    # How sure it is, it draws by lot.
+    capabilities: ClassVar[Capabilities] = Capabilities(deterministic=False)
     requires: ClassVar[str] = "mindsql engine install lightwood"
     environment: ClassVar[Environment | None] = Environment(
         python=">=3.10,<3.14",
@@ -72,8 +73,9 @@ class LightwoodEngine(Engine):
         further = {key: value for key, value in using.items() if key not in _OWN}
         known = set(ProblemDefinition.from_dict({"target": target}).to_dict())
         problem |= {key: further.pop(key) for key in [*further] if key in known}
-        columns = [*inputs.names, frame.answer.name]
-        rows = frame.rows[columns]
+        answer = frame.answer.name
+        rows = tabular.typed_rows(inputs, frame.rows).assign(**{answer: frame.rows[answer]})
+        learn = tabular.typed_rows(inputs, frame.learn).assign(**{answer: frame.learn[answer]})
         progress = self.model_storage.training_state_set
         progress(0, 4, "looking at the columns")
         plan = json_ai_from_problem(rows, ProblemDefinition.from_dict(problem)).to_dict()
@@ -85,8 +87,7 @@ class LightwoodEngine(Engine):
         scored: dict[str, float] = {}
         baseline: dict[str, float] = {}
         if len(frame.held):
-            trial = _trained(code, frame.learn[columns])
-            found = trial.predict(frame.held[inputs.names])["prediction"]
+            found = _trained(code, learn).predict(tabular.typed_rows(inputs, frame.held))["prediction"]
             scored, baseline = tabular.scores(frame, found)
         progress(3, 4, "training on all rows")
         predictor = _trained(code, rows)
@@ -164,9 +165,10 @@ class LightwoodEngine(Engine):
         meta = self._meta()
         target, kind = meta["outputs"][0]
         wanted = list((args or {}).get("columns") or [target])
-        rows = tabular.missing_inputs(Schema.of(map(tuple, meta["inputs"])), df)
+        rows = tabular.typed_rows(Schema.of(map(tuple, meta["inputs"])), df)
         if not len(rows):
             return pd.DataFrame({name: pd.Series([], dtype=object) for name in wanted}, index=df.index)
+        _seed()
         found = self._predictor.predict(rows)
         answers: dict[str, Any] = {
             target: [float(value) for value in found["prediction"]]
@@ -211,9 +213,22 @@ class LightwoodEngine(Engine):
 def _trained(code: str, rows: pd.DataFrame) -> Any:
     from lightwood.api.high_level import predictor_from_code
 
+    _seed()
     predictor = predictor_from_code(code)
     predictor.learn(rows)
     return predictor
+
+
+def _seed() -> None:
+    """The same statement gets the same answer again."""
+    import random
+
+    import numpy as np
+    import torch
+
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 def _texts(rows: pd.DataFrame, target: str) -> dict[str, str]:

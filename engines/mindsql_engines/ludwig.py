@@ -135,7 +135,7 @@ class LudwigEngine(Engine):
         meta = self._meta()
         target, kind = meta["outputs"][0]
         wanted = list((args or {}).get("columns") or [target])
-        rows = tabular.missing_inputs(Schema.of(map(tuple, meta["inputs"])), df)
+        rows = tabular.typed_rows(Schema.of(map(tuple, meta["inputs"])), df)
         if not len(rows):
             return pd.DataFrame({name: pd.Series([], dtype=object) for name in wanted}, index=df.index)
         found = _asked(self._model, _texts_of(rows, meta["config"]))

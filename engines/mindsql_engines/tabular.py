@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mindsql.engine import Task
 from mindsql.errors import DataError, StatementError, UnknownNameError
-from mindsql.schema import Column, Schema, family
+from mindsql.schema import Column, Schema, family, is_integer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,15 +142,30 @@ def labels(values: Any, kind: str) -> list[Any]:
     return made
 
 
-def missing_inputs(inputs: Schema, df: pd.DataFrame) -> pd.DataFrame:
-    """A frame with the model's inputs, spelt as they were in training; those that are not given are NULL."""
+def typed_rows(columns: Schema, df: pd.DataFrame) -> pd.DataFrame:
+    """A frame with these columns, spelt as they were in training and of the same types: a whole number is one whether
+    there are NULLs beside it or not. Columns that are not given are NULL."""
     import pandas as pd
 
     folded = {str(name).casefold(): name for name in df.columns}
-    found: Mapping[str, Any] = {
-        column.name: df[folded[column.name.casefold()]].reset_index(drop=True)
-        if column.name.casefold() in folded
-        else pd.Series([None] * len(df), dtype=object)
-        for column in inputs
-    }
+    found = {}
+    for column in columns:
+        name = folded.get(column.name.casefold())
+        values = df[name].reset_index(drop=True) if name is not None else pd.Series([None] * len(df), dtype=object)
+        found[column.name] = _typed(values, column)
     return pd.DataFrame(found)
+
+
+def _typed(values: Any, column: Column) -> Any:
+    import pandas as pd
+
+    if column.family not in ("number", "boolean"):
+        return values
+    known = values.notna()
+    kind = bool if column.family == "boolean" else int if is_integer(column.type) else float
+    if kind is float or not known.any():
+        return values.astype(float)
+    if known.all():
+        return values.astype(kind)
+    pairs = zip(values, known, strict=True)
+    return pd.Series([kind(value) if there else None for value, there in pairs], dtype=object)
