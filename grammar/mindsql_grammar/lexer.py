@@ -27,6 +27,7 @@ class Tokenizer(DuckDB.Tokenizer):
 _DUCKDB = DuckDB()
 _NAMES = _DUCKDB.parser().ID_VAR_TOKENS | {TokenType.IDENTIFIER}
 _VERSION = re.compile(r"\.\d")
+_SUBSCRIPT = re.compile(r"\w\s*\[")
 _SPECIAL_STRING = re.compile(r"(?<![\w$])(?:[eE]'|\$(?:[^\W\d]\w*)?\$)")
 _UNREAD = re.compile(r"\?::|[bB]'|\[\s*:|\b(?:apply|reduce)\b|\bUSING\s+SAMPLE\b", re.IGNORECASE)
 _COMMENT = re.compile(r"--|/\*|\{#")
@@ -72,6 +73,8 @@ def tokenize(whole: str, text: str, base: int) -> tuple[Source, list[Token]]:
         tokens = _number_parameters(source, tokens)
     if _VERSION.search(visible):
         tokens = _name_versions(tokens)
+    if _SUBSCRIPT.search(visible):
+        tokens = _name_columns(tokens)
     return source, tokens
 
 
@@ -240,6 +243,50 @@ def _name_versions(tokens: list[Token]) -> list[Token]:
                 continue
         result.append(token)
     return result
+
+
+_TYPES = frozenset(_DUCKDB.parser().TYPE_TOKENS) | {TokenType.INTERVAL}
+_BEFORE_TYPE = _TYPES | _NAMES | {TokenType.DCOLON, TokenType.ALIAS, TokenType.DOT, TokenType.STRING, TokenType.NUMBER}
+_TAKE_TYPES = frozenset({"MAP", "STRUCT", "UNION", "ROW"})
+
+
+def _name_columns(tokens: list[Token]) -> list[Token]:
+    """`text[1]` is the first item of a column that is named like a type, where no type can stand."""
+    result: list[Token] = []
+    of_types: list[bool] = []  # for each parenthesis that is open: whether types stand in it
+    for at, token in enumerate(tokens):
+        kind = token.token_type
+        before = tokens[at - 1] if at else None
+        if kind is TokenType.L_PAREN:
+            of_types.append(before is not None and before.text.upper() in _TAKE_TYPES)
+        elif kind is TokenType.R_PAREN and of_types:
+            of_types.pop()
+        elif (
+            kind in _TYPES
+            and kind not in _NOT_NAMES
+            and (before is None or before.token_type not in _BEFORE_TYPE)
+            and not (of_types and of_types[-1])
+            and _is_subscript(tokens, at + 1)
+        ):
+            token = Token(TokenType.VAR, token.text, token.line, token.col, token.start, token.end)
+        result.append(token)
+    return result
+
+
+_NOT_NAMES = frozenset({TokenType.ARRAY, TokenType.STRUCT, TokenType.MAP, TokenType.LIST})
+
+
+def _is_subscript(tokens: list[Token], start: int) -> bool:
+    """Whether `[…]` with something in it stands there, and no string behind: `INTEGER[3] '[1, 2, 3]'` has a type."""
+    if start + 1 >= len(tokens) or tokens[start].token_type is not TokenType.L_BRACKET:
+        return False
+    depth = 0
+    for at in range(start, len(tokens)):
+        depth += {TokenType.L_BRACKET: 1, TokenType.R_BRACKET: -1}.get(tokens[at].token_type, 0)
+        if not depth:
+            following = tokens[at + 1].token_type if at + 1 < len(tokens) else None
+            return at > start + 1 and following is not TokenType.STRING
+    return False
 
 
 def string_value(text: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,34 @@ def test_the_demo_compares_what_is_installed(
     assert 'left out: the environment of the engine "ludwig" is not installed' in said
     rows = [line for line in said.splitlines() if "sklearn" in line and "0.9" in line]
     assert len(rows) == 2 and "LGBMClassifier" in said
+
+
+def test_a_worker_imports_little() -> None:
+    """It must be read by Pythons from 3.10 on, and live beside any library."""
+    script = """
+        import sys
+        import mindsql.isolation.channel, mindsql.engine_call, mindsql.isolation.folder, mindsql.isolation.worker
+        heavy = ("mindsql", "mindsql_grammar", "duckdb", "sqlglot", "pandas", "sklearn", "numpy", "cryptography")
+        print(*sorted(name for name in sys.modules if name.partition(".")[0] in heavy))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [
+        "mindsql", "mindsql.engine", "mindsql.engine_call", "mindsql.errors", "mindsql.frames", "mindsql.isolation",
+        "mindsql.isolation.channel", "mindsql.isolation.folder", "mindsql.isolation.worker",
+        "mindsql.library_warnings", "mindsql.schema", "mindsql.storage",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.13"])
+def test_other_pythons(version: str) -> None:
+    """Where there is such a Python: nothing but the standard library is needed to read what a worker imports."""
+    try:
+        python, _ = environments._find_python(version)
+    except EngineMissingError:
+        pytest.skip(f"no Python {version} on this machine")
+    script = "import mindsql.isolation.channel, mindsql.engine_call, mindsql.isolation.folder, mindsql.isolation.worker"
+    folder = str(Path(mindsql.__file__).parent.parent)
+    path = f"import sys; sys.path.insert(0, {folder!r}); "
+    done = subprocess.run([python, "-I", "-c", path + script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
