@@ -44,6 +44,12 @@ def call_predict(
     return {name: _column(answer, name, types[name], batch.num_rows) for name in names}
 
 
+def has_life(engine: Engine) -> bool:
+    """Whether `load`, `close` and `memory` are the contract's: a handler written for MindsDB may call something else
+    so."""
+    return not isinstance(engine, BaseMLEngine)
+
+
 def engine_frame(engine: Engine, rows: pa.Table | pa.RecordBatch) -> Any:
     """Rows as an engine's `predict` wants them. MindsDB's handlers find a number of the row beside the inputs, and many
     drop that column by its name."""

@@ -61,7 +61,11 @@ def compact(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
     for field, arrays in zip(schema, parts, strict=True):
         kind = arrays[0].type if arrays else field.type
         column = pa.chunked_array(arrays, kind)
-        columns.append(_narrow(column.unify_dictionaries()) if pa.types.is_dictionary(kind) else column)
+        if pa.types.is_dictionary(kind):
+            column = column.unify_dictionaries()
+            if not pa.types.is_dictionary(field.type):  # the dictionary of an ENUM is the type's own
+                column = _narrow(column)
+        columns.append(column)
     give_back()
     return pa.table(columns, names=schema.names)
 

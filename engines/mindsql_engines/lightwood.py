@@ -44,7 +44,7 @@ class LightwoodEngine(Engine):
         python=">=3.10,<3.14",
         requires=("lightwood==25.12.*",),
         # It asks for one version of torch, of which PyPI has none without CUDA.
-        overrides=("torch>=2.2",),
+        overrides=("torch>=2.8,<2.14",),
         variables=("NLTK_DATA",),
     )
 

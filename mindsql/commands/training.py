@@ -19,7 +19,7 @@ from mindsql.catalog import Catalog
 from mindsql.commands import verdicts
 from mindsql.commands.translating import spread, with_translation
 from mindsql.engine import Engine, Storage, Summary, working_for
-from mindsql.engine_call import engine_frame
+from mindsql.engine_call import engine_frame, has_life
 from mindsql.errors import (
     Cancelled,
     CatalogError,
@@ -379,7 +379,8 @@ def _call_engine(
                     f'the engine "{spec.engine}" cannot continue a model', hint=f"RETRAIN {spec.name}"
                 ) from None
             finally:
-                engine.close()
+                if has_life(engine):
+                    engine.close()
 
     files, summary = execution.wait(execution.submit(call))
     storage.close()

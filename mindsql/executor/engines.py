@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mindsql.engine import Engine, Predictor, Translation, row_number
-from mindsql.engine_call import call_predict
+from mindsql.engine_call import call_predict, has_life
 from mindsql.errors import (
     Cancelled,
     DataError,
@@ -100,8 +100,9 @@ class LoadedModel:
 
     def memory(self) -> int:
         """Bytes that it takes: what its engine says, else the size of its artifacts."""
-        with suppress(Exception):  # it is an engine's code
-            return self.engine.memory() or self._size
+        if has_life(self.engine):
+            with suppress(Exception):  # it is an engine's code
+                return self.engine.memory() or self._size
         return self._size
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -187,9 +188,9 @@ class LoadedModel:
                 if len(self._predictors) > 8:
                     self._predictors.clear()
                 args = {**self._args, "predict_params": dict(params), "types": self._engine_types}
-                if not self._loaded:
+                if not self._loaded and has_life(self.engine):
                     self.engine.load(args)
-                    self._loaded = True
+                self._loaded = True
                 self._predictors[key] = self.engine.predictor(args)
             return self._predictors[key]
 
@@ -364,8 +365,9 @@ def _machine_memory() -> int:
 
 
 def _close(engine: Engine) -> None:
-    with suppress(Exception):  # it is an engine's code
-        engine.close()
+    if has_life(engine):
+        with suppress(Exception):  # it is an engine's code
+            engine.close()
     engine.model_storage.close()
 
 

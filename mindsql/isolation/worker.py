@@ -167,9 +167,18 @@ class EngineServer:
 
         schema = channel.table_from_bytes(bodies[0]).schema
         self._types = dict(zip(schema.names, schema.types, strict=True))
-        self._engine.load({**head["args"], "types": self._types})
+        memory = None
+        if self._has_life:
+            self._engine.load({**head["args"], "types": self._types})
+            memory = self._engine.memory()
         self._predictor(head["args"])
-        return {"memory": self._engine.memory()}, []
+        return {"memory": memory}, []
+
+    @property
+    def _has_life(self) -> bool:
+        from mindsql.engine_call import has_life
+
+        return has_life(self._engine)
 
     def _predictor(self, args: dict[str, Any]) -> Any:
         key = repr(args["predict_params"])
@@ -205,11 +214,12 @@ class EngineServer:
 
     def close(self, head: dict[str, Any], bodies: list[Any]) -> tuple[dict[str, Any], list[Any]]:
         """Let go of the engine object, and be ready for another one."""
-        engine, self._engine = self._engine, None
+        if self._engine is not None:
+            if self._has_life:
+                self._engine.close()
+            self._engine.model_storage.close()
+        self._engine = None
         self._predictors.clear()
-        if engine is not None:
-            engine.close()
-            engine.model_storage.close()
         return {}, []
 
     # ------------------------------------------------------------------------------------------------------------------
