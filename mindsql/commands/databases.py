@@ -82,14 +82,13 @@ def _environment(
     recipe = isolation.environment
     if os.sep in recipe.python and not recipe.requires:
         return  # an environment of the user's own
-    begin = time.monotonic()
-    execution.wait(
-        execution.submit(
-            lambda: environments.install(
-                recipe, handler, lambda step: execution.report(step, 0, None, "steps", begin)
-            )
-        )
-    )
+    begin, asked = time.monotonic(), execution.context()
+
+    def make() -> None:
+        with working_for(asked):
+            environments.install(recipe, handler, lambda step: execution.report(step, 0, None, "steps", begin))
+
+    execution.wait(execution.submit(make))
 
 
 def create_project(

@@ -225,7 +225,7 @@ class Worker:
             if head.get("error") == "MemoryError" and self.spec.memory_limit:
                 raise EngineProcessError(
                     f"the engine wanted more than its memory_limit of {self.spec.memory_limit >> 20} MB",
-                    hint=f"at {head['place']}",
+                    hint=f"CREATE ML_ENGINE … USING memory_limit = … sets it; it was at {head['place']}",
                 )
             if "error" in head:
                 raise channel.error_from_head(head)
