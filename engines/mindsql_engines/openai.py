@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mindsql.engine import Args, Option, Summary, context
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import requests
 
 HOSTED = "https://api.openai.com/v1"
+MODELS = {"default": "gpt-4o", "embedding": "text-embedding-3-small"}
+"""Asked of OpenAI itself when no model is named, by mode."""
 _PLACE = re.compile(r"\{\{\s*(.*?)\s*\}\}")
 _JSON_TYPES = {
     "string": "VARCHAR", "number": "DOUBLE", "integer": "BIGINT", "boolean": "BOOLEAN", "array": "JSON",
@@ -30,7 +33,7 @@ _JSON_TYPES = {
 }  # fmt: skip
 _SERVER = (
     Option("base_url", "string", aliases=("api_base",), description="the server, up to /v1 (https://api.openai.com/v1)"),
-    *settings.CONNECTION,
+    *(replace(one, aliases=("openai_api_key",)) if one.name == "api_key" else one for one in settings.CONNECTION),
 )
 _SAMPLING = (
     Option("temperature", "float", minimum=0, maximum=2, description="how much chance there is in the answer"),
@@ -45,7 +48,7 @@ class OpenAIEngine(RemoteEngine):
     title: ClassVar[str] = "OpenAI and its like"
     description: ClassVar[str] = "chat completions and embeddings of any server that speaks as OpenAI's does"
     options: ClassVar[tuple[Option, ...]] = (
-        Option("model_name", "string", aliases=("model",), description="the model of the server", required=True),
+        Option("model_name", "string", aliases=("model",), description="the model of the server"),
         Option("mode", "string", choices=("default", "embedding"), description="answers, or embeddings"),
         Option("prompt_template", "string", description="the question, with {{column}} for what the row has"),
         Option("question_column", "string", aliases=("input_column",), description="the column with the question"),
@@ -69,7 +72,11 @@ class OpenAIEngine(RemoteEngine):
         """See `Engine.create`. Nothing is sent: a model can be made without a network."""
         using = self.using(args)
         self.check_urls(using)
-        embeds = using.get("mode") == "embedding"
+        mode = str(using.get("mode") or "default")
+        embeds = mode == "embedding"
+        model = using.get("model_name") or (None if using.get("base_url") else MODELS[mode])
+        if model is None:
+            raise StatementError("the statement names no model of the server", hint="USING model_name = '…'")
         template = _template(using, embeds)
         names = list(dict.fromkeys(_PLACE.findall(template)))
         if not names:
@@ -88,14 +95,14 @@ class OpenAIEngine(RemoteEngine):
             "model",
             {
                 "target": target,
-                "model": using["model_name"],
+                "model": model,
                 "embeds": embeds,
                 "template": template,
                 "schema": schema,
                 "own": own,
                 "inputs": [(name, "VARCHAR") for name in names],
                 "outputs": outputs,
-                "notes": [f"asked of {using['model_name']}"]
+                "notes": [f"asked of {model}"]
                 + (["the rows of FROM are not needed: nothing is trained"] if df is not None else []),
             },
         )

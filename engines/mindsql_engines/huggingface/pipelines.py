@@ -101,7 +101,7 @@ def _pipeline(
         if task == "zero-shot-classification":
             given["multi_label"] = bool(using.get("multi_label"))
     if task == "text-generation":
-        given |= {"do_sample": False, "max_new_tokens": using.get("max_length") or _NEW_TOKENS}
+        given |= {"do_sample": False, **_lengths(using)}
     given |= parameters
     room = _positions(pipe.model)
 
@@ -117,6 +117,12 @@ def _pipeline(
         return list(pipe(texts, **{**given, "max_new_tokens": max(1, min(given["max_new_tokens"], room - most))}))
 
     return run
+
+
+def _lengths(using: Mapping[str, Any]) -> dict[str, Any]:
+    """How long a generated text may be."""
+    lengths = {"max_new_tokens": int(using.get("max_output_length") or _NEW_TOKENS)}
+    return lengths | ({"min_new_tokens": int(using["min_output_length"])} if using.get("min_output_length") else {})
 
 
 def _positions(model: Any) -> int | None:
@@ -220,12 +226,13 @@ def _text_to_text(
     tokenizer, model = _parts(folder, "AutoModelForSeq2SeqLM", device, trusted)
     prefix, more = _languages(tokenizer, model, task, using)
     room = _positions(model) or _NEW_TOKENS + 1
-    limit = {"max_new_tokens": min(int(using.get("max_length") or _NEW_TOKENS), room - 1)}
+    limit = _lengths(using)
+    limit["max_new_tokens"] = min(limit["max_new_tokens"], room - 1)
     given = {**({} if "max_length" in parameters else limit), **more, **parameters}
     key = {"summarization": "summary_text", "translation": "translation_text"}.get(task, "generated_text")
 
     def run(rows: Rows) -> list[Any]:
-        read = _read(tokenizer, device, [prefix + row[0] for row in rows])
+        read = _read(tokenizer, device, [prefix + row[0] for row in rows], most=using.get("max_length"))
         read.pop("token_type_ids", None)
         with torch.inference_mode():
             made = model.generate(**read, **given)
@@ -260,7 +267,7 @@ def _chat(folder: str, device: Any, trusted: bool, using: Mapping[str, Any], par
     if pipe.tokenizer is None or not pipe.tokenizer.chat_template:
         raise StatementError("the model has no template for a chat", hint="take task = 'text-generation'")
     system = [{"role": "system", "content": using["system"]}] if using.get("system") else []
-    given = {"max_new_tokens": using.get("max_length") or _NEW_TOKENS, "do_sample": False, **parameters}
+    given = {"do_sample": False, **_lengths(using), **parameters}
 
     def run(rows: Rows) -> list[Any]:
         return [pipe([*system, {"role": "user", "content": row[0]}], **given) for row in rows]
