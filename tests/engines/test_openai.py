@@ -62,7 +62,7 @@ def test_embeddings_go_in_batches(con: Connection, server: Server) -> None:
     rows = "SELECT repeat('a', i::INT) AS t FROM range(1, 121) r(i)"
     found = con.execute(f"SELECT sum(m.vector[1]) FROM ({rows}) JOIN v AS m")
     assert found.fetchall() == [(sum(range(1, 121)),)]
-    assert [len(request.json()["input"]) for request in server.requests] == [50, 50, 20]
+    assert sorted(len(request.json()["input"]) for request in server.requests) == [20, 50, 50]
 
 
 @pytest.mark.parametrize(
