@@ -10,15 +10,27 @@ import pytest
 import mindsql
 from mindsql.connection import Connection
 from mindsql.errors import AccessError, EngineError, MindSQLError
+from mindsql.isolation.folder import FolderEngine
+from mindsql.isolation.proxy import isolated
 from mindsql.session import Settings
+from mindsql.testing import BoundCheck, Case, parametrize_with_checks
 
 if os.name != "posix":
     pytest.skip("workers need Linux or macOS", allow_module_level=True)
 
 HANDLERS = Path(__file__).parent / "handlers"
+TOY = str(HANDLERS / "toy_handler.py")
 UNIT = HANDLERS.parent.parent / "unit"
 POPULARITY = HANDLERS / "popularity_handler"
 BASKETS = "CREATE TABLE baskets AS SELECT i % 7 AS person, 'item' || (i * i % 5) AS item FROM range(100) r(i)"
+
+
+@parametrize_with_checks(
+    [Case(isolated(FolderEngine, path=TOY), {"factor": 2.0}, engine_options={"path": TOY}, name="folder")]
+)
+def test_contract(check: BoundCheck) -> None:
+    """The suite that every engine passes."""
+    check()
 
 
 def test_its_life_in_sql(tmp_path: Path) -> None:
