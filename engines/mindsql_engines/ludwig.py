@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _FOLDER = "model"
 _MANY_TEXTS = 100
 """A text column with more values is text, with fewer a category."""
+_BATCH = 128
 _SKIPPED = (
     "skip_save_training_description", "skip_save_training_statistics", "skip_save_model", "skip_save_progress",
     "skip_save_log", "skip_save_processed_input",
@@ -262,8 +263,13 @@ def _trained(config: dict[str, Any], rows: pd.DataFrame, seed: int) -> tuple[Any
 
 
 def _asked(model: Any, rows: pd.DataFrame) -> pd.DataFrame:
-    found: pd.DataFrame = model.predict(dataset=rows, skip_save_predictions=True)[0]
-    return found
+    """The answers to rows, in batches of one size: the last digits of 32 bits depend on it."""
+    import numpy as np
+
+    count = len(rows)
+    padded = rows.iloc[np.minimum(np.arange(-(-count // _BATCH) * _BATCH), count - 1)].reset_index(drop=True)
+    found: pd.DataFrame = model.predict(dataset=padded, batch_size=_BATCH, skip_save_predictions=True)[0]
+    return found.iloc[:count]
 
 
 def _predicted(model: Any, rows: pd.DataFrame, target: str) -> list[Any]:
