@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mindsql.engine import ANY_OPTION, Args, Capabilities, Engine, Environment, Option, Summary
-from mindsql.errors import EngineError, StatementError, UnknownNameError
+from mindsql.errors import StatementError, UnknownNameError
 from mindsql.schema import Schema
 from mindsql_engines import tabular
 
@@ -119,26 +119,7 @@ class LightwoodEngine(Engine):
 
     def summary(self) -> Summary:
         """See `Engine.summary`."""
-        meta = self._meta()
-        return Summary(
-            Schema.of(map(tuple, meta["inputs"])),
-            Schema.of(map(tuple, meta["outputs"])),
-            task=meta["task"],
-            rows=meta["rows"],
-            rows_left_out=meta["left_out"],
-            metrics=meta["metrics"],
-            baseline=meta["baseline"],
-            accuracy=meta["metrics"].get("r2", meta["metrics"].get("accuracy")),
-            notes=tuple(f"left out: {name} ({why})" for name, why in meta["columns_left_out"].items()),
-            left_out=meta["columns_left_out"],
-            estimator="Lightwood",
-        )
-
-    def _meta(self) -> dict[str, Any]:
-        found: dict[str, Any] | None = self.model_storage.json_get("model")
-        if found is None:
-            raise EngineError("the model has nothing stored", hint="RETRAIN it")
-        return found
+        return tabular.summary(tabular.stored(self.model_storage), "Lightwood")
 
     def load(self, args: Args | None = None) -> None:
         """See `Engine.load`: runs the model's code, if its owner says so."""
@@ -162,7 +143,7 @@ class LightwoodEngine(Engine):
 
         if self._predictor is None:
             self.load(args)
-        meta = self._meta()
+        meta = tabular.stored(self.model_storage)
         target, kind = meta["outputs"][0]
         wanted = list((args or {}).get("columns") or [target])
         rows = tabular.typed_rows(Schema.of(map(tuple, meta["inputs"])), df)
@@ -195,7 +176,7 @@ class LightwoodEngine(Engine):
         keys = ["info", "features", "json_ai"]
         if key is None:
             return pd.DataFrame({"tables": keys})
-        meta = self._meta()
+        meta = tabular.stored(self.model_storage)
         if key == "features":
             rows = [(name, kind, meta["importances"].get(name), None) for name, kind in meta["inputs"]]
             rows += [(name, None, None, why) for name, why in meta["columns_left_out"].items()]

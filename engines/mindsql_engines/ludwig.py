@@ -98,26 +98,7 @@ class LudwigEngine(Engine):
 
     def summary(self) -> Summary:
         """See `Engine.summary`."""
-        meta = self._meta()
-        return Summary(
-            Schema.of(map(tuple, meta["inputs"])),
-            Schema.of(map(tuple, meta["outputs"])),
-            task=meta["task"],
-            rows=meta["rows"],
-            rows_left_out=meta["left_out"],
-            metrics=meta["metrics"],
-            baseline=meta["baseline"],
-            accuracy=meta["metrics"].get("r2", meta["metrics"].get("accuracy")),
-            notes=tuple(f"left out: {name} ({why})" for name, why in meta["columns_left_out"].items()),
-            left_out=meta["columns_left_out"],
-            estimator="Ludwig",
-        )
-
-    def _meta(self) -> dict[str, Any]:
-        found: dict[str, Any] | None = self.model_storage.json_get("model")
-        if found is None:
-            raise EngineError("the model has nothing stored", hint="RETRAIN it")
-        return found
+        return tabular.summary(tabular.stored(self.model_storage), "Ludwig")
 
     _model: Any = None
 
@@ -133,7 +114,7 @@ class LudwigEngine(Engine):
 
         if self._model is None:
             self.load(args)
-        meta = self._meta()
+        meta = tabular.stored(self.model_storage)
         target, kind = meta["outputs"][0]
         wanted = list((args or {}).get("columns") or [target])
         rows = tabular.typed_rows(Schema.of(map(tuple, meta["inputs"])), df)
@@ -164,7 +145,7 @@ class LudwigEngine(Engine):
         keys = ["info", "training", "config"]
         if key is None:
             return pd.DataFrame({"tables": keys})
-        meta = self._meta()
+        meta = tabular.stored(self.model_storage)
         if key == "training":
             return pd.DataFrame(meta["history"], columns=["split", "epoch", "metric", "value"])
         if key == "config":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mindsql.engine import Task
-from mindsql.errors import DataError, StatementError, UnknownNameError
+from mindsql.engine import Storage, Summary, Task
+from mindsql.errors import DataError, EngineError, StatementError, UnknownNameError
 from mindsql.schema import Column, Schema, family, is_integer
 
 if TYPE_CHECKING:
@@ -104,6 +105,31 @@ def scores(frame: TrainingFrame, predicted: Any) -> tuple[dict[str, float], dict
     common = label_text(frame.learn[name].mode().iloc[0])
     right = [one == other for one, other in zip(wanted, given, strict=True)]
     return {"accuracy": float(np.mean(right))}, {"accuracy": float(np.mean([one == common for one in wanted]))}
+
+
+def stored(storage: Storage) -> dict[str, Any]:
+    """What training kept of a model. Raises EngineError."""
+    found: dict[str, Any] | None = storage.json_get("model")
+    if found is None:
+        raise EngineError("the model has nothing stored", hint="RETRAIN it")
+    return found
+
+
+def summary(meta: Mapping[str, Any], estimator: str) -> Summary:
+    """What training kept, for the executor."""
+    return Summary(
+        Schema.of(map(tuple, meta["inputs"])),
+        Schema.of(map(tuple, meta["outputs"])),
+        task=meta["task"],
+        rows=meta["rows"],
+        rows_left_out=meta["left_out"],
+        metrics=meta["metrics"],
+        baseline=meta["baseline"],
+        accuracy=meta["metrics"].get("r2", meta["metrics"].get("accuracy")),
+        notes=tuple(f"left out: {name} ({why})" for name, why in meta["columns_left_out"].items()),
+        left_out=meta["columns_left_out"],
+        estimator=estimator,
+    )
 
 
 def is_key(column: Column, values: Any) -> bool:

@@ -367,17 +367,11 @@ def _call_engine(
                 if base is None:
                     engine.create(spec.target, rows, args)
                 else:
-                    engine.update(rows, args)
+                    _continue(engine, rows, args, spec)
                 summary = engine.summary()
                 if summary is None:
                     summary = _plain_summary(engine, spec, count, args, storage)
                 return dict(storage.files), summary
-            except NotImplementedError:
-                if base is None:
-                    raise
-                raise StatementError(
-                    f'the engine "{spec.engine}" cannot continue a model', hint=f"RETRAIN {spec.name}"
-                ) from None
             finally:
                 if has_life(engine):
                     engine.close()
@@ -416,6 +410,16 @@ def _call_engine(
         "columns": spec.schema.names,
         "files": len(files),
     }
+
+
+def _continue(engine: Engine, rows: Any, args: dict[str, Any], spec: TrainingSpec) -> None:
+    """FINETUNE. Raises StatementError when the engine has no such method."""
+    try:
+        engine.update(rows, args)
+    except NotImplementedError:
+        raise StatementError(
+            f'the engine "{spec.engine}" cannot continue a model', hint=f"RETRAIN {spec.name}"
+        ) from None
 
 
 def _plain_summary(

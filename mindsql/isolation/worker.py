@@ -106,7 +106,10 @@ class EngineServer:
         from mindsql.storage import Storage
 
         self.close(head, bodies)
-        progress = lambda current, total, phase: self.tell(training=[current, total, phase])  # noqa: E731
+
+        def progress(current: float, total: float, phase: str) -> None:
+            self.tell(training=[current, total, phase])
+
         storage = Storage(info=head["info"], progress=progress)
         storage.files.update(zip(head["files"], bodies, strict=False))
         keywords: dict[str, Any] = {"model_storage": storage, "engine_storage": self._engine_storage(head, bodies)}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from mindsql.engine import Option
+from mindsql.engine import Option, OptionType
 from mindsql.errors import CatalogError, EngineError, EngineMissingError
 from mindsql_engines.sklearn import threads
 
@@ -33,8 +33,8 @@ _OURS = frozenset(option.name for option in _COMMON)
 
 
 def _number(name: str, default: Any, low: float | None, about: str, high: float | None = None) -> Option:
-    kind = "integer" if isinstance(default, int) else "float"
-    return Option(name, kind, default, minimum=low, maximum=high, description=about)  # type: ignore[arg-type]
+    kind: OptionType = "integer" if isinstance(default, int) else "float"
+    return Option(name, kind, default, minimum=low, maximum=high, description=about)
 
 
 class Boosted:
@@ -44,7 +44,7 @@ class Boosted:
         classes_: The class codes seen in training, of a classifier.
     """
 
-    library: ClassVar[str]
+    package: ClassVar[str]
     classifier: ClassVar[bool]
     rounds: ClassVar[str]
     """The parameter that says how many trees there are."""
@@ -103,7 +103,10 @@ class Boosted:
         found = np.asarray(self._raw(X), dtype=np.float64)
         return np.column_stack([1 - found, found]) if found.ndim == 1 else found
 
+    # What each library does in its own way:
+
     def _train(self, x: Any, y: Any, weight: Any, stop: tuple[Any, Any] | None, given: dict[str, Any]) -> None:
+        """Make the trees; `stop` are rows to stop by, `given` the library's own parameters."""
         raise NotImplementedError
 
     def _raw(self, x: Any) -> Any:
@@ -111,16 +114,18 @@ class Boosted:
         raise NotImplementedError
 
     def _to_bytes(self) -> bytes:
+        """The trees in the library's format."""
         raise NotImplementedError
 
     def _from_bytes(self, data: bytes) -> None:
+        """The trees of `_to_bytes`."""
         raise NotImplementedError
 
     def frozen(self) -> dict[str, Any]:
         """What `thawed` makes it of again: plain values and the library's own bytes."""
         return {
             "boosted": type(self).__name__,
-            "version": _load(self.library).__version__,
+            "version": _load(self.package).__version__,
             "parameters": self._parameters,
             "categories": self._categories,
             "classes": [int(code) for code in self.classes_],
@@ -172,11 +177,11 @@ _LIGHTGBM = (
 
 
 class _LightGBM(Boosted):
-    library = "lightgbm"
+    package = "lightgbm"
     rounds = "n_estimators"
 
     def _train(self, x: Any, y: Any, weight: Any, stop: tuple[Any, Any] | None, given: dict[str, Any]) -> None:
-        lightgbm = _load(self.library)
+        lightgbm = _load(self.package)
         count = int(given.pop(self.rounds))
         settings = {**given, "verbosity": -1, "seed": self._parameters["random_state"], "deterministic": True}
         settings |= {"force_row_wise": True, "num_threads": _one_if(len(x) <= threads.FEW_TO_TRAIN, 0)}
@@ -204,7 +209,7 @@ class _LightGBM(Boosted):
         return text.encode()
 
     def _from_bytes(self, data: bytes) -> None:
-        self._model = _load(self.library).Booster(model_str=data.decode())
+        self._model = _load(self.package).Booster(model_str=data.decode())
 
 
     def dump(self) -> list[dict[str, Any]]:
@@ -256,11 +261,11 @@ _XGBOOST = (
 
 
 class _XGBoost(Boosted):
-    library = "xgboost"
+    package = "xgboost"
     rounds = "n_estimators"
 
     def _train(self, x: Any, y: Any, weight: Any, stop: tuple[Any, Any] | None, given: dict[str, Any]) -> None:
-        xgboost = _load(self.library)
+        xgboost = _load(self.package)
         count = int(given.pop(self.rounds))
         settings = {**given, "verbosity": 0, "seed": self._parameters["random_state"] or 0, "tree_method": "hist"}
         settings["nthread"] = _one_if(len(x) <= threads.FEW_TO_TRAIN, 0)
@@ -281,7 +286,7 @@ class _XGBoost(Boosted):
     def _matrix(self, x: Any, y: Any = None, weight: Any = None) -> Any:
         width = np.shape(x)[1]
         kinds = ["c" if at in set(self._categories) else "q" for at in range(width)]
-        return _load(self.library).DMatrix(x, y, weight=weight, feature_types=kinds, enable_categorical=True)
+        return _load(self.package).DMatrix(x, y, weight=weight, feature_types=kinds, enable_categorical=True)
 
     def _raw(self, x: Any) -> Any:
         self._model.set_param({"nthread": _one_if(len(x) <= threads.FEW_TO_PREDICT, 0)})
@@ -291,7 +296,7 @@ class _XGBoost(Boosted):
         return bytes(self._model.save_raw("ubj"))
 
     def _from_bytes(self, data: bytes) -> None:
-        self._model = _load(self.library).Booster(model_file=bytearray(data))
+        self._model = _load(self.package).Booster(model_file=bytearray(data))
 
 
 class XGBClassifier(_XGBoost, _Classifier):
@@ -342,11 +347,11 @@ _CATBOOST = (
 
 
 class _CatBoost(Boosted):
-    library = "catboost"
+    package = "catboost"
     rounds = "iterations"
 
     def _train(self, x: Any, y: Any, weight: Any, stop: tuple[Any, Any] | None, given: dict[str, Any]) -> None:
-        catboost = _load(self.library)
+        catboost = _load(self.package)
         settings = {**given, "verbose": False, "allow_writing_files": False}
         settings["thread_count"] = _one_if(len(x) <= threads.FEW_TO_TRAIN, -1)
         settings["random_seed"] = self._parameters["random_state"] or 0
@@ -370,7 +375,7 @@ class _CatBoost(Boosted):
             column = np.asarray(x)[:, at]
             is_category = at in set(self._categories)
             table[at] = np.where(np.isnan(column), -1, column).astype(np.int64) if is_category else column
-        return _load(self.library).Pool(pd.DataFrame(table), y, cat_features=self._categories, weight=weight)
+        return _load(self.package).Pool(pd.DataFrame(table), y, cat_features=self._categories, weight=weight)
 
     def _raw(self, x: Any) -> Any:
         kind = "Probability" if self.classifier else "Exponent" if self._exponent else "RawFormulaVal"
@@ -388,7 +393,7 @@ class _CatBoost(Boosted):
             return path.read_bytes()
 
     def _from_bytes(self, data: bytes) -> None:
-        self._model = _load(self.library).CatBoost()
+        self._model = _load(self.package).CatBoost()
         self._model.load_model(blob=data)
 
 
@@ -424,7 +429,7 @@ CLASSES: dict[str, type[Boosted]] = {
 
 def check_installed(cls: type[Boosted]) -> None:
     """Raise EngineMissingError unless its library is there."""
-    _load(cls.library)
+    _load(cls.package)
 
 
 def stored(estimator: Any) -> Any:
@@ -442,12 +447,12 @@ def restored(content: Any) -> Any:
     made = cls(**content["parameters"])
     made.set_params(categorical_features=content["categories"])
     made.classes_ = np.array(content["classes"], dtype=np.int64)
-    here = _load(cls.library).__version__
+    here = _load(cls.package).__version__
     try:
         made._from_bytes(content["model"])
     except Exception as error:  # each library has errors of its own
         raise EngineError(
-            f"the model was trained with {cls.library} {content['version']}, and does not load in {here}",
-            hint=f"RETRAIN the model, or pip install {cls.library}=={content['version']}",
+            f"the model was trained with {cls.package} {content['version']}, and does not load in {here}",
+            hint=f"RETRAIN the model, or pip install {cls.package}=={content['version']}",
         ) from error
     return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -171,10 +172,11 @@ def train(job: TrainingRun, data: TrainingRows, schema: Schema, progress: Progre
         seen = held[0] if held is not None else np.arange(rows)
         if search is not None:
             assert target.values is not None
-            build = lambda name, given: _built(name, given, job, target)  # noqa: E731
             classes = len(target.classes) if target.task == "classification" else 0
             with collected([]):
-                best = search.run(target.values, classes, seen, compare, build, progress)
+                best = search.run(
+                    target.values, classes, seen, compare, partial(_built, job=job, target=target), progress
+                )
             name, given = best.estimator, best.parameters
             notes.insert(bool(target.why), search.why(best))
             estimator = _built(name, given, job, target)
