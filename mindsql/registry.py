@@ -82,9 +82,10 @@ class Registry:
 
         Args:
             name: The handler.
-            options: Those of its CREATE ML_ENGINE.
+            options: Those of its CREATE ML_ENGINE, as they are stored.
 
         Raises:
+            AccessError: They name code on this machine that its owner has not allowed.
             UnknownNameError: No handler has that name.
             EngineMissingError: A library or an environment that it needs is not installed.
             EngineError: It cannot run in a process of its own.
@@ -92,9 +93,9 @@ class Registry:
         cls = self.handler_class(name)
         if cls.environment is None and not options and not cls.for_owners:
             return cls
-        from mindsql.isolation.options import isolation_of
+        from mindsql.isolation.options import isolation_of, permitted
 
-        isolation = isolation_of(cls, options or {})
+        isolation = isolation_of(cls, permitted(name.casefold(), cls, options or {}))
         if isolation is None:
             return cls
         with self._lock:

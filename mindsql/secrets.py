@@ -1,4 +1,5 @@
-"""Owns secrets: `env('NAME')` is resolved when it is used; literals are encrypted before they are stored.
+"""Owns secrets and signatures: `env('NAME')` is resolved when it is used; literals are encrypted before they are
+stored; what only the owner of this machine may say is signed, so that a file from elsewhere cannot say it.
 
 The key comes from MINDSQL_KEY (a Fernet key), or from a file that only its owner can read, made when first needed.
 Cipher: Fernet (https://github.com/fernet/spec), from the package cryptography.
@@ -6,6 +7,9 @@ Cipher: Fernet (https://github.com/fernet/spec), from the package cryptography.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +19,7 @@ import mindsql_grammar as grammar
 from mindsql.errors import CatalogError, StatementError
 
 KEY_VARIABLE = "MINDSQL_KEY"
-_ENV, _SECRET = "$env", "$secret"
+_ENV, _SECRET, _SIGNED = "$env", "$secret", "$signed"
 MASK = "********"
 
 
@@ -33,6 +37,22 @@ def encrypted(options: Mapping[str, Any], is_secret: Callable[[str], bool]) -> d
 def decrypted(options: Mapping[str, Any]) -> dict[str, Any]:
     """Stored options as an engine needs them. Raises StatementError, CatalogError."""
     return {key: _open(value) for key, value in options.items()}
+
+
+def signed(value: str, purpose: str) -> dict[str, str]:
+    """A value as it may be stored, with proof that a statement of this key's owner gave it for a purpose."""
+    return {_SIGNED: _signature(value, purpose), "value": value}
+
+
+def is_signed(stored: Any, purpose: str) -> bool:
+    """Whether a stored value was signed for a purpose, by the key of this process."""
+    if not isinstance(stored, Mapping) or not {_SIGNED, "value"} <= stored.keys():
+        return False
+    return hmac.compare_digest(str(stored[_SIGNED]), _signature(str(stored["value"]), purpose))
+
+
+def _signature(value: str, purpose: str) -> str:
+    return hmac.new(_key(), json.dumps([purpose, value]).encode(), hashlib.sha256).hexdigest()
 
 
 def redact_secrets(text: str) -> str:
@@ -58,6 +78,8 @@ def redact_options(value: Any) -> Any:
             return f"env('{value[_ENV]}')"
         if _SECRET in value:
             return MASK
+        if _SIGNED in value:
+            return value["value"]
         return {key: redact_options(item) for key, item in value.items()}
     if isinstance(value, list):
         return [redact_options(item) for item in value]
@@ -85,6 +107,8 @@ def _open(value: Any) -> Any:
             return _hand_out(_environment(value[_ENV]))
         if _SECRET in value:
             return _hand_out(_decrypt(value[_SECRET]))
+        if _SIGNED in value:
+            return value["value"]
         return {key: _open(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_open(item) for item in value]
@@ -114,6 +138,12 @@ def _decrypt(token: str) -> str:
 def _cipher() -> Any:
     from cryptography.fernet import Fernet
 
+    return Fernet(_key())
+
+
+def _key() -> bytes:
+    from cryptography.fernet import Fernet
+
     key = os.environ.get(KEY_VARIABLE)
     path = key_file()
     try:
@@ -126,7 +156,8 @@ def _cipher() -> Any:
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(key)
-        return Fernet(key.encode())
+        Fernet(key.encode())  # raises ValueError
+        return key.encode()
     except (OSError, ValueError) as error:
         raise CatalogError(
             f"there is no usable key for secrets: {error}",

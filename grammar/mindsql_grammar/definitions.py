@@ -48,14 +48,7 @@ def create_project(cursor: Cursor, span: Span) -> CreateProject:
 
 def create_database(cursor: Cursor, span: Span, or_replace: bool) -> CreateDatabase:
     """`CREATE [OR REPLACE] DATABASE` is taken already."""
-    before = cursor.index
-    exists = if_not_exists(cursor)
-    if exists and or_replace:
-        raise cursor.error(
-            "OR REPLACE and IF NOT EXISTS exclude each other",
-            cursor.tokens[before],
-            hint="leave one of them out",
-        )
+    exists = if_not_exists(cursor, or_replace)
     name = cursor.single_name("the name of the database")
     engine: str | None = None
     parameters: dict[str, Value] | None = None
@@ -146,14 +139,7 @@ def _engine_name(cursor: Cursor) -> str:
 
 def create_view(cursor: Cursor, span: Span, or_replace: bool) -> CreateView | None:
     """`CREATE [OR REPLACE] VIEW` is taken already. None when it has more than a name and a query."""
-    before = cursor.index
-    exists = if_not_exists(cursor)
-    if exists and or_replace:
-        raise cursor.error(
-            "OR REPLACE and IF NOT EXISTS exclude each other",
-            cursor.tokens[before],
-            hint="leave one of them out",
-        )
+    exists = if_not_exists(cursor, or_replace)
     name = cursor.name("the name of the view")
     text = cursor.source.text
     if cursor.word() == "FROM":

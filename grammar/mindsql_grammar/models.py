@@ -24,9 +24,9 @@ _CREATE_CLAUSES = ("FROM", "PREDICT", "ORDER BY", "GROUP BY", "WINDOW", "HORIZON
 _FIRST_CLAUSES = ("FROM", "PREDICT", "USING")
 
 
-def create_engine(cursor: Cursor, span: Span) -> CreateEngine:
-    """`CREATE ML_ENGINE` is taken already."""
-    exists = if_not_exists(cursor)
+def create_engine(cursor: Cursor, span: Span, or_replace: bool) -> CreateEngine:
+    """`CREATE [OR REPLACE] ML_ENGINE` is taken already."""
+    exists = if_not_exists(cursor, or_replace)
     name = _model_name(cursor, "the name of the engine")
     if len(name) > 1:
         raise cursor.error("an engine's name has one part", cursor.tokens[cursor.index - 1])
@@ -35,19 +35,12 @@ def create_engine(cursor: Cursor, span: Span) -> CreateEngine:
     handler = cursor.take().text if quoted else cursor.single_name("the name of a handler")
     options = values.options(cursor) if cursor.accept("USING") else ()
     _finish(cursor, "CREATE ML_ENGINE", ("USING",), bool(options))
-    return CreateEngine(name[0], handler, options, exists, span=span)
+    return CreateEngine(name[0], handler, options, or_replace, exists, span=span)
 
 
 def create_model(cursor: Cursor, span: Span, *, or_replace: bool, anomaly: bool) -> CreateModel:
     """`CREATE [OR REPLACE] MODEL` is taken already."""
-    before = cursor.index
-    exists = if_not_exists(cursor)
-    if exists and or_replace:
-        raise cursor.error(
-            "OR REPLACE and IF NOT EXISTS exclude each other",
-            cursor.tokens[before],
-            hint="leave one of them out",
-        )
+    exists = if_not_exists(cursor, or_replace)
     name = _model_name(cursor, "the name of the model")
     clauses = _Clauses(cursor, anomaly)
     clauses.read()
@@ -98,13 +91,15 @@ def evaluate(cursor: Cursor, span: Span) -> Evaluate:
     return Evaluate(name, version, rows, options, is_model, span=span)
 
 
-def if_not_exists(cursor: Cursor) -> bool:
-    """Take `IF NOT EXISTS`; what begins with IF must go on so."""
+def if_not_exists(cursor: Cursor, or_replace: bool = False) -> bool:
+    """Take `IF NOT EXISTS`; what begins with IF must go on so, and does not go with OR REPLACE."""
     if cursor.word() != "IF" or cursor.kind(1) is TokenType.DOT or cursor.word(1) in _CREATE_CLAUSES:
         return False
-    cursor.index += 1
+    token = cursor.take()
     cursor.expect("NOT", "IF")
     cursor.expect("EXISTS", "IF NOT")
+    if or_replace:
+        raise cursor.error("OR REPLACE and IF NOT EXISTS exclude each other", token, hint="leave one of them out")
     return True
 
 

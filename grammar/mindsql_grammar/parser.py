@@ -183,15 +183,13 @@ def _create_ours(cursor: Cursor, span: Span, kind: str, or_replace: bool) -> Sta
         return models.create_model(cursor, span, or_replace=or_replace, anomaly=True)
     if kind == "DATABASE":
         return definitions.create_database(cursor, span, or_replace)
+    if kind == "ML_ENGINE":
+        return models.create_engine(cursor, span, or_replace)
     if or_replace:
         raise cursor.error(
             f"CREATE {kind} has no OR REPLACE", token, hint=f"write CREATE {kind} IF NOT EXISTS …"
         )
-    return (
-        models.create_engine(cursor, span)
-        if kind == "ML_ENGINE"
-        else definitions.create_project(cursor, span)
-    )
+    return definitions.create_project(cursor, span)
 
 
 def _drop(whole: str, text: str, base: int, span: Span) -> Statement:

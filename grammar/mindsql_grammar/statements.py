@@ -134,11 +134,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class CreateEngine(Statement):
-    """`CREATE ML_ENGINE [IF NOT EXISTS] name FROM handler [USING …]`."""
+    """`CREATE [OR REPLACE] ML_ENGINE [IF NOT EXISTS] name FROM handler [USING …]`."""
 
     name: str
     handler: str
     options: tuple[Option, ...] = ()
+    or_replace: bool = False
     if_not_exists: bool = False
 
 

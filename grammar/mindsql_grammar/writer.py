@@ -105,9 +105,10 @@ def _duckdb(statement: st.DuckDB) -> str:
 
 @to_sql.register
 def _create_engine(statement: st.CreateEngine) -> str:
+    replace = "OR REPLACE " if statement.or_replace else ""
     exists = "IF NOT EXISTS " if statement.if_not_exists else ""
     name, handler = quote_command_name([statement.name]), quote_command_name([statement.handler])
-    return f"CREATE ML_ENGINE {exists}{name} FROM {handler}{_using(statement.options)}"
+    return f"CREATE {replace}ML_ENGINE {exists}{name} FROM {handler}{_using(statement.options)}"
 
 
 @to_sql.register

@@ -16,11 +16,11 @@ from mindsql.errors import AccessError, CatalogError, StatementError, UnknownNam
 from mindsql.execution import ExecutionContext
 from mindsql.executor.engines import engine_boundary
 from mindsql.isolation import environments
-from mindsql.isolation.options import ISOLATION, ISOLATION_NAMES, OWNERS, isolation_of
+from mindsql.isolation.options import ISOLATION, ISOLATION_NAMES, OWNERS, isolation_of, sign_programs
 from mindsql.options import admit_files, check, secrecy
 from mindsql.result import Result
 from mindsql.secrets import decrypted, encrypted
-from mindsql.snapshot import DEFAULT_PROJECT, EngineEntry, SourceEntry
+from mindsql.snapshot import DEFAULT_PROJECT, EngineEntry, SourceEntry, Version
 from mindsql.sources import check_parameters, options
 
 if TYPE_CHECKING:
@@ -34,22 +34,27 @@ def create_engine(
     session: Session, statement: grammar.CreateEngine, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> Result:
     """CREATE ML_ENGINE: check the options, let the handler connect, store them."""
-    if session.snapshot().engine(statement.name) is not None:
+    existing = session.snapshot().engine(statement.name)
+    if existing is not None and not statement.or_replace:
         if statement.if_not_exists:
             return done(f'the engine "{statement.name}" exists already')
         raise CatalogError(
-            f'the engine "{statement.name}" exists already', hint=f"DROP ML_ENGINE {statement.name} first"
+            f'the engine "{statement.name}" exists already',
+            hint=f"write CREATE OR REPLACE ML_ENGINE {statement.name} …",
         )
     real = session.registry.handler_class(statement.handler)
     given = [(o.key, _value(o.value, parameters), (o.span.start, o.span.end)) for o in statement.options]
     known = (*ISOLATION, *real.engine_options)
     options = check(given, known, f'the handler "{statement.handler}"')
     admit_files(options, known, session.database.sandbox)
+    if existing is not None and existing.handler.casefold() != statement.handler.casefold():
+        _check_unused(session, existing.name)
     stored = encrypted(options, secrecy(real.engine_options))
     clear = {key: value for key, value in decrypted(stored).items() if key not in ISOLATION_NAMES}
     storage = EngineStorage(clear)
     _environment(session, statement.handler, real, options, execution)
-    cls = session.registry.load(statement.handler, options)
+    stored = sign_programs(statement.handler.casefold(), real, stored)
+    cls = session.registry.load(statement.handler, stored)
 
     def connect() -> None:
         with engine_boundary(statement.name, statement.handler), working_for(execution.context()):
@@ -63,7 +68,11 @@ def create_engine(
 
     execution.wait(execution.submit(connect))
     with session.writing() as catalog:
+        if existing is not None:
+            catalog.drop_engine(existing.name)
         catalog.add_engine(EngineEntry(statement.name, statement.handler, stored), storage.files)
+    if existing is not None:
+        models.unload(session, (version for _, version in _users(session, existing.name)))
     return done(f'the engine "{statement.name}" is created')
 
 
@@ -216,16 +225,26 @@ def _drop_engine(session: Session, name: str, if_exists: bool) -> Result:
                 f'"{name}" is a handler, and comes with its package', hint="pip uninstall that package"
             )
         raise UnknownNameError.of("engine", name, [e.name for e in snapshot.engines])
-    users = sorted(
-        {m.name for m in snapshot.models for v in m.versions if v.engine.casefold() == name.casefold()}
-    )
-    if users:
-        raise CatalogError(
-            f'the engine "{name}" is used by: {", ".join(users)}', hint="drop these models first"
-        )
+    _check_unused(session, name)
     with session.writing() as catalog:
         catalog.drop_engine(name)
     return done(f'the engine "{name}" is dropped')
+
+
+def _check_unused(session: Session, engine: str) -> None:
+    users = sorted({model for model, _ in _users(session, engine)})
+    if users:
+        raise CatalogError(f'the engine "{engine}" is used by: {", ".join(users)}', hint="drop these models first")
+
+
+def _users(session: Session, engine: str) -> list[tuple[str, Version]]:
+    """The versions that an engine answers for, each with its model's name."""
+    return [
+        (model.name, version)
+        for model in session.snapshot().models
+        for version in model.versions
+        if version.engine.casefold() == engine.casefold()
+    ]
 
 
 def _drop_project(session: Session, name: str, if_exists: bool) -> Result:

@@ -218,7 +218,7 @@ def _train(
     def switch(catalog: Catalog, there: Model, version: Version) -> Version:
         complete = finish(catalog, there, version)
         if replaced is not None:
-            _unload(session, replaced.versions)
+            unload(session, replaced.versions)
         return complete
 
     if spec.background:
@@ -226,7 +226,7 @@ def _train(
     return _row(train(session, spec, execution, switch, base, fresh))
 
 
-def _unload(session: Session, versions: Iterable[Version]) -> None:
+def unload(session: Session, versions: Iterable[Version]) -> None:
     """Let go of versions that will not be asked any more, or seldom: one that is will be loaded again."""
     if session.shared.models is not None:
         session.shared.models.forget(version.id for version in versions)
@@ -344,6 +344,6 @@ def _drop(session: Session, model: Model, versions: Sequence[Version]) -> None:
         else:
             catalog.drop_versions(versions)
     if not session.in_transaction:
-        _unload(session, versions)
+        unload(session, versions)
     for key in at_work:
         session.shared.jobs.cancel(key, f'"{model.name}" was dropped while it was trained')

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mindsql.engine import Engine, Environment, Option
-from mindsql.errors import StatementError
+from mindsql.errors import AccessError, StatementError
 from mindsql.isolation.folder import PATH, FolderEngine
+from mindsql.secrets import decrypted, is_signed, redact_options, signed
 
 ISOLATION = (
     Option("isolated", "boolean", description="run it in a process of its own"),
@@ -27,6 +28,43 @@ ISOLATION = (
 ISOLATION_NAMES = frozenset(option.name for option in ISOLATION)
 OWNERS = ("python", "requirements")
 """Those that install or start a program: for the owner of a local database."""
+
+
+
+def sign_programs(handler: str, cls: type[Engine], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as they are stored, those signed that name code on this machine. Raises CatalogError."""
+    clear = decrypted({name: stored[name] for name in _programs(cls, stored)})
+    return {**stored, **{name: signed(str(value), _purpose(handler, name, value)) for name, value in clear.items()}}
+
+
+def permitted(handler: str, cls: type[Engine], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored options in the clear. A database file may come from elsewhere: code on this machine that it names is only
+    run when the owner of this machine's key named it.
+
+    Raises:
+        AccessError: An option names such code, and is not signed by that key.
+    """
+    for name in _programs(cls, stored):
+        value = redact_options(stored[name])
+        if not is_signed(stored[name], _purpose(handler, name, value)):
+            raise AccessError(
+                f"an engine of this database would run {value}: nobody allowed that here",
+                hint="if it is yours, say so: CREATE OR REPLACE ML_ENGINE … with the same options",
+            )
+    return decrypted(stored)
+
+
+def _purpose(handler: str, option: str, value: Any) -> str:
+    """What a signature is for: a path from the working directory is another one in another directory."""
+    return f"{handler}.{option}: {os.path.abspath(os.path.expanduser(str(value)))}"
+
+
+def _programs(cls: type[Engine], stored: Mapping[str, Any]) -> list[str]:
+    named = [option.name for option in cls.engine_options if cls.for_owners and option.file]
+    python = stored.get("python")
+    named += ["python"] if isinstance(python, Mapping) or os.sep in str(python) else []
+    return [name for name in named if stored.get(name) is not None]
+
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*", re.I)
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}

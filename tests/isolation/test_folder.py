@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 
 import mindsql
@@ -94,3 +96,55 @@ def test_it_is_for_the_owner() -> None:
         with pytest.raises(AccessError) as caught:
             con.execute(f"CREATE ML_ENGINE x FROM folder USING path = '{POPULARITY}'")
         assert "the handler folder starts programs on this machine" in caught.value.message
+
+
+def test_a_file_from_elsewhere_runs_no_code_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database file names code by a path: only the key of this machine's owner allows it."""
+    file, ran = tmp_path / "gift.duckdb", tmp_path / "ran"
+    handler = tmp_path / "handler.py"
+    handler.write_text(
+        f"open({str(ran)!r}, 'a').close()\nimport pandas as pd\nfrom mindsql import BaseMLEngine\n\n\n"
+        "class Constant(BaseMLEngine):\n"
+        "    def create(self, target, df=None, args=None):\n        pass\n\n"
+        "    def predict(self, df, args=None):\n        return pd.DataFrame({args['target']: [1.0] * len(df)})\n"
+    )
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\ntouch {ran}\nexec {sys.executable} \"$@\"\n")
+    python.chmod(0o755)
+    engines = {"a": f"FROM folder USING path = '{handler}'", "b": f"FROM sklearn USING python = '{sys.executable}'"}
+    with mindsql.connect(file) as con:
+        con.execute("CREATE TABLE t AS SELECT i AS a, i % 3 AS y FROM range(30) r(i)")
+        for name, text in engines.items():
+            con.execute(f"CREATE ML_ENGINE {name} {text}")
+        con.execute("CREATE MODEL ma FROM (SELECT * FROM t) PREDICT y USING engine = 'a'")
+        using = "engine = 'b', estimator = 'KNeighborsRegressor'"  # which has no SQL form
+        con.execute(f"CREATE MODEL mb FROM (SELECT * FROM t) PREDICT y USING {using}")
+    ran.unlink()
+    with duckdb.connect(file) as raw:  # as a stranger would: another program, signed by another key, or by none
+        raw.execute(
+            "UPDATE mindsql._engines SET options = replace(options, $1, $2)", [sys.executable, str(python)]
+        )
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config of another machine"))
+    with mindsql.connect(file) as con:
+        statements = [*(f"SELECT m{name}.y FROM t JOIN m{name}" for name in engines), "RETRAIN ma", "RETRAIN mb"]
+        for statement in statements:
+            with pytest.raises(AccessError, match="nobody allowed that here"):
+                con.execute(statement)
+        assert not ran.exists()
+        con.execute(f"CREATE OR REPLACE ML_ENGINE a {engines['a']}")
+        assert con.execute("SELECT sum(m.y) FROM t JOIN ma AS m").fetchall() == [(30.0,)]
+        con.execute("DROP MODEL mb")
+
+
+def test_an_engine_that_is_replaced_answers_anew() -> None:
+    with mindsql.connect() as con:
+        con.execute("CREATE TABLE t AS SELECT i AS a, i * 2 AS y FROM range(5) r(i)")
+        con.execute(f"CREATE ML_ENGINE d FROM folder USING path = '{TOY}', memory_limit = '1GB'")
+        con.execute("CREATE MODEL m FROM (SELECT * FROM t) PREDICT y USING engine = 'd', factor = 2.0")
+        query = "SELECT sum(m.y) FROM t JOIN m"
+        before = con.execute(query).fetchall()
+        con.execute(f"CREATE OR REPLACE ML_ENGINE d FROM folder USING path = '{TOY}', memory_limit = '2GB'")
+        assert con.execute("SHOW LOADED MODELS").fetchall() == []
+        assert con.execute(query).fetchall() == before
+        with pytest.raises(MindSQLError, match='the engine "d" is used by: m'):
+            con.execute("CREATE OR REPLACE ML_ENGINE d FROM sklearn")
