@@ -1,7 +1,9 @@
-"""Owns one call of an engine's `predict`, in whatever process: how rows are handed over, what the answer must be."""
+"""Owns one call of an engine's `create` or `predict`, in whatever process: how rows are handed over, what the answer
+must be."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,32 @@ from mindsql.frames import to_arrow, to_pandas
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+def call_create(engine: Engine, target: str | None, rows: Any, args: dict[str, Any]) -> None:
+    """Have a model trained.
+
+    A handler written for MindsDB is called as it was there: by keywords, since handlers have their parameters in any
+    order, and without a target where outliers are looked for and no column of the rows has its name.
+
+    Args:
+        engine: The engine, which has its storage.
+        target: The column to predict.
+        rows: The training rows, a DataFrame or `TrainingRows`; None where there are none.
+        args: What `create` is told.
+
+    Raises:
+        Exception: Whatever the engine raises.
+    """
+    if not isinstance(engine, BaseMLEngine):
+        engine.create(str(target), rows, args)
+        return
+    named = target if not args.get("anomaly") or (rows is not None and target in rows.columns) else None
+    accepted = inspect.signature(engine.create).parameters
+    if "df" in accepted or any(one.kind is one.VAR_KEYWORD for one in accepted.values()):
+        engine.create(named, df=rows, args=args)  # type: ignore[arg-type]
+    else:
+        engine.create(named, rows, args)  # type: ignore[arg-type]
 
 
 def call_predict(

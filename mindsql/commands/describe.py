@@ -186,10 +186,12 @@ def _model(
     known = [str(value) for value in keys[keys.columns[0]]] if keys is not None else []
     if attribute is None:
         return table(_PROPERTIES, _properties(model, version, [*known, *_OWN]))
-    matched = next((key for key in known if key.casefold() == attribute.casefold()), None)
-    if matched is None:
+    # A handler that lists no parts may have them all the same.
+    matched = next((key for key in known if key.casefold() == attribute.casefold()), None if known else attribute)
+    found = execution.wait(execution.submit(lambda: ask(matched))) if matched is not None else None
+    if found is None:
         raise UnknownNameError.of(f'part of the model "{model.name}":', attribute, [*known, *_OWN])
-    return frame(execution.wait(execution.submit(lambda: ask(matched))))
+    return frame(found)
 
 
 def _properties(model: Model, version: Version, attributes: list[str]) -> list[tuple[str, str | None]]:

@@ -19,7 +19,7 @@ from mindsql.catalog import Catalog
 from mindsql.commands import verdicts
 from mindsql.commands.translating import spread, with_translation
 from mindsql.engine import Engine, Storage, Summary, working_for
-from mindsql.engine_call import engine_frame, has_life
+from mindsql.engine_call import call_create, engine_frame, has_life
 from mindsql.errors import (
     Cancelled,
     CatalogError,
@@ -365,7 +365,7 @@ def _call_engine(
             )
             try:
                 if base is None:
-                    engine.create(spec.target, rows, args)
+                    call_create(engine, spec.target, rows, args)
                 else:
                     _continue(engine, rows, args, spec)
                 summary = engine.summary()
@@ -426,7 +426,7 @@ def _plain_summary(
     engine: Engine, spec: TrainingSpec, count: int, args: dict[str, Any], storage: Storage
 ) -> Summary:
     """For an engine that says nothing of itself: inputs from the rows, outputs from a trial prediction."""
-    target = spec.schema.find(spec.target) or Column(spec.target, "VARCHAR")
+    target = spec.schema.find(spec.target)
     if spec.sample is None:
         columns = storage.columns_get() or _named_columns(args.get("using") or {})
         if not columns:
@@ -435,12 +435,11 @@ def _plain_summary(
                 hint="name them in USING (question_column = 'question', prompt_template = '… {{question}}'), or have "
                 "the engine implement summary() or call model_storage.columns_set",
             )
-        return Summary(Schema.of(columns.items()).without(spec.target), Schema([target]))
+        answer = target or Column(spec.target, "VARCHAR")
+        return Summary(Schema.of(columns.items()).without(spec.target), Schema([answer]))
     inputs = spec.schema.without(spec.target)
     trial = engine_frame(engine, spec.sample.select(inputs.names).slice(0, _TRIAL_ROWS))
-    outputs = trial_outputs(
-        engine, target, trial, {**args, "predict_params": {}}, (spec.engine, spec.name)
-    )
+    outputs = trial_outputs(engine, spec.target, target, trial, {**args, "predict_params": {}})
     return Summary(inputs, outputs, rows=count)
 
 

@@ -396,33 +396,44 @@ def engine_boundary(engine: str, model: str) -> Iterator[None]:
         ) from error
 
 
+_ANSWER_TYPES = {"f": "DOUBLE", "i": "BIGINT", "u": "UBIGINT", "b": "BOOLEAN", "M": "TIMESTAMP"}
+"""What a dtype's kind is as a type of DuckDB's; others are texts."""
+
+
 def trial_outputs(
-    engine: Engine, target: Column, frame: Any, args: dict[str, Any], label: tuple[str, str]
+    engine: Engine, name: str, target: Column | None, frame: Any, args: dict[str, Any]
 ) -> Schema:
     """The outputs of an engine that does not declare them, told from a trial prediction on a few rows.
 
+    Args:
+        engine: The engine, trained.
+        name: The column that the model predicts.
+        target: That column of the training rows; None when they have none of that name.
+        frame: The rows to try.
+        args: What `predict` is told.
+
     Raises:
-        EngineError: The trial failed, or its answer breaks the contract.
+        EngineContractError: Its answer breaks the contract.
+        Exception: Whatever the engine raises.
     """
-    name = target.name
-    with engine_boundary(*label):
-        answer = engine.predict(frame, args)
+    answer = engine.predict(frame, args)
     if not hasattr(answer, "columns"):
-        raise EngineContractError(
-            f"[{label[0]}/{label[1]}] predict returned {type(answer).__name__}, not a DataFrame"
-        )
+        raise EngineContractError(f"predict returned {type(answer).__name__}, not a DataFrame")
     columns = [str(column) for column in answer.columns]
     if name not in columns:
         raise EngineContractError(
-            f'[{label[0]}/{label[1]}] predict returned no column "{name}"',
+            f'predict returned no column "{name}"',
             hint=f"it returned: {', '.join(columns)}",
         )
     if len(answer) != len(frame):
         raise EngineContractError(
-            f"[{label[0]}/{label[1]}] predict was given {len(frame)} rows and returned {len(answer)}"
+            f"predict was given {len(frame)} rows and returned {len(answer)}",
+            hint="an engine answers every row, in order; use NULL for what it cannot answer",
         )
     kind = getattr(getattr(answer[name], "dtype", None), "kind", "")
-    if target.family == "number" and (kind == "f" or target.type.startswith("DECIMAL")):
+    if target is None:
+        target = Column(name, _ANSWER_TYPES.get(kind, "VARCHAR"))
+    elif target.family == "number" and (kind == "f" or target.type.startswith("DECIMAL")):
         # Trained on whole numbers or DECIMALs, it answers floats: they need not fit the type of the rows.
         target = Column(name, "DOUBLE")
     outputs = [target]

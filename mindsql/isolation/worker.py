@@ -130,10 +130,12 @@ class EngineServer:
 
     def train(self, head: dict[str, Any], bodies: list[Any]) -> tuple[dict[str, Any], list[Any]]:
         """`create` or `update`, and what the engine says of the model afterwards."""
+        from mindsql.engine_call import call_create
+
         engine = self._engine
         rows = self._rows(bodies[0]) if bodies else None
         if head["method"] == "create":
-            engine.create(head["target"], rows, head["args"])
+            call_create(engine, head["target"], rows, head["args"])
         else:
             engine.update(rows, head["args"])
         files = engine.model_storage.files

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from mindsql.database import Database, arrow_type
 from mindsql.engine import Engine, EngineStorage, Storage, Summary
-from mindsql.executor.engines import LoadedModel, trial_outputs
+from mindsql.engine_call import call_create
+from mindsql.executor.engines import LoadedModel, engine_boundary, trial_outputs
 from mindsql.frames import to_pandas
 from mindsql.options import check as check_options
 from mindsql.queries import engine_args
-from mindsql.schema import Column, Schema
+from mindsql.schema import Schema
 from mindsql.snapshot import Version
 from mindsql.testing.data import TrainingData, training_data
 
@@ -118,7 +119,7 @@ class Subject:
     def train(self, rows: Any = None, args: dict[str, Any] | None = None) -> Engine:
         """A freshly trained engine; `rows` are a data frame, or Arrow for an engine that takes it."""
         engine = self.cls(model_storage=Storage(info=self._info), engine_storage=self.engine_storage())
-        engine.create(self.target, self.frame.copy() if rows is None else rows, args or self.args())
+        call_create(engine, self.target, self.frame.copy() if rows is None else rows, args or self.args())
         return engine
 
     @property
@@ -131,12 +132,12 @@ class Subject:
         summary = engine.summary()
         declared = summary is not None
         if summary is None:
-            target = self.data.schema.find(self.target) or Column(self.target, "VARCHAR")
+            target = self.data.schema.find(self.target)
             inputs = self.data.schema.without(self.target)
             trial = to_pandas(self.data.table.select(inputs.names).slice(0, 3))
-            summary = Summary(
-                inputs, trial_outputs(engine, target, trial, self.args([self.target]), self.label)
-            )
+            with engine_boundary(*self.label):
+                outputs = trial_outputs(engine, self.target, target, trial, self.args([self.target]))
+            summary = Summary(inputs, outputs)
         return dict(engine.model_storage.files), summary, declared
 
     @property

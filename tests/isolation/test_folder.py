@@ -136,6 +136,30 @@ def test_a_file_from_elsewhere_runs_no_code_here(tmp_path: Path, monkeypatch: py
         con.execute("DROP MODEL mb")
 
 
+def test_a_handler_is_called_as_mindsdb_calls_it(tmp_path: Path) -> None:
+    """Parameters in an order of its own, no target where outliers are looked for, parts that it does not list."""
+    (tmp_path / "outliers.py").write_text(
+        "import pandas as pd\nfrom mindsdb.integrations.libs.base import BaseMLEngine\n\n\n"
+        "class Outliers(BaseMLEngine):\n"
+        "    def create(self, target, meta_data=None, args=None, df=None):\n"
+        "        self.model_storage.json_set('all', {'meta': meta_data, 'target': target, 'rows': len(df)})\n\n"
+        "    def predict(self, data, args=None):\n"
+        "        return pd.DataFrame({'outlier': (data['a'] > 3).astype(int)})\n\n"
+        "    def describe(self, attribute='all'):\n"
+        "        if attribute != 'all':\n            raise NotImplementedError(attribute)\n"
+        "        return pd.DataFrame([self.model_storage.json_get('all')])\n"
+    )
+    with mindsql.connect() as con:
+        con.execute("CREATE TABLE t AS SELECT i AS a FROM range(5) r(i)")
+        con.execute(f"CREATE ML_ENGINE o FROM folder USING path = '{tmp_path / 'outliers.py'}'")
+        con.execute("CREATE ANOMALY DETECTION MODEL m FROM (SELECT * FROM t) USING engine = 'o'")
+        query = "SELECT sum(outlier), any_value(typeof(outlier)) FROM t JOIN m"
+        assert con.execute(query).fetchall() == [(1, "BIGINT")]
+        assert con.execute("DESCRIBE m.all").fetchall() == [(None, None, 5)]
+        with pytest.raises(MindSQLError, match='unknown part of the model "m": "other"'):
+            con.execute("DESCRIBE m.other")
+
+
 def test_an_engine_that_is_replaced_answers_anew() -> None:
     with mindsql.connect() as con:
         con.execute("CREATE TABLE t AS SELECT i AS a, i * 2 AS y FROM range(5) r(i)")

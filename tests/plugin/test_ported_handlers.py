@@ -172,7 +172,7 @@ def test_a_recommender(con: mindsql.Connection) -> None:
         "CREATE MODEL m FROM (SELECT a, least(a, 7) AS g FROM t) PREDICT best "
         "USING engine = 'popular', item_id_column = 'g'"
     )
-    assert con.execute("SELECT best, count(*) FROM t JOIN m GROUP BY best").fetchall() == [("7", 60)]
+    assert con.execute("SELECT best, count(*) FROM t JOIN m GROUP BY best").fetchall() == [(7, 60)]
 
 
 def test_a_generative_model_without_rows(con: mindsql.Connection) -> None:
