@@ -23,11 +23,12 @@ _OURS = re.compile(
     | SHOW\s+(?:(?:LOADED\s+)?MODELS|PREDICTORS|ML_ENGINES|HANDLERS|ESTIMATORS|DATABASES|PROJECTS|VIEWS|TABLES\s+[^\s;])
     | (?:DESCRIBE|DESC)\s+(?:MODEL|PREDICTOR|ML_ENGINE|HANDLER|ESTIMATOR|DATABASE|PROJECT|VIEW)\s+[^\s;]
     | SET\s+active\s+[^=\s]
+    | (?:SET|RESET)\s+executor\b
     )""",
     re.I | re.X | re.S,
 )
 _OUR_WORDS = frozenset(
-    ["CREATE", "DROP", "RETRAIN", "FINETUNE", "EVALUATE", "USE", "SHOW", "DESCRIBE", "DESC", "SET"]
+    ["CREATE", "DROP", "RETRAIN", "FINETUNE", "EVALUATE", "USE", "SHOW", "DESCRIBE", "DESC", "SET", "RESET"]
 )
 _SYSTEM = (
     r"(?:information_schema\s*\.\s*"

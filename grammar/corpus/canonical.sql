@@ -54,3 +54,4 @@ SELECT .5 + 1. + t.a FROM t WHERE .5 < .7; SELECT 0.5 + 1. + t.a FROM t WHERE 0.
 SELECT m.y FROM t JOIN m USING (id) USING k = 1; SELECT m.y FROM t JOIN m USING (id) USING k = 1;
 CREATE TABLE db.t SELECT t.a FROM t; CREATE TABLE db.t AS SELECT t.a FROM t;
 PREPARE p AS SELECT ?; PREPARE p AS SELECT $1;
+set Executor TO 'local'; SET executor = 'local';

@@ -170,3 +170,6 @@ EXPLAIN (FORMAT json) SELECT 1
 PREPARE p AS SELECT y FROM m WHERE a = $1
 EXECUTE p(1 + 1, [1, 2], f('x', 2))
 EXECUTE p(a := 1, "b c" := 'x')
+SET executor = 'ray'
+SET executor = 'ray://head.example.com:10001'
+RESET executor

@@ -23,6 +23,7 @@ from mindsql_grammar.statements import (
     Prepare,
     Query,
     SetActive,
+    SetExecutor,
     Show,
     Span,
     Statement,
@@ -289,8 +290,15 @@ def show(cursor: Cursor, span: Span) -> Statement:
     return Show(what, source, like, where, task.lower() if task is not None else None, span=span)
 
 
-def set_active(cursor: Cursor, span: Span) -> Statement:
-    """`SET` is taken already; only `SET active name.N` is ours."""
+def set_one(cursor: Cursor, span: Span) -> Statement:
+    """`SET` is taken already; only `SET active name.N` and `SET executor` are ours."""
+    if cursor.word() == "EXECUTOR" and (cursor.kind(1) is TokenType.EQ or cursor.word(1) == "TO"):
+        cursor.index += 2
+        if cursor.kind() is not TokenType.STRING:
+            raise cursor.error("expected a string after SET executor =", hint="'local', 'ray' or 'ray://host:port'")
+        executor = cursor.take().text
+        cursor.finish("SET executor")
+        return SetExecutor(executor, span=span)
     following = cursor.peek(1)
     if cursor.word() != "ACTIVE" or following is None or not _is_name(following) or cursor.word(1) == "TO":
         return DuckDB(cursor.source.text, span=span)
@@ -305,6 +313,15 @@ def set_active(cursor: Cursor, span: Span) -> Statement:
         )
     cursor.finish("SET active")
     return SetActive(name, version, span=span)
+
+
+def reset(cursor: Cursor, span: Span) -> Statement:
+    """`RESET` is taken already; only `RESET executor` is ours."""
+    if cursor.word() != "EXECUTOR":
+        return DuckDB(cursor.source.text, span=span)
+    cursor.index += 1
+    cursor.finish("RESET executor")
+    return SetExecutor(None, span=span)
 
 
 def use(cursor: Cursor, span: Span) -> Statement:

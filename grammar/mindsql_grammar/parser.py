@@ -95,7 +95,9 @@ def _statement(whole: str, text: str, base: int) -> Statement:
     if verb in ("DESCRIBE", "DESC"):
         return definitions.describe(_cursor(whole, text, base), span)
     if verb == "SET":
-        return definitions.set_active(_cursor(whole, text, base), span)
+        return definitions.set_one(_cursor(whole, text, base), span)
+    if verb == "RESET":
+        return definitions.reset(_cursor(whole, text, base), span)
     if verb == "DROP":
         return _drop(whole, text, base, span)
     if verb == "USE":

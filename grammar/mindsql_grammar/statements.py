@@ -229,6 +229,13 @@ class SetActive(Statement):
 
 
 @dataclass(frozen=True)
+class SetExecutor(Statement):
+    """`SET executor = 'local'|'ray'|'ray://host:port'`; None is `RESET executor`."""
+
+    executor: str | None
+
+
+@dataclass(frozen=True)
 class Show(Statement):
     """`SHOW MODELS|LOADED MODELS|ML_ENGINES|HANDLERS|DATABASES|PROJECTS|TABLES|VIEWS [FROM x] [LIKE s] [WHERE e]`, and
     `SHOW ESTIMATORS [FOR task] [LIKE s] [WHERE e]`.

@@ -175,6 +175,11 @@ def _set_active(statement: st.SetActive) -> str:
 
 
 @to_sql.register
+def _set_executor(statement: st.SetExecutor) -> str:
+    return "RESET executor" if statement.executor is None else f"SET executor = {_string(statement.executor)}"
+
+
+@to_sql.register
 def _show(statement: st.Show) -> str:
     text = f"SHOW {statement.what.upper()}"
     text += f" FOR {quote(statement.task)}" if statement.task else ""

@@ -85,6 +85,7 @@ _STATEMENTS: dict[type[grammar.Statement], Role] = {
     grammar.Retrain: Role.WRITE,
     grammar.Finetune: Role.WRITE,
     grammar.SetActive: Role.WRITE,
+    grammar.SetExecutor: Role.ADMIN,
     grammar.CreateView: Role.WRITE,
     grammar.CreateProject: Role.WRITE,
     grammar.Drop: Role.WRITE,
