@@ -25,7 +25,8 @@ from mindsql.parameters import Parameters, are_plain, given, named, sets, withou
 from mindsql.progress import Progress
 from mindsql.result import Result
 from mindsql.sandbox import Sandbox
-from mindsql.session import PROCESS, Session, Settings, open_session
+from mindsql.session import PROCESS, Session, open_session
+from mindsql.settings import Settings
 from mindsql.statements import PREPARED_WORDS, is_verb, leading_word, parse
 
 if TYPE_CHECKING:

@@ -15,11 +15,12 @@ from mindsql.binder.binder import name_parameters, shown_parameter, used_paramet
 from mindsql.binder.relations import Given
 from mindsql.binder.tree import generate
 from mindsql.bound import BoundModel
-from mindsql.engine import Engine, EngineStorage, Storage, working_for
+from mindsql.engine import Engine, EngineStorage, working_for
 from mindsql.errors import AccessError, CatalogError, EngineError, MindSQLError, StatementError
 from mindsql.execution import ExecutionContext
-from mindsql.executor.engines import LoadedModel, ModelCache, engine_boundary
+from mindsql.executor.engines import LoadedModel, ModelCache
 from mindsql.executor.executor import Executor, PlanExecution
+from mindsql.executor.loading import loaded
 from mindsql.executor.pipeline import predict
 from mindsql.executor.prediction_cache import PredictionCache
 from mindsql.frames import compact
@@ -29,7 +30,6 @@ from mindsql.literals import auto_parameterize
 from mindsql.options import check
 from mindsql.planner import RULES, Plan, Values, plan
 from mindsql.planner.operators import Predict, walk
-from mindsql.planner.typing import carried
 from mindsql.result import Kind, Result
 from mindsql.schema import Schema
 from mindsql.secrets import decrypted
@@ -325,39 +325,24 @@ def _load(session: Session, version: Version, execution: ExecutionContext) -> Lo
             hint=f"RETRAIN {version.model}, or restore the database file from a copy",
         )
     # A file may come from elsewhere: only what this process was told to trust is unpickled again.
-    loaded = loaded_from(session, version, files, trusted=version.id in session.shared.trusted)
-    loaded.observe = session.settings.observe
+    model = loaded_from(session, version, files, trusted=version.id in session.shared.trusted)
+    model.observe = session.settings.observe
     asked = execution.context()
 
     def prepare() -> None:
         with working_for(asked):
-            _prepare(loaded)
+            _prepare(model)
 
     execution.wait(execution.submit(prepare))
-    return loaded
+    return model
 
 
 def loaded_from(
     session: Session, version: Version, files: Mapping[str, bytes], trusted: bool = False
 ) -> LoadedModel:
-    """A model version made of its files. Raises EngineError.
-
-    Args:
-        session: Where.
-        version: The version.
-        files: Its artifacts.
-        trusted: Whether a pickle among them may be loaded: it runs code.
-    """
+    """A model version made of its files; see `executor.loading`. Raises EngineError."""
     cls = session.engine_class(version.engine, version.handler)
-    storage = Storage(info={"name": version.model, "version": version.number, "target": version.target})
-    storage.files.update(files)
-    with engine_boundary(version.engine, version.model):
-        engine = cls(model_storage=storage, engine_storage=engine_storage(session, version.engine))
-    types = {c.name: database.arrow_type(session.raw, carried(c.type)) for c in version.answers}
-    args = engine_args(version.target, decrypted(version.options), version.settings)
-    if trusted:
-        args["trusted"] = True
-    return LoadedModel(version, engine, types, args, sum(map(len, files.values())))
+    return loaded(session.raw, cls, version, files, engine_storage(session, version.engine), trusted)
 
 
 def _prepare(loaded: LoadedModel) -> None:
@@ -389,22 +374,6 @@ def engine_storage(session: Session, name: str) -> EngineStorage:
     return EngineStorage(
         decrypted(own), load=lambda file: session.catalog.engine_file(entry.name, file)
     )
-
-
-def engine_args(target: str, using: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What an engine is told beside the rows."""
-    return {
-        "target": target,
-        "using": dict(using),
-        "anomaly": bool(settings.get("anomaly")),
-        "timeseries_settings": {
-            "is_timeseries": bool(settings.get("order_by")),
-            "order_by": settings.get("order_by") or [],
-            "group_by": settings.get("group_by") or [],
-            "window": settings.get("window"),
-            "horizon": settings.get("horizon"),
-        },
-    }
 
 
 def _predict_params(session: Session, model: BoundModel, given: Mapping[str, Given]) -> Mapping[str, Any]:

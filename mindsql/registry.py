@@ -93,9 +93,16 @@ class Registry:
         cls = self.handler_class(name)
         if cls.environment is None and not options and not cls.for_owners:
             return cls
-        from mindsql.isolation.options import isolation_of, permitted
+        from mindsql.isolation.options import permitted
 
-        isolation = isolation_of(cls, permitted(name.casefold(), cls, options or {}))
+        return self.load_permitted(name, permitted(name.casefold(), cls, options or {}))
+
+    def load_permitted(self, name: str, options: Mapping[str, Any]) -> type[Engine]:
+        """As `load`, with options in the clear that were found permitted already."""
+        cls = self.handler_class(name)
+        from mindsql.isolation.options import isolation_of
+
+        isolation = isolation_of(cls, options)
         if isolation is None:
             return cls
         with self._lock:

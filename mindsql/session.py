@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from mindsql import database, duckdb_errors
 from mindsql.database import Database, DuckDBConnection
-from mindsql.engine import Network
 from mindsql.errors import AbortedError, UnknownNameError
 from mindsql.progress import NullProgress, Progress
 from mindsql.sandbox import Sandbox
+from mindsql.settings import Settings
 from mindsql.statements import Patterns, in_doubt
 
 if TYPE_CHECKING:
@@ -88,43 +88,6 @@ class Shared:
         if "registry" in self.__dict__:
             self.registry.close()
         self.database.close()
-
-
-@dataclass
-class Settings:
-    """What can be switched for one connection.
-
-    Attributes:
-        without_rules: Names of the optional planner rules to leave out.
-        lift_constants: Whether statements that differ in constants only share a plan.
-        stream: Whether frames stream; off, each is kept as a table first.
-        trusted: Whether `trusted = true` may load pickles: for the owner of a local connection only.
-        replacements: Whether a DataFrame in a local variable can be named in FROM.
-        allowed_hosts: The hosts that engines may connect to, `*.example.com` for those below one; None for any.
-        private_hosts: Whether engines may connect to loopback, private and link-local addresses.
-        background: Whether `join_learn_process = false` may leave a training to the background: for who keeps the
-            database open. `"always"` leaves every training there that does not say `join_learn_process = true`.
-        observe: Is told of each call of an engine: the model as `project.model`, how many rows, and its seconds.
-        models: Whether a query may name models in FROM.
-        inspect: Is asked before DuckDB runs a user's text on a connection, with its parameters; raises to refuse it.
-    """
-
-    without_rules: frozenset[str] = frozenset()
-    lift_constants: bool = True
-    stream: bool = True
-    trusted: bool = True
-    replacements: bool = True
-    allowed_hosts: tuple[str, ...] | None = None
-    private_hosts: bool = True
-    background: bool | Literal["always"] = False
-    observe: Callable[[str, int, float], None] | None = None
-    models: bool = True
-    inspect: Callable[[DuckDBConnection, str, Any], None] | None = None
-
-    @property
-    def network(self) -> Network:
-        """Where engines may connect to."""
-        return Network(self.allowed_hosts, self.private_hosts)
 
 
 class Session:

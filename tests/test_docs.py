@@ -21,7 +21,7 @@ from mindsql.formats import FORMATS
 from mindsql.registry import Registry
 from mindsql.repl.commands import COMMANDS
 from mindsql.secrets import KEY_VARIABLE
-from mindsql.session import Settings
+from mindsql.settings import Settings
 from mindsql.testing import CHECKS
 
 ROOT = Path(__file__).resolve().parent.parent

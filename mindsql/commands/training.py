@@ -31,6 +31,7 @@ from mindsql.errors import (
 )
 from mindsql.execution import ExecutionContext, shielded
 from mindsql.executor.engines import engine_boundary, trial_outputs
+from mindsql.executor.loading import engine_args
 from mindsql.frames import TrainingRows, compact, to_pandas
 from mindsql.libraries import installed_libraries
 from mindsql.schema import Column, Schema
@@ -343,7 +344,7 @@ def _call_engine(
             if content is not None:
                 before.files[name] = content
         keywords["base_model_storage"] = before
-    args = queries.engine_args(spec.target, spec.options, spec.settings)
+    args = engine_args(spec.target, spec.options, spec.settings)
     args["schema"] = spec.schema
     args["trusted"] = session.settings.trusted and bool(spec.options.get("trusted"))
     rows: Any = None

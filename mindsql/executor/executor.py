@@ -17,6 +17,7 @@ from mindsql.database import DuckDBConnection
 from mindsql.errors import MindSQLError
 from mindsql.execution import ExecutionContext, shielded
 from mindsql.executor.cells import cell
+from mindsql.executor.elsewhere import Elsewhere
 from mindsql.executor.engines import LoadedModel
 from mindsql.executor.pipeline import BATCH_ROWS, OperatorMetrics, counted, predict
 from mindsql.executor.prediction_cache import PredictionCache
@@ -63,6 +64,7 @@ class Executor:
         stream: Whether to stream at all; off, every frame is kept as a table first.
         store: Where a model's answers are kept, if they are.
         inspect: Is asked before DuckDB runs a part of the user's statement; raises to refuse it.
+        elsewhere: Answers parts of the plan on other machines.
     """
 
     raw: DuckDBConnection
@@ -73,6 +75,7 @@ class Executor:
     stream: bool = True
     store: Callable[[BoundModel], PredictionCache | None] | None = None
     inspect: Callable[[DuckDBConnection, str, Any], None] | None = None
+    elsewhere: Elsewhere | None = None
 
     def run(
         self,
@@ -106,7 +109,8 @@ class PlanExecution:
     def start(self) -> None:
         plan, executor = self.plan, self.executor
         for operator in operators(plan):
-            if isinstance(operator, Predict) and operator.outputs:
+            here = executor.elsewhere is None or not executor.elsewhere.inside(operator)
+            if isinstance(operator, Predict) and operator.outputs and here:
                 # Before any scan is open: artifacts are read on the user's connection.
                 self.models[operator.model.version.id] = executor.load(operator.model)
         if executor.in_transaction or all(kept.writes is None for kept in plan.kept):
@@ -123,6 +127,12 @@ class PlanExecution:
         """Start the statement; with `commit`, its transaction is ended, too."""
         plan, executor = self.plan, self.executor
         self.streaming = False
+        if executor.elsewhere is not None and not plan.kept:
+            count = executor.elsewhere.copied(self.figure(plan.root))
+            if count is not None:
+                database.open_result(executor.raw, f'SELECT {count}::BIGINT AS "Count"')
+                self.answer.raw = executor.raw
+                return
         for kept in plan.kept:
             self.keep(kept)
         scan_raw, finish_raw, streams = self.placement()
@@ -230,7 +240,9 @@ class PlanExecution:
 
     def batches(self, operator: Operator) -> Batches:
         """The output of an operator as a stream."""
-        if isinstance(operator, Scan):
+        if self.executor.elsewhere is not None and self.executor.elsewhere.takes(operator):
+            result = self.executor.elsewhere.batches(operator, self.figure(operator))
+        elif isinstance(operator, Scan):
             result = self.scan(operator)
         elif isinstance(operator, Values):
             result = self.values(operator)

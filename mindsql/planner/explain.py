@@ -19,12 +19,17 @@ from mindsql.planner.operators import (
 _MOST_TEXT = 4000
 
 
-def explain(plan: Plan, measured: Callable[[Operator], str] = lambda operator: "") -> str:
+def explain(
+    plan: Plan,
+    measured: Callable[[Operator], str] = lambda operator: "",
+    placed: Callable[[Operator], str] = lambda operator: "",
+) -> str:
     """A plan as text.
 
     Args:
         plan: The plan.
         measured: What to add to an operator's line (EXPLAIN ANALYZE: rows, batches, seconds).
+        placed: Where an operator is answered, if that is to be told.
     """
     lines: list[str] = []
     shown: set[int] = set()
@@ -39,6 +44,7 @@ def explain(plan: Plan, measured: Callable[[Operator], str] = lambda operator: "
         figures = measured(operator)
         lines.append(f"{pad}{label}{_title(operator, plan)}" + (f"  [{figures}]" if figures else ""))
         lines.extend(f"{pad}  {line}" for line in _details(operator, plan))
+        lines.extend(f"{pad}  {line}" for line in (placed(operator),) if line)
         if isinstance(operator, (Scan, Output)):
             for key, child in operator.inputs.items():
                 show(child, indent + 1, key)

@@ -32,7 +32,7 @@ from mindsql.server.options import ServeOptions
 from mindsql.server.principal import LOCAL, Principal, Role
 from mindsql.server.tokens import Tokens
 from mindsql.server.workers import Workers
-from mindsql.session import Settings
+from mindsql.settings import Settings
 
 T = TypeVar("T")
 log = logging.getLogger("mindsql.server")

@@ -13,9 +13,9 @@ from mindsql.database import Database, arrow_type
 from mindsql.engine import Engine, EngineStorage, Storage, Summary
 from mindsql.engine_call import call_create
 from mindsql.executor.engines import LoadedModel, engine_boundary, trial_outputs
+from mindsql.executor.loading import engine_args
 from mindsql.frames import to_pandas
 from mindsql.options import check as check_options
-from mindsql.queries import engine_args
 from mindsql.schema import Schema
 from mindsql.snapshot import Version
 from mindsql.testing.data import TrainingData, training_data

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import mindsql
-from mindsql.session import Settings
+from mindsql.settings import Settings
 
 SECONDS = 30.0
 """More than any of this takes: a wait that ends this way is a failure."""
@@ -238,7 +238,7 @@ def test_a_killed_process_leaves_no_training_behind(tmp_path: Path) -> None:
     path = str(tmp_path / "shop.duckdb")
     program = f"""
 import os, signal, mindsql
-from mindsql.session import Settings
+from mindsql.settings import Settings
 from test_background import Gated, LATER, SECONDS
 con = mindsql.connect({path!r}, settings=Settings(background=True))
 con.register_engine("gated", Gated)

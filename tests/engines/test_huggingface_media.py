@@ -13,7 +13,7 @@ from servers.scripted import Answer, Request, Server
 import mindsql
 from mindsql.connection import Connection
 from mindsql.errors import MindSQLError
-from mindsql.session import Settings
+from mindsql.settings import Settings
 from mindsql_engines.huggingface import media
 
 WAV = b"RIFF\x00\x00\x00\x00WAVEfmt "

@@ -8,7 +8,7 @@ import pytest
 
 import mindsql
 from mindsql.errors import AccessError
-from mindsql.session import Settings
+from mindsql.settings import Settings
 
 MODEL = "CREATE MODEL k PREDICT y USING engine = 'kept', task = 'text-classification', input_column = 'txt'"
 ELSEWHERE = "base_url = 'http://127.0.0.1:9', api_format = 'hf'"

@@ -17,7 +17,7 @@ from mindsql.connection import Connection
 from mindsql.engine import Context, Network
 from mindsql.errors import AccessError, Cancelled, EngineError, MindSQLError
 from mindsql.network import HostRefused
-from mindsql.session import Settings as ConnectionSettings
+from mindsql.settings import Settings as ConnectionSettings
 from mindsql_engines.remote import failures, fanout, hosts
 from mindsql_engines.remote.client import Client, Reply
 from mindsql_engines.remote.settings import Settings

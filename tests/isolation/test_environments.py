@@ -16,7 +16,7 @@ from mindsql import cli, demo
 from mindsql.engine import Environment
 from mindsql.errors import AccessError, EngineError, EngineMissingError
 from mindsql.isolation import environments
-from mindsql.session import Settings
+from mindsql.settings import Settings
 
 if os.name != "posix":
     pytest.skip("workers need Linux or macOS", allow_module_level=True)

@@ -14,7 +14,7 @@ from mindsql.connection import Connection
 from mindsql.errors import AccessError, EngineError, MindSQLError
 from mindsql.isolation.folder import FolderEngine
 from mindsql.isolation.proxy import isolated
-from mindsql.session import Settings
+from mindsql.settings import Settings
 from mindsql.testing import BoundCheck, Case, parametrize_with_checks
 
 if os.name != "posix":

@@ -31,7 +31,7 @@ import mindsql
 from mindsql.errors import MindSQLError
 from mindsql.planner import RULES
 from mindsql.schema import family, is_integer
-from mindsql.session import Settings
+from mindsql.settings import Settings
 
 from .engines import ENGINES
 

@@ -21,7 +21,7 @@ import pytest
 import mindsql
 from mindsql.executor import deduplicate
 from mindsql.planner import RULES
-from mindsql.session import Settings
+from mindsql.settings import Settings
 
 from .engines import Bands, BandsAsSQL, Linear, LinearAsSQL
 from .generator import Generator

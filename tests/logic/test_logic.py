@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mindsql.planner import RULES
-from mindsql.session import Settings
+from mindsql.settings import Settings
 
 from . import cli_door
 from .runner import FILES, HERE, PLAIN, Embedded, Record, check, read

@@ -13,7 +13,7 @@ from mindsql.errors import AccessError, MindSQLError
 from mindsql.sandbox import Sandbox
 from mindsql.server import access
 from mindsql.server.principal import Principal, Role
-from mindsql.session import Settings
+from mindsql.settings import Settings
 
 NEEDS = r"""
 admin     select * from duckdb_databases()

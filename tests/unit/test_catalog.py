@@ -10,7 +10,8 @@ import pytest
 from mindsql.catalog import Catalog
 from mindsql.database import Database, run
 from mindsql.errors import CatalogError, UnknownNameError
-from mindsql.session import Session, Settings, Shared
+from mindsql.session import Session, Shared
+from mindsql.settings import Settings
 from mindsql.snapshot import EngineEntry, Snapshot, SourceEntry, Version, View
 
 

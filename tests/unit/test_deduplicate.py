@@ -13,7 +13,7 @@ import pytest
 import mindsql
 from mindsql.executor import deduplicate
 from mindsql.executor.deduplicate import Deduplicator
-from mindsql.session import Settings
+from mindsql.settings import Settings
 
 _NAN = float("nan")
 VALUES: dict[str, pa.Array] = {

@@ -1,0 +1,312 @@
+"""Owns a statement's way to a cluster: what of its plan goes there, in which parts, and what comes back."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlglot import expressions as exp
+
+from mindsql import database
+from mindsql.batches import Batches
+from mindsql.binder.tree import generate, table
+from mindsql.cluster.job import FILE, Copy, Job, Part, ShippedModel, libraries
+from mindsql.cluster.ray import Cluster
+from mindsql.database import DuckDBConnection
+from mindsql.errors import DataError, StatementError
+from mindsql.execution import ExecutionContext
+from mindsql.executor.pipeline import OperatorMetrics
+from mindsql.planner.division import Divided, Division, row_wise_copy
+from mindsql.planner.operators import Operator, Plan, Predict, walk
+from mindsql.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_PART_ROWS = 1_000_000
+_LEAST_ROWS = 32_768
+_TABLE_BYTES = 256 << 20
+_SHAPES = """SELECT count(DISTINCT shape), bool_or(hive) FROM (
+SELECT string_agg(concat_ws(':', name, type, type_length, num_children, converted_type, scale, precision, logical_type),
+',') AS shape, regexp_matches(file_name, '[/\\\\][^/\\\\]+=[^/\\\\]*[/\\\\]') AS hive
+FROM parquet_schema({}) GROUP BY file_name)"""
+_SUFFIXES = {"parquet": ".parquet", "csv": ".csv", "json": ".json"}
+
+
+@dataclass
+class Distribution:
+    """What of one run of a plan a cluster answers.
+
+    Attributes:
+        division: Which operators.
+        cluster: Connects to it.
+        ship: A model version as workers need it.
+        cursor: A DuckDB connection of the session's, to look at files with.
+        parameters, settings, sandbox: Those of the session.
+        plan: The plan.
+        execution: The statement.
+    """
+
+    division: Division
+    cluster: Callable[[], Cluster]
+    ship: Callable[[Predict, Cluster], ShippedModel]
+    cursor: Callable[[], DuckDBConnection]
+    parameters: Mapping[str, Any]
+    settings: tuple[str, ...]
+    sandbox: Sandbox | None
+    plan: Plan
+    execution: ExecutionContext
+    parts: dict[int, list[Part]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key, divided in list(self.division.parts.items()):
+            found = self._parts(divided)
+            if isinstance(found, str):
+                del self.division.parts[key]
+                self.division.reasons[key] = found
+            else:
+                self.parts[key] = found
+
+    def place(self, operator: Operator) -> str:
+        """Where an operator is answered, as EXPLAIN shows it; empty where there is nothing to say."""
+        if id(operator) in self.parts:
+            return f"on the cluster, in {len(self.parts[id(operator)])} parts"
+        reason = self.division.reasons.get(id(operator))
+        if operator is self.plan.root and isinstance(self.plan.root.tree, exp.Copy) and self.parts:
+            target = folder_of(self.plan) if row_wise_copy(self.plan, self.division) is not None else None
+            return "written by the workers" if target is not None else "written here"
+        return f"here: {reason}" if reason else ""
+
+    def takes(self, operator: Operator) -> bool:
+        """Whether the cluster answers this operator and all below it."""
+        return id(operator) in self.division.parts
+
+    def inside(self, operator: Operator) -> bool:
+        """Whether the cluster has the model of this operator, and this process need not load it."""
+        return self.division.inside(operator)
+
+    def batches(self, operator: Operator, figures: OperatorMetrics | None) -> Batches:
+        """The rows of an operator, in the order of the files."""
+        answers = self._run(self.division.parts[id(operator)], None, figures)
+        first = next(answers)
+        execution = self.execution
+
+        def read() -> Iterator[pa.RecordBatch]:
+            yield from first.to_batches()
+            for rows in answers:
+                execution.check()
+                yield from rows.to_batches()
+
+        return Batches(first.schema, read())
+
+    def _run(self, divided: Divided, copy: Copy | None, figures: OperatorMetrics | None) -> Iterator[Any]:
+        cluster, parts = self.cluster(), self.parts[id(divided.top)]
+        job = self._job(divided, cluster, copy)
+        begin, done, total = time.monotonic(), 0, sum(part.rows for part in parts)
+        if figures is not None:
+            figures.counts = {"parts": len(parts)}
+            figures.calls = 0
+        self.execution.report("predicting", 0, total, "rows", begin)
+        for part, answer in cluster.run(job, parts, self.execution):
+            done += part.rows
+            if figures is not None:
+                figures.calls = (figures.calls or 0) + answer.calls
+            self.execution.report("predicting", done, total, "rows", begin)
+            yield answer.rows if copy is None else answer
+
+    def _job(self, divided: Divided, cluster: Cluster, copy: Copy | None) -> Job:
+        divided = pickle.loads(pickle.dumps(divided))  # a plan is kept, and its trees are changed below
+        tables = {}
+        for number, node in enumerate(divided.tables):
+            name = f"__mindsql_table{number}"
+            alias = node.alias_or_name
+            tables[name] = self._table(node)
+            stand_in = table(name)
+            stand_in.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
+            node.replace(stand_in)
+        _read_part(divided.files)
+        models = {
+            operator.model.version.id: self.ship(operator, cluster)
+            for operator in walk(divided.top)
+            if isinstance(operator, Predict) and operator.outputs
+        }
+        return Job(
+            divided.top,
+            divided.columns,
+            self.parameters,
+            models,
+            tables,
+            self.settings,
+            self.sandbox,
+            self.execution.network,
+            copy,
+            libraries(),
+        )
+
+    def _table(self, node: exp.Table) -> pa.Table:
+        """The rows of a table that every part needs."""
+        raw = self.cursor()
+        try:
+            plain = node.copy()
+            plain.set("alias", None)
+            rows = database.table(raw, f"FROM {generate(plain)}")
+        finally:
+            raw.close()
+        if rows.nbytes > _TABLE_BYTES:
+            raise StatementError(
+                f"{node.name} takes {rows.nbytes >> 20} MB, and each worker of the cluster would need all of it",
+                hint="SET executor = 'local', or join it to the answers of a subquery",
+            )
+        return rows
+
+    # Files ------------------------------------------------------------------------------------------------------------
+
+    def _parts(self, divided: Divided) -> list[Part] | str:
+        """The parts of the files that a scan reads, in their order, or why they must be read as a whole."""
+        raw = self.cursor()
+        try:
+            argument, wanted = files_argument(divided.files), self._wanted(divided.files)
+            ((shapes, hive),) = database.rows(raw, _SHAPES.format(argument), wanted)
+            if shapes > 1:
+                return "its files have different columns"
+            if hive and not _says_no_hive(divided.files):
+                return "its folders are columns"
+            groups = database.rows(
+                raw,
+                "SELECT file_name, row_group_id, any_value(row_group_num_rows), min(rowid) FROM (SELECT *, "
+                f"row_number() OVER () AS rowid FROM parquet_metadata({argument})) "
+                "GROUP BY file_name, row_group_id ORDER BY min(rowid)",
+                wanted,
+            )
+        finally:
+            raw.close()
+        width = self.cluster().width()
+        total = sum(rows for _, _, rows, _ in groups)
+        most = max(_LEAST_ROWS, min(_PART_ROWS, -(-total // (4 * width))))
+        parts: list[Part] = []
+        file, first, count, position = None, 0, 0, 0
+
+        def end() -> None:
+            if file is not None:
+                parts.append(Part(len(parts), file, first, first + count - 1, count))
+
+        for name, _, rows, _ in groups:
+            if name != file or count >= most:
+                end()
+                position = 0 if name != file else position
+                file, first, count = name, position, 0
+            count += rows
+            position += rows
+        end()
+        return parts or "its files have no rows"
+
+    def _wanted(self, node: exp.Expr) -> dict[str, Any]:
+        names = {str(each.this) for each in node.find_all(exp.Placeholder, exp.Parameter)}
+        return {name: self.parameters[name] for name in names if name in self.parameters}
+
+    # Writing ----------------------------------------------------------------------------------------------------------
+
+    def copied(self, figures: OperatorMetrics | None) -> int | None:
+        """Have the workers write the rows of a COPY into a folder. None when the statement is no such COPY.
+
+        The parts go to a folder beside the target, which is renamed at the end: there is all or nothing.
+        """
+        divided = row_wise_copy(self.plan, self.division)
+        target = folder_of(self.plan) if divided is not None else None
+        if divided is None or target is None:
+            return None
+        place, suffix, replaces = target
+        if place.exists() and not (place.is_dir() and not any(place.iterdir())) and not replaces:
+            raise StatementError(
+                f'"{place}" is there already', hint="COPY … TO … (OVERWRITE true) replaces it when all rows are written"
+            )
+        temporary = place.with_name(f".{place.name}.tmp-{uuid.uuid4().hex[:12]}")
+        temporary.mkdir(parents=True)
+        ((frame, _),) = self.plan.root.inputs.items()
+        tree = self.plan.root.tree.copy()
+        assert isinstance(tree, exp.Copy)
+        tree.set("params", [param for param in tree.args.get("params") or [] if param.name.upper() not in _OF_FOLDERS])
+        try:
+            count, files = 0, 0
+            copy = Copy(tree, frame, str(temporary), suffix)
+            for answer in self._run(divided, copy, figures):
+                count, files = count + answer.count, files + 1
+            if len(list(temporary.iterdir())) != files:
+                raise DataError(
+                    f"the workers wrote {files} files, and this process does not see all of them in {place.parent}",
+                    hint="COPY to a folder that every node of the cluster has",
+                )
+            (temporary / "_SUCCESS").touch()
+            if place.exists():
+                old = place.with_name(f".{place.name}.old-{uuid.uuid4().hex[:12]}")
+                os.rename(place, old)
+                os.rename(temporary, place)
+                shutil.rmtree(old)
+            else:
+                os.rename(temporary, place)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        return count
+
+
+_OF_FOLDERS = frozenset({"PER_THREAD_OUTPUT", "OVERWRITE", "OVERWRITE_OR_IGNORE"})
+
+
+def folder_of(plan: Plan) -> tuple[Path, str, bool] | None:
+    """The folder that a COPY writes to, how the names of its files end, and whether it may be there already; None when
+    it writes one file, or not to this machine."""
+    tree = plan.root.tree
+    if not isinstance(tree, exp.Copy):
+        return None
+    params = {param.name.upper(): param.args.get("expression") for param in tree.args.get("params") or []}
+    files = tree.args.get("files") or []
+    if len(files) != 1 or not (isinstance(files[0], exp.Literal) and files[0].is_string) or "://" in files[0].name:
+        return None
+    if {"PARTITION_BY", "FILE_SIZE_BYTES", "FILENAME_PATTERN", "APPEND"} & params.keys():
+        return None
+    place = Path(files[0].name)
+    kind = params["FORMAT"].name.casefold() if params.get("FORMAT") is not None else "csv"
+    if kind not in _SUFFIXES or (place.suffix and not _true(params, "PER_THREAD_OUTPUT")):
+        return None
+    return place, _SUFFIXES[kind], _true(params, "OVERWRITE") or _true(params, "OVERWRITE_OR_IGNORE")
+
+
+def _true(params: Mapping[str, Any], name: str) -> bool:
+    value = params.get(name)
+    return name in params and (value is None or str(value.name or value.this).casefold() in ("true", "1"))
+
+
+def files_argument(node: exp.Table) -> str:
+    """The paths of a relation of files, as SQL."""
+    call = node.this
+    if isinstance(call, exp.Identifier):
+        return database.literal(call.name)
+    return generate((call.expressions or [call.this])[0])
+
+
+def _read_part(node: exp.Table) -> None:
+    """Have a relation of files read the one file that stands for a part's."""
+    call = node.this
+    one = exp.Literal.string(FILE)
+    if isinstance(call, exp.Identifier):
+        node.set("this", exp.Anonymous(this="read_parquet", expressions=[one]))
+    elif call.expressions:
+        call.set("expressions", [one, *call.expressions[1:]])
+    else:
+        call.set("this", one)
+
+
+def _says_no_hive(node: exp.Table) -> bool:
+    given = [] if isinstance(node.this, exp.Identifier) else node.this.expressions[1:]
+    return any(
+        argument.this.name.casefold() == "hive_partitioning" and str(argument.expression).casefold() == "false"
+        for argument in given
+    )

@@ -1,0 +1,198 @@
+"""Owns the Ray cluster of this process: it is connected to or started, has parts answered in order, and is stopped.
+
+Ray places the tasks, runs those of a worker or a node that died again, and spills what does not fit. Parts are handed
+out a few ahead of the one that is read next, so that neither side holds many.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from mindsql.cluster.job import Answer, Job, Part
+from mindsql.errors import (
+    DataError,
+    EngineMissingError,
+    EngineProcessError,
+    MindSQLError,
+    StatementError,
+    spoken,
+)
+from mindsql.execution import ExecutionContext
+
+LOCAL = "local"
+_PREFIX = "ray"
+_RETRIES = 3
+_WAIT_SECONDS = 0.05
+_PROBE_SECONDS = 5.0
+_CLUSTERS: dict[str, Cluster] = {}
+_LOCK = threading.Lock()
+
+
+def check_address(executor: str) -> str:
+    """An executor as it is written in full: `local`, `ray` or `ray://host:port`. Raises StatementError."""
+    folded = executor.strip()
+    if folded.casefold() in (LOCAL, _PREFIX):
+        return folded.casefold()
+    host, separator, port = folded.removeprefix("ray://").rpartition(":")
+    if folded.startswith("ray://") and separator and host and port.isdigit():
+        return folded
+    raise StatementError(f'"{executor}" is no executor', hint="there are: 'local', 'ray', 'ray://host:port'")
+
+
+def cluster(executor: str) -> Cluster:
+    """The cluster of an executor, connected to or started when it is first asked for.
+
+    Args:
+        executor: `ray`, for the cluster that RAY_ADDRESS names, the one that this process is connected to, or one that
+            is started here; `ray://host:port` for a Ray client server.
+
+    Raises:
+        EngineMissingError: Ray is not installed.
+        StatementError: No cluster answers there, or another one is connected to.
+    """
+    with _LOCK:
+        found = _CLUSTERS.get(executor)
+        if found is not None and found.alive():
+            return found
+        if executor != _PREFIX:
+            _probe(executor)
+        other = next((name for name, one in _CLUSTERS.items() if one.alive() and name != executor), None)
+        if other is not None:
+            raise StatementError(
+                f'this process is connected to "{other}"', hint="one process has one cluster: start another process"
+            )
+        _CLUSTERS[executor] = Cluster(executor)
+        return _CLUSTERS[executor]
+
+
+class Cluster:
+    """A connection to a Ray cluster; made by `cluster`."""
+
+    def __init__(self, executor: str) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        try:
+            import ray
+        except ImportError as error:
+            raise EngineMissingError(
+                "the executor ray needs the package ray", hint="pip install 'mindsql-server[cluster]'"
+            ) from error
+        self._ray: Any = ray
+        if not ray.is_initialized():
+            address = None if executor == _PREFIX else executor
+            options: dict[str, Any] = {"address": address, "log_to_driver": False, "configure_logging": False}
+            if executor == _PREFIX:
+                options["logging_level"] = "ERROR"
+                if not os.environ.get("RAY_ADDRESS"):
+                    options["include_dashboard"] = False
+            try:
+                ray.init(**options)
+            except Exception as error:
+                raise StatementError(
+                    f'the cluster "{executor}" cannot be used: {spoken(error).splitlines()[0]}',
+                    hint="its Ray and Python must be those of this process",
+                ) from error
+        self._answer = ray.remote(max_retries=_RETRIES, retry_exceptions=False, num_cpus=1)(_answer)
+        self._stored: dict[str, Any] = {}
+
+    def alive(self) -> bool:
+        """Whether the connection stands."""
+        return bool(self._ray.is_initialized())
+
+    def width(self) -> int:
+        """How many parts are answered at once."""
+        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+
+    def store(self, key: str, files: Mapping[str, bytes]) -> Any:
+        """Put a model's artifacts where every node finds them, once; each node then fetches them once."""
+        if key not in self._stored:
+            self._stored[key] = self._ray.put(dict(files))
+        return self._stored[key]
+
+    def run(self, job: Job, parts: Sequence[Part], execution: ExecutionContext) -> Iterator[tuple[Part, Answer]]:
+        """Have parts answered, and give their answers in order.
+
+        Raises:
+            MindSQLError: What failed in a part.
+            EngineProcessError: A part's worker died again and again.
+            Cancelled: The statement was stopped.
+        """
+        shared = self._ray.put(job)
+        ahead = 2 * self.width()
+        waiting = iter(parts)
+        running: deque[tuple[Part, Any]] = deque()
+        try:
+            while True:
+                while len(running) < ahead and (part := next(waiting, None)) is not None:
+                    running.append((part, self._answer.remote(shared, part)))
+                if not running:
+                    return
+                part, task = running[0]
+                answer = self._wait(task, part, execution)
+                running.popleft()
+                if answer.error is not None:
+                    from mindsql.cluster.worker import raised
+
+                    raise raised(answer.error)
+                yield part, answer
+        finally:
+            for _, task in running:
+                with suppress(Exception):  # it may be done, and the cluster gone
+                    self._ray.cancel(task, force=True)
+
+    def _wait(self, task: Any, part: Part, execution: ExecutionContext) -> Answer:
+        exceptions = self._ray.exceptions
+        while True:
+            execution.check()
+            done, _ = self._ray.wait([task], timeout=_WAIT_SECONDS)
+            if done:
+                break
+        try:
+            answer: Answer = self._ray.get(task)
+            return answer
+        except exceptions.OutOfMemoryError as error:
+            raise EngineProcessError(
+                f"a node of the cluster has not enough memory for {part}", hint="give its workers more memory"
+            ) from error
+        except (exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.ObjectLostError) as error:
+            raise EngineProcessError(
+                f"the worker of {part} died {_RETRIES + 1} times: {type(error).__name__}",
+                hint="ray logs tells why; SET executor = 'local' answers here",
+            ) from error
+        except exceptions.RayTaskError as error:
+            cause = error.cause
+            if isinstance(cause, MindSQLError):
+                raise cause from None
+            raise DataError(
+                f"a node of the cluster failed on {part}: {spoken(cause if cause is not None else error)}",
+                hint="mindsql must be installed on every node, and see the files by the same paths",
+            ) from error
+        except exceptions.RayError as error:
+            raise EngineProcessError(f"the cluster failed on {part}: {spoken(error).splitlines()[0]}") from error
+
+
+def _answer(job: Job, part: Part) -> Answer:
+    """Runs on a node."""
+    import ray
+
+    from mindsql.cluster import worker
+
+    return worker.answer(job, part, ray.get)
+
+
+def _probe(address: str) -> None:
+    """Raise StatementError unless something listens at an address: Ray itself would try for half a minute."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_SECONDS).close()
+    except OSError as error:
+        raise StatementError(
+            f'no cluster answers at "{address}": {error.strerror or error}',
+            hint="ray start --head --ray-client-server-port=10001 starts one",
+        ) from error

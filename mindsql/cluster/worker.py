@@ -1,0 +1,177 @@
+"""Owns what a worker of a cluster does with a part: the same stages as everywhere, over that part's rows."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from sqlglot import expressions as exp
+
+import mindsql.errors
+from mindsql.batches import Batches
+from mindsql.binder.tree import column, table
+from mindsql.cluster.job import FILE, Answer, Copy, Job, Part, ShippedModel, libraries
+from mindsql.engine import Engine, EngineStorage, working_for
+from mindsql.errors import EngineError, InternalError, MindSQLError, StatementError
+from mindsql.execution import ExecutionContext
+from mindsql.executor.engines import LoadedModel, ModelCache
+from mindsql.executor.executor import Executor
+from mindsql.executor.loading import loaded
+from mindsql.planner.operators import Operator, Output, Plan, Scan, walk
+from mindsql.registry import Registry
+from mindsql.session import open_session
+from mindsql.settings import Settings
+
+_FRAME = "__mindsql_part"
+_MODELS = ModelCache()
+"""A worker process lives for many parts."""
+
+
+def answer(job: Job, part: Part, fetch: Callable[[Any], Mapping[str, bytes]]) -> Answer:
+    """Answer a part.
+
+    Args:
+        job: What to do.
+        part: With which rows.
+        fetch: Brings a model's artifacts from where they are in the cluster's store.
+    """
+    begin = time.perf_counter()
+    try:
+        found = _answer(job, part, fetch)
+    except MindSQLError as error:
+        hint = error.hint or f"it was in {part}"
+        return Answer(error=(type(error).__name__, error.message, hint))
+    found.seconds = time.perf_counter() - begin
+    return found
+
+
+def raised(error: tuple[str, str, str | None]) -> MindSQLError:
+    """The error of an answer."""
+    cls = getattr(mindsql.errors, error[0], MindSQLError)
+    made: MindSQLError = cls(error[1], hint=error[2])
+    return made
+
+
+def _answer(job: Job, part: Part, fetch: Callable[[Any], Mapping[str, bytes]]) -> Answer:
+    _check_libraries(job)
+    session = open_session(":memory:", False, job.sandbox, Settings(trusted=False), None)
+    execution = ExecutionContext(network=job.network, arrow=job.copy is None)
+    try:
+        for text in job.settings:
+            session.raw.execute(text)
+            session.remember(text)
+        for name, rows in job.tables.items():
+            session.raw.register(name, rows)
+        _take(job.top, part)
+        executor = Executor(
+            raw=session.raw,
+            cursor=session.cursor,
+            in_transaction=False,
+            load=lambda model: _load(job.models[model.version.id], session.raw, fetch, execution),
+            read_native=_no_source,
+        )
+        run = executor.run(_plan(job, part), job.parameters, execution, measure=True)
+        calls = sum(figures.calls or 0 for figures in (run.figures or {}).values())
+        if job.copy is not None:
+            assert run.answer.raw is not None
+            count = int((run.answer.raw.fetchone() or (0,))[0])
+            path = _path(job.copy, part)
+            os.replace(f"{path}.{os.getpid()}", path)
+            return Answer(file=path, count=count, calls=calls)
+        assert run.answer.batches is not None
+        rows = _table(run.answer.batches)
+        calls = sum(figures.calls or 0 for figures in (run.figures or {}).values())
+        return Answer(rows=rows, count=rows.num_rows, calls=calls)
+    finally:
+        execution.close()
+        session.close()
+
+
+def _check_libraries(job: Job) -> None:
+    here = libraries()
+    for name, wanted in job.libraries.items():
+        if here[name] != wanted:
+            raise StatementError(
+                f"a node of the cluster has {name} {here[name]}, and this process {wanted}",
+                hint="install the same versions on every node",
+            )
+
+
+def _take(top: Operator, part: Part) -> None:
+    """Have the scan read the part's rows."""
+    (scan,) = (operator for operator in walk(top) if isinstance(operator, Scan))
+    for node in list(scan.tree.find_all(exp.Literal)):
+        if node.is_string and node.name == FILE:
+            relation = node.find_ancestor(exp.Table)
+            assert relation is not None
+            node.replace(exp.Literal.string(part.file))
+            if part.first is not None:
+                number = column("file_row_number", relation.alias)
+                between = exp.Between(
+                    this=number, low=exp.Literal.number(part.first), high=exp.Literal.number(part.last)
+                )
+                scan.tree.where(between, copy=False)
+            return
+    raise InternalError("the scan of a part reads no file")
+
+
+def _plan(job: Job, part: Part) -> Plan:
+    if job.copy is not None:
+        tree = job.copy.tree
+        tree.set("files", [exp.Literal.string(f"{_path(job.copy, part)}.{os.getpid()}")])
+        return Plan(Output(tree, {job.copy.frame: job.top}))
+    picked = exp.Select(
+        expressions=[exp.alias_(column(name, _FRAME), name, quoted=True) for name in job.columns],
+        from_=exp.From(this=table(_FRAME)),
+    )
+    return Plan(Output(picked, {_FRAME: job.top}), direct=[(name, name) for name in job.columns])
+
+
+def _path(copy: Copy, part: Part) -> str:
+    return os.path.join(copy.folder, f"part-{part.number:06}{copy.suffix}")
+
+
+def _table(batches: Batches) -> Any:
+    import pyarrow as pa
+
+    return pa.Table.from_batches(list(batches), batches.schema)
+
+
+def _load(
+    model: ShippedModel, raw: Any, fetch: Callable[[Any], Mapping[str, bytes]], execution: ExecutionContext
+) -> LoadedModel:
+    def load() -> LoadedModel:
+        storage = EngineStorage(dict(model.engine_options))
+        storage.files.update(model.engine_files)
+        made = loaded(raw, _class(model), model.version, fetch(model.files), storage, model.trusted)
+        with working_for(execution.context()):
+            made.prepare()
+        return made
+
+    return _MODELS.get(model.version.id, load, execution.check)
+
+
+def _class(model: ShippedModel) -> type[Engine]:
+    """The class of a model's engine on this node. Raises EngineError."""
+    registry = _registry()
+    if model.cls is not None:
+        registry.register(model.handler, model.cls)
+    elif model.handler not in registry:
+        raise EngineError(
+            f'a node of the cluster has no handler "{model.handler}"', hint="install its package on every node"
+        )
+    return registry.load_permitted(model.handler, model.engine_options)
+
+
+@cache
+def _registry() -> Registry:
+    return Registry()
+
+
+def _no_source(source: str, text: str) -> Batches:
+    raise InternalError(f"a part reads the source {source}")
+
+

@@ -1,0 +1,25 @@
+"""Owns what the executor asks of whoever answers parts of a plan on other machines."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from mindsql.batches import Batches
+from mindsql.executor.pipeline import OperatorMetrics
+from mindsql.planner.operators import Operator
+
+
+class Elsewhere(Protocol):
+    """Answers parts of one plan on other machines."""
+
+    def takes(self, operator: Operator) -> bool:
+        """Whether it answers an operator and all below it."""
+
+    def inside(self, operator: Operator) -> bool:
+        """Whether an operator is, or is below, one that it answers."""
+
+    def batches(self, operator: Operator, figures: OperatorMetrics | None) -> Batches:
+        """The rows of an operator that it takes."""
+
+    def copied(self, figures: OperatorMetrics | None) -> int | None:
+        """Write the rows of the plan's COPY; how many they are, or None when they are to be written here."""

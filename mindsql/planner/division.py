@@ -1,0 +1,216 @@
+"""Owns which part of a plan can be answered in parts, each over some rows of its files, and why another cannot.
+
+Only what gives the same rows whatever the parts are is divided: a scan of files row by row, with tables joined to it,
+and the models that answer row by row above it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from sqlglot import expressions as exp
+
+from mindsql.binder.tree import generate
+from mindsql.bound import BoundModel
+from mindsql.planner.operators import Operator, Plan, Predict, Project, Scan, inputs_of
+
+_READERS = frozenset({"read_parquet", "parquet_scan"})
+_ARGUMENTS = frozenset({"binary_as_string", "file_row_number", "compression", "hive_partitioning"})
+"""Arguments of `read_parquet` that mean the same for one file as for all."""
+_WHOLE: tuple[type[exp.Expr], ...] = (
+    exp.AggFunc, exp.Window, exp.Group, exp.Having, exp.Order, exp.Limit, exp.Offset, exp.Distinct, exp.Qualify,
+    exp.TableSample, exp.Lateral, exp.Unnest, exp.With, exp.Pivot,
+)  # fmt: skip
+_CALL = re.compile(r"(\w+)\s*\(")
+_MOMENT = re.compile(r"\b(?:current_(?:date|time|timestamp)|localtime(?:stamp)?)\b", re.I)
+
+
+@dataclass(frozen=True)
+class Divided:
+    """What is answered in parts.
+
+    Attributes:
+        top: The last operator of the chain.
+        scan: The first one.
+        files: The node of the FROM that reads the files.
+        tables: The nodes of the tables that are joined to them, read by each part as a whole.
+        columns: The columns of the rows that `top` gives.
+    """
+
+    top: Predict | Project
+    scan: Scan
+    files: exp.Table
+    tables: tuple[exp.Table, ...]
+    columns: tuple[str, ...]
+
+
+@dataclass
+class Division:
+    """Which operators of a plan are answered in parts, and why the others are not.
+
+    Attributes:
+        parts: By the `id` of the top operator.
+        reasons: By the `id` of an operator: why it is answered here.
+    """
+
+    parts: dict[int, Divided] = field(default_factory=dict)
+    reasons: dict[int, str] = field(default_factory=dict)
+
+    def inside(self, operator: Operator) -> bool:
+        """Whether an operator belongs to what is answered in parts."""
+        return any(operator is other for part in self.parts.values() for other in _chain(part.top))
+
+
+class _Whole(Exception):
+    """Why a chain must be answered as a whole."""
+
+
+def divide(
+    plan: Plan,
+    model_reason: Callable[[BoundModel], str | None],
+    same_everywhere: Callable[[list[str]], str | None],
+) -> Division:
+    """Find what can be answered in parts.
+
+    Args:
+        plan: The plan.
+        model_reason: Why a model must be asked here; None when it need not.
+        same_everywhere: Given names of functions, the first that is not the same function of one row wherever it is
+            computed; None when all are.
+    """
+    found = Division()
+    seen: set[int] = set()
+
+    def visit(operator: Operator) -> None:
+        if id(operator) in seen:
+            return
+        seen.add(id(operator))
+        if isinstance(operator, (Predict, Project)):
+            try:
+                found.parts[id(operator)] = _divided(operator, model_reason, same_everywhere)
+                return
+            except _Whole as reason:
+                found.reasons[id(operator)] = str(reason)
+        for child in inputs_of(operator):
+            visit(child)
+
+    for kept in plan.kept:
+        visit(kept)
+    visit(plan.root)
+    return found
+
+
+def row_wise_copy(plan: Plan, division: Division) -> Divided | None:
+    """What is answered in parts, when the plan is a COPY of nothing but its rows, each by itself; else None."""
+    tree = plan.root.tree
+    frames = list(plan.root.inputs.items())
+    if not isinstance(tree, exp.Copy) or len(frames) != 1 or plan.kept or plan.natives:
+        return None
+    name, operator = frames[0]
+    divided = division.parts.get(id(operator))
+    query = tree.this
+    while isinstance(query, exp.Subquery):
+        query = query.this
+    if divided is None or not isinstance(query, exp.Select) or any(query.find(kind) for kind in _WHOLE):
+        return None
+    tables = list(query.find_all(exp.Table))
+    whole = len(list(query.find_all(exp.Query))) > 1 or query.args.get("joins")
+    return None if whole or len(tables) != 1 or tables[0].name != name else divided
+
+
+def _divided(
+    top: Predict | Project,
+    model_reason: Callable[[BoundModel], str | None],
+    same_everywhere: Callable[[list[str]], str | None],
+) -> Divided:
+    columns: list[str] = []
+    texts: list[str] = []
+    scan: Scan | None = None
+    for operator in _chain(top):
+        if isinstance(operator, Predict):
+            version = operator.model.version
+            if not version.summary.get("row_wise", True):
+                raise _Whole(f"the answers of {version.model} depend on each other")
+            if operator.outputs and (reason := model_reason(operator.model)):
+                raise _Whole(reason)
+            columns += operator.outputs.values()
+        elif isinstance(operator, Project):
+            columns += operator.columns
+            texts += map(generate, operator.columns.values())
+        elif isinstance(operator, Scan):
+            scan = operator
+            texts.append(generate(scan.tree))
+            columns += [value.alias_or_name for value in scan.tree.expressions]
+        else:
+            raise _Whole("its rows are no rows of files")
+    assert scan is not None
+    if scan.inputs:
+        raise _Whole("its rows are made of other models' answers")
+    for part in [scan.tree, *(value for op in _chain(top) if isinstance(op, Project) for value in op.columns.values())]:
+        whole = next((kind for kind in _WHOLE if part.find(kind)), None)
+        if whole is not None:
+            raise _Whole(f"{whole.key.upper()} needs all rows")
+    if sum(1 for _ in scan.tree.find_all(exp.Query)) > 1:
+        raise _Whole("a subquery is answered here")
+    text = "\n".join(re.sub(r"'(?:[^']|'')*'", "''", text) for text in texts)
+    if (moment := _MOMENT.search(text)) is not None:
+        raise _Whole(f"{moment.group()} is the time of this process")
+    if (name := same_everywhere([match.casefold() for match in _CALL.findall(text)])) is not None:
+        raise _Whole(f"{name} is computed here")
+    files, tables = _relations(scan.tree)
+    return Divided(top, scan, files, tables, tuple(columns))
+
+
+def _chain(operator: Operator) -> Iterator[Operator]:
+    """An operator and what feeds it, down to the first."""
+    yield operator
+    while isinstance(operator, (Predict, Project)):
+        operator = operator.source
+        yield operator
+
+
+def _relations(tree: exp.Select) -> tuple[exp.Table, tuple[exp.Table, ...]]:
+    """The one relation that is of files, and the tables. Raises _Whole."""
+    first = tree.args["from_"].this
+    relations = [first, *(join.this for join in tree.args.get("joins") or [])]
+    if not all(isinstance(relation, exp.Table) for relation in relations):
+        raise _Whole("a relation of its FROM is read here")
+    of_files = [relation for relation in relations if _reads_files(relation)]
+    if len(of_files) != 1:
+        raise _Whole("it reads no Parquet files" if not of_files else "it reads several sets of files")
+    (files,) = of_files
+    if not files.alias:
+        raise _Whole("its files have no alias")
+    for relation in relations:
+        plain = isinstance(relation.this, exp.Identifier)
+        if relation is not files and not plain:
+            raise _Whole(f"{relation.alias_or_name} is read here")
+    for join in tree.args.get("joins") or []:
+        kind, side = str(join.args.get("kind") or "").upper(), str(join.args.get("side") or "").upper()
+        kept = side == "LEFT" or kind in ("SEMI", "ANTI")
+        if join.args.get("method") or kind == "POSITIONAL" or side not in ("", "LEFT") or (kept and files is not first):
+            raise _Whole(f"{' '.join(filter(None, [join.args.get('method'), side, kind]))} JOIN needs all rows")
+    return files, tuple(relation for relation in relations if relation is not files)
+
+
+def _reads_files(relation: exp.Table) -> bool:
+    """Whether a relation reads Parquet files in a way that is the same for one as for all. Raises _Whole."""
+    call = relation.this
+    if isinstance(call, exp.Identifier):
+        return not relation.db and call.name.endswith(".parquet")
+    if not isinstance(call, exp.Func) or function_name(call) not in _READERS:
+        return False
+    given = call.expressions or [call.this]
+    for argument in given[1:]:
+        name = argument.this.name.casefold() if isinstance(argument, (exp.EQ, exp.PropertyEQ)) else "?"
+        if name not in _ARGUMENTS:
+            raise _Whole(f"read_parquet with {name} looks at all files together")
+    return True
+
+
+def function_name(call: exp.Func) -> str:
+    """The name of a function, as DuckDB has it, in lower case."""
+    return (call.name if isinstance(call, exp.Anonymous) else call.sql_name()).casefold()
+
