@@ -206,6 +206,11 @@ class Catalog:
         self._delete("_engines", name=name)
         self._delete("_engine_files", engine=name)
 
+    def engine_files(self, engine: str) -> list[tuple[str, bytes]]:
+        """All files of an engine, with their names."""
+        found = rows(self.raw, f"SELECT name, content FROM {self.table('_engine_files')} WHERE engine = $1", [engine])
+        return [(str(name), bytes(content)) for name, content in found]
+
     def engine_file(self, engine: str, name: str) -> bytes | None:
         """One file of an engine, or None."""
         found = rows(

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import mindsql_grammar as grammar
 from mindsql import queries
-from mindsql.commands import databases, describe, evaluate, explain, models, prepared, show, views, writing
+from mindsql.commands import (
+    databases,
+    describe,
+    evaluate,
+    executor,
+    explain,
+    models,
+    prepared,
+    show,
+    views,
+    writing,
+)
 from mindsql.execution import ExecutionContext
 from mindsql.result import Result
 
@@ -25,6 +36,7 @@ COMMANDS: dict[type[grammar.Statement], Command] = {
     grammar.Retrain: models.retrain,
     grammar.Finetune: models.finetune,
     grammar.SetActive: models.set_active,
+    grammar.SetExecutor: executor.set_executor,
     grammar.Drop: databases.drop,
     grammar.CreateView: views.create,
     grammar.Prepare: prepared.prepare,

@@ -15,6 +15,8 @@ from mindsql.binder.binder import name_parameters, shown_parameter, used_paramet
 from mindsql.binder.relations import Given
 from mindsql.binder.tree import generate
 from mindsql.bound import BoundModel
+from mindsql.cluster.ray import LOCAL
+from mindsql.cluster.shipping import distribution
 from mindsql.engine import Engine, EngineStorage, working_for
 from mindsql.errors import AccessError, CatalogError, EngineError, MindSQLError, StatementError
 from mindsql.execution import ExecutionContext
@@ -29,6 +31,7 @@ from mindsql.libraries import installed_libraries
 from mindsql.literals import auto_parameterize
 from mindsql.options import check
 from mindsql.planner import RULES, Plan, Values, plan
+from mindsql.planner.division import reads_files
 from mindsql.planner.operators import Predict, walk
 from mindsql.result import Kind, Result
 from mindsql.schema import Schema
@@ -73,6 +76,8 @@ def prepare(
     without = session.settings.without_rules
     if session.database.shadowed():
         without |= {"models_as_sql"}  # its functions and operators would not be DuckDB's own
+    if session.settings.executor != LOCAL and reads_files(query.tree):
+        without |= {"inline_scans"}  # what is part of the user's statement is computed here
     rules = [rule for rule in RULES if rule.name not in without]
     lasting = not session.in_transaction and not bound.passing and _lasts(session, query.tree)
     made = plan(bound, rules)
@@ -145,7 +150,8 @@ def _point_plan(session: Session, template: str, values: Mapping[str, Any]) -> P
 
 def _key(session: Session, text: str, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
     types = tuple((name, type(value)) for name, value in parameters.items())
-    state = (session.database.catalog_version, session.database.schema_version, session.settings.models)
+    settings = session.settings
+    state = session.database.catalog_version, session.database.schema_version, settings.models, settings.executor
     return text, session.project, state, types
 
 
@@ -196,6 +202,7 @@ def start(
         stream=session.settings.stream,
         store=lambda model: _store(session, model),
         inspect=session.settings.inspect,
+        elsewhere=distribution(session, plan, parameters, execution),
     )
     return executor.run(plan, parameters, execution, measure)
 

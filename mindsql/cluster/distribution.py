@@ -23,8 +23,8 @@ from mindsql.database import DuckDBConnection
 from mindsql.errors import DataError, StatementError
 from mindsql.execution import ExecutionContext
 from mindsql.executor.pipeline import OperatorMetrics
-from mindsql.planner.division import Divided, Division, row_wise_copy
-from mindsql.planner.operators import Operator, Plan, Predict, walk
+from mindsql.planner.division import Divided, Division, chain, relations, row_wise_copy
+from mindsql.planner.operators import Operator, Plan, Predict, Project, Scan
 from mindsql.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -122,23 +122,26 @@ class Distribution:
             yield answer.rows if copy is None else answer
 
     def _job(self, divided: Divided, cluster: Cluster, copy: Copy | None) -> Job:
-        divided = pickle.loads(pickle.dumps(divided))  # a plan is kept, and its trees are changed below
+        # A plan is kept, and its trees are changed below.
+        top: Predict | Project | Scan = pickle.loads(pickle.dumps(divided.top))
+        (scan,) = (operator for operator in chain(top) if isinstance(operator, Scan))
+        files, joined = relations(scan.tree)
         tables = {}
-        for number, node in enumerate(divided.tables):
+        for number, node in enumerate(joined):
             name = f"__mindsql_table{number}"
             alias = node.alias_or_name
             tables[name] = self._table(node)
             stand_in = table(name)
             stand_in.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
             node.replace(stand_in)
-        _read_part(divided.files)
+        _read_part(files)
         models = {
             operator.model.version.id: self.ship(operator, cluster)
-            for operator in walk(divided.top)
+            for operator in chain(top)
             if isinstance(operator, Predict) and operator.outputs
         }
         return Job(
-            divided.top,
+            top,
             divided.columns,
             self.parameters,
             models,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import expressions as exp
 
 from mindsql.engine import Engine, Network
-from mindsql.planner.operators import Predict, Project
+from mindsql.planner.operators import Predict, Project, Scan
 from mindsql.sandbox import Sandbox
 from mindsql.snapshot import Version
 
@@ -79,7 +79,7 @@ class Job:
         libraries: What must be the same on both sides.
     """
 
-    top: Predict | Project
+    top: Predict | Project | Scan
     columns: tuple[str, ...]
     parameters: Mapping[str, Any]
     models: Mapping[str, ShippedModel]

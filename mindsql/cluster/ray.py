@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -109,10 +109,10 @@ class Cluster:
         """How many parts are answered at once."""
         return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
-    def store(self, key: str, files: Mapping[str, bytes]) -> Any:
+    def store(self, key: str, files: Callable[[], Mapping[str, bytes]]) -> Any:
         """Put a model's artifacts where every node finds them, once; each node then fetches them once."""
         if key not in self._stored:
-            self._stored[key] = self._ray.put(dict(files))
+            self._stored[key] = self._ray.put(dict(files()))
         return self._stored[key]
 
     def run(self, job: Job, parts: Sequence[Part], execution: ExecutionContext) -> Iterator[tuple[Part, Answer]]:

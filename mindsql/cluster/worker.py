@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlglot import expressions as exp
@@ -22,7 +22,8 @@ from mindsql.executor.executor import Executor
 from mindsql.executor.loading import loaded
 from mindsql.planner.operators import Operator, Output, Plan, Scan, walk
 from mindsql.registry import Registry
-from mindsql.session import open_session
+from mindsql.sandbox import Sandbox
+from mindsql.session import Session, open_session
 from mindsql.settings import Settings
 
 _FRAME = "__mindsql_part"
@@ -57,12 +58,9 @@ def raised(error: tuple[str, str, str | None]) -> MindSQLError:
 
 def _answer(job: Job, part: Part, fetch: Callable[[Any], Mapping[str, bytes]]) -> Answer:
     _check_libraries(job)
-    session = open_session(":memory:", False, job.sandbox, Settings(trusted=False), None)
+    session = _session(job.sandbox, job.settings)
     execution = ExecutionContext(network=job.network, arrow=job.copy is None)
     try:
-        for text in job.settings:
-            session.raw.execute(text)
-            session.remember(text)
         for name, rows in job.tables.items():
             session.raw.register(name, rows)
         _take(job.top, part)
@@ -87,7 +85,8 @@ def _answer(job: Job, part: Part, fetch: Callable[[Any], Mapping[str, bytes]]) -
         return Answer(rows=rows, count=rows.num_rows, calls=calls)
     finally:
         execution.close()
-        session.close()
+        for name in job.tables:
+            session.raw.unregister(name)
 
 
 def _check_libraries(job: Job) -> None:
@@ -113,7 +112,9 @@ def _take(top: Operator, part: Part) -> None:
                 between = exp.Between(
                     this=number, low=exp.Literal.number(part.first), high=exp.Literal.number(part.last)
                 )
-                scan.tree.where(between, copy=False)
+                select = relation.find_ancestor(exp.Select)
+                assert select is not None
+                select.where(between, copy=False)
             return
     raise InternalError("the scan of a part reads no file")
 
@@ -164,6 +165,16 @@ def _class(model: ShippedModel) -> type[Engine]:
             f'a node of the cluster has no handler "{model.handler}"', hint="install its package on every node"
         )
     return registry.load_permitted(model.handler, model.engine_options)
+
+
+@lru_cache(maxsize=2)
+def _session(sandbox: Sandbox | None, settings: tuple[str, ...]) -> Session:
+    """A session of an empty database. A worker has one processor, and asks with one thread."""
+    session = open_session(":memory:", False, sandbox, Settings(trusted=False), None)
+    for text in (*settings, *(["SET threads = 1"] if sandbox is None else [])):
+        session.raw.execute(text)
+        session.remember(text)
+    return session
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
 from mindsql import queries
+from mindsql.cluster.shipping import distribution
 from mindsql.commands.answers import table
 from mindsql.commands.prepared import prepared_query
 from mindsql.database import quote
@@ -42,8 +43,10 @@ def explain(
     plan = queries.prepare(session, query, None, parameters)
     if plan is None:
         return None
+    elsewhere = distribution(session, plan, parameters, execution)
+    placed = elsewhere.place if elsewhere is not None else lambda operator: ""
     if not statement.analyze:
-        return table(_COLUMNS, [("plan", _named(session, explain_plan(plan)))])
+        return table(_COLUMNS, [("plan", _named(session, explain_plan(plan, placed=placed)))])
     run = queries.start(session, plan, parameters, execution, measure=True)
     answer = Result.of(
         raw=run.answer.raw, batches=run.answer.batches, schema=plan.schema or None, streams=run.answer.streams
@@ -52,7 +55,7 @@ def explain(
     finish = (run.figures or {}).get(id(plan.root))
     if finish is not None:
         finish.rows, finish.batches = rows, -(-rows // BATCH_ROWS)
-    text = explain_plan(plan, lambda operator: str((run.figures or {}).get(id(operator), "")))
+    text = explain_plan(plan, lambda operator: str((run.figures or {}).get(id(operator), "")), placed)
     execution.close()
     return table(_COLUMNS, [("plan", "\n".join([_named(session, text), *session.told, f"rows: {rows}"]))])
 

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlglot import expressions as exp
 
 from mindsql.binder.tree import generate
 from mindsql.bound import BoundModel
-from mindsql.planner.operators import Operator, Plan, Predict, Project, Scan, inputs_of
+from mindsql.planner.operators import (
+    Kept,
+    Operator,
+    Output,
+    Plan,
+    Predict,
+    Project,
+    Scan,
+    inputs_of,
+    operators,
+)
 
 _READERS = frozenset({"read_parquet", "parquet_scan"})
 _ARGUMENTS = frozenset({"binary_as_string", "file_row_number", "compression", "hive_partitioning"})
@@ -32,17 +42,13 @@ class Divided:
     """What is answered in parts.
 
     Attributes:
-        top: The last operator of the chain.
-        scan: The first one.
-        files: The node of the FROM that reads the files.
-        tables: The nodes of the tables that are joined to them, read by each part as a whole.
+        top: The last operator of the chain, whose first one is a scan; it may be the scan itself.
+        files: The node of its FROM that reads the files.
         columns: The columns of the rows that `top` gives.
     """
 
-    top: Predict | Project
-    scan: Scan
+    top: Predict | Project | Scan
     files: exp.Table
-    tables: tuple[exp.Table, ...]
     columns: tuple[str, ...]
 
 
@@ -60,7 +66,7 @@ class Division:
 
     def inside(self, operator: Operator) -> bool:
         """Whether an operator belongs to what is answered in parts."""
-        return any(operator is other for part in self.parts.values() for other in _chain(part.top))
+        return any(operator is other for part in self.parts.values() for other in chain(part.top))
 
 
 class _Whole(Exception):
@@ -87,7 +93,7 @@ def divide(
         if id(operator) in seen:
             return
         seen.add(id(operator))
-        if isinstance(operator, (Predict, Project)):
+        if isinstance(operator, (Predict, Project)) or (isinstance(operator, Scan) and _innermost(operator.tree)[1]):
             try:
                 found.parts[id(operator)] = _divided(operator, model_reason, same_everywhere)
                 return
@@ -99,7 +105,26 @@ def divide(
     for kept in plan.kept:
         visit(kept)
     visit(plan.root)
+    for key, divided in found.parts.items():
+        found.parts[key] = replace(divided, columns=_read(plan, divided))
     return found
+
+
+def _read(plan: Plan, divided: Divided) -> tuple[str, ...]:
+    """The columns of what is answered in parts that anything reads; one at least, to count rows by."""
+    wanted: set[str] = set()
+    for operator in operators(plan):
+        if isinstance(operator, (Predict, Project)) and operator.source is divided.top:
+            return divided.columns
+        if not isinstance(operator, (Scan, Output, Kept)):
+            continue
+        names = {name for name, source in operator.inputs.items() if source is divided.top}
+        if names and operator.tree.find(exp.Star):
+            return divided.columns
+        wanted |= {node.name for node in operator.tree.find_all(exp.Column) if names and node.table in {*names, ""}}
+        if names and operator is plan.root and plan.direct is not None:
+            wanted |= {source for _, source in plan.direct}
+    return tuple(name for name in divided.columns if name in wanted) or divided.columns[:1]
 
 
 def row_wise_copy(plan: Plan, division: Division) -> Divided | None:
@@ -116,19 +141,19 @@ def row_wise_copy(plan: Plan, division: Division) -> Divided | None:
     if divided is None or not isinstance(query, exp.Select) or any(query.find(kind) for kind in _WHOLE):
         return None
     tables = list(query.find_all(exp.Table))
-    whole = len(list(query.find_all(exp.Query))) > 1 or query.args.get("joins")
+    whole = len(list(query.find_all(exp.Select, exp.SetOperation))) > 1 or query.args.get("joins")
     return None if whole or len(tables) != 1 or tables[0].name != name else divided
 
 
 def _divided(
-    top: Predict | Project,
+    top: Predict | Project | Scan,
     model_reason: Callable[[BoundModel], str | None],
     same_everywhere: Callable[[list[str]], str | None],
 ) -> Divided:
     columns: list[str] = []
     texts: list[str] = []
     scan: Scan | None = None
-    for operator in _chain(top):
+    for operator in chain(top):
         if isinstance(operator, Predict):
             version = operator.model.version
             if not version.summary.get("row_wise", True):
@@ -148,22 +173,33 @@ def _divided(
     assert scan is not None
     if scan.inputs:
         raise _Whole("its rows are made of other models' answers")
-    for part in [scan.tree, *(value for op in _chain(top) if isinstance(op, Project) for value in op.columns.values())]:
+    for part in [scan.tree, *(value for op in chain(top) if isinstance(op, Project) for value in op.columns.values())]:
         whole = next((kind for kind in _WHOLE if part.find(kind)), None)
         if whole is not None:
             raise _Whole(f"{whole.key.upper()} needs all rows")
-    if sum(1 for _ in scan.tree.find_all(exp.Query)) > 1:
+    _, levels = _innermost(scan.tree)
+    if sum(1 for _ in scan.tree.find_all(exp.Select, exp.SetOperation)) > levels + 1:
         raise _Whole("a subquery is answered here")
     text = "\n".join(re.sub(r"'(?:[^']|'')*'", "''", text) for text in texts)
     if (moment := _MOMENT.search(text)) is not None:
         raise _Whole(f"{moment.group()} is the time of this process")
     if (name := same_everywhere([match.casefold() for match in _CALL.findall(text)])) is not None:
         raise _Whole(f"{name} is computed here")
-    files, tables = _relations(scan.tree)
-    return Divided(top, scan, files, tables, tuple(columns))
+    files, _ = relations(scan.tree)
+    return Divided(top, files, tuple(columns))
 
 
-def _chain(operator: Operator) -> Iterator[Operator]:
+def _innermost(tree: exp.Select) -> tuple[exp.Select, int]:
+    """The SELECT that reads relations, below those of models that are computed as SQL, and how many these are."""
+    levels = 0
+    while True:
+        below = tree.args["from_"].this if tree.args.get("from_") is not None else None
+        if not isinstance(below, exp.Subquery) or tree.args.get("joins") or not isinstance(below.this, exp.Select):
+            return tree, levels
+        tree, levels = below.this, levels + 1
+
+
+def chain(operator: Operator) -> Iterator[Operator]:
     """An operator and what feeds it, down to the first."""
     yield operator
     while isinstance(operator, (Predict, Project)):
@@ -171,19 +207,20 @@ def _chain(operator: Operator) -> Iterator[Operator]:
         yield operator
 
 
-def _relations(tree: exp.Select) -> tuple[exp.Table, tuple[exp.Table, ...]]:
-    """The one relation that is of files, and the tables. Raises _Whole."""
+def relations(scan: exp.Select) -> tuple[exp.Table, tuple[exp.Table, ...]]:
+    """The one relation of a scan that is of files, and the tables. Raises _Whole."""
+    tree, _ = _innermost(scan)
     first = tree.args["from_"].this
-    relations = [first, *(join.this for join in tree.args.get("joins") or [])]
-    if not all(isinstance(relation, exp.Table) for relation in relations):
+    found = [first, *(join.this for join in tree.args.get("joins") or [])]
+    if not all(isinstance(relation, exp.Table) for relation in found):
         raise _Whole("a relation of its FROM is read here")
-    of_files = [relation for relation in relations if _reads_files(relation)]
+    of_files = [relation for relation in found if _reads_files(relation)]
     if len(of_files) != 1:
         raise _Whole("it reads no Parquet files" if not of_files else "it reads several sets of files")
     (files,) = of_files
     if not files.alias:
         raise _Whole("its files have no alias")
-    for relation in relations:
+    for relation in found:
         plain = isinstance(relation.this, exp.Identifier)
         if relation is not files and not plain:
             raise _Whole(f"{relation.alias_or_name} is read here")
@@ -192,7 +229,18 @@ def _relations(tree: exp.Select) -> tuple[exp.Table, tuple[exp.Table, ...]]:
         kept = side == "LEFT" or kind in ("SEMI", "ANTI")
         if join.args.get("method") or kind == "POSITIONAL" or side not in ("", "LEFT") or (kept and files is not first):
             raise _Whole(f"{' '.join(filter(None, [join.args.get('method'), side, kind]))} JOIN needs all rows")
-    return files, tuple(relation for relation in relations if relation is not files)
+    return files, tuple(relation for relation in found if relation is not files)
+
+
+def reads_files(tree: exp.Expr) -> bool:
+    """Whether a statement reads Parquet files."""
+    for relation in tree.find_all(exp.Table):
+        try:
+            if _reads_files(relation):
+                return True
+        except _Whole:
+            continue
+    return False
 
 
 def _reads_files(relation: exp.Table) -> bool:

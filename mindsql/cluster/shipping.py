@@ -1,0 +1,98 @@
+"""Owns what of a session a cluster needs: whether a model may be asked there, its files, DuckDB's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mindsql import database
+from mindsql.bound import BoundModel
+from mindsql.cluster.distribution import Distribution
+from mindsql.cluster.job import ShippedModel
+from mindsql.cluster.ray import LOCAL, Cluster, cluster
+from mindsql.execution import ExecutionContext
+from mindsql.planner.division import divide
+from mindsql.planner.operators import Plan
+from mindsql.secrets import decrypted
+from mindsql.snapshot import Version
+
+if TYPE_CHECKING:
+    from mindsql.session import Session
+
+_FUNCTIONS = (
+    "SELECT function_name FROM system.main.duckdb_functions() WHERE function_name IN (SELECT unnest($1::VARCHAR[])) "
+    "AND (function_type IN ('macro', 'table_macro', 'aggregate') OR (stability IS NOT NULL AND stability <> "
+    "'CONSISTENT') OR NOT internal)"
+)
+
+
+def distribution(
+    session: Session, plan: Plan, parameters: Mapping[str, Any], execution: ExecutionContext
+) -> Distribution | None:
+    """What of a plan the session's cluster answers; None when it has none. Raises StatementError."""
+    executor = session.settings.executor
+    if executor == LOCAL:
+        return None
+    whole = _whole(session)
+    division = divide(plan, lambda model: whole or _stays(session, model), _same_everywhere(session))
+    if not division.parts and not division.reasons:
+        return None
+    return Distribution(
+        division,
+        lambda: cluster(executor),
+        lambda operator, where: _shipped(session, operator.model, where),
+        session.cursor,
+        parameters,
+        tuple(session.replayed.values()),
+        session.database.sandbox,
+        plan,
+        execution,
+    )
+
+
+def _whole(session: Session) -> str | None:
+    """Why nothing of this statement may go to a cluster."""
+    if session.in_transaction:
+        return "a transaction is open"
+    if database.temporary_names(session.raw):
+        return "there are temporary tables"
+    return None
+
+
+def _stays(session: Session, model: BoundModel) -> str | None:
+    version = model.version
+    if version.settings.get("cache"):
+        return f"the answers of {version.model} are kept in the database"
+    if session.engine_class(version.engine, version.handler).capabilities.ask_once:
+        return f"{version.engine} asks a service, whose limit of requests is for all"
+    return None
+
+
+def _same_everywhere(session: Session) -> Callable[[list[str]], str | None]:
+    def first(names: list[str]) -> str | None:
+        found = {name.casefold() for (name,) in database.rows(session.raw, _FUNCTIONS, [names])}
+        return next((name for name in names if name in found), None)
+
+    return first
+
+
+def _shipped(session: Session, model: BoundModel, where: Cluster) -> ShippedModel:
+    version: Version = model.version
+    entry = session.snapshot().engine(version.engine)
+    stored = decrypted(entry.options) if entry is not None else {}
+    handler = next((one for one in session.registry if one.name.casefold() == version.handler.casefold()), None)
+
+    def files() -> Mapping[str, bytes]:
+        names = session.catalog.artifact_names(version)
+        return {name: content for name in names if (content := session.catalog.artifact(version, name)) is not None}
+
+    return ShippedModel(
+        replace(version, options=decrypted(version.options)),
+        version.handler,
+        handler.cls if handler is not None else None,
+        stored,
+        dict(session.catalog.engine_files(entry.name)) if entry is not None else {},
+        where.store(version.id, files),
+        version.id in session.shared.trusted,
+    )
