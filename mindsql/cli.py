@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--echo", action="store_true", help="write each statement to stderr before it runs")
     add("--timer", action="store_true", help="write to stderr how long each statement took")
     add("--read-only", action="store_true", help="open FILE without the right to change it")
+    add("--executor", metavar="WHERE", help="answer queries over files there: local | ray | ray://HOST:PORT")
     add("--version", action="store_true", help="show the version and stop")
     return parser
 
@@ -138,7 +139,7 @@ def _run(arguments: list[str]) -> int:
         timer=options.timer,
         chatty=interactive,
     )
-    with opened(options.file, read_only=options.read_only) as connection:
+    with opened(options.file, read_only=options.read_only, executor=options.executor) as connection:
         if interactive:
             from mindsql.repl import Repl
 

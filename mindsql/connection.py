@@ -7,10 +7,12 @@ import os
 import sys
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from mindsql import database, duckdb_errors, passthrough, replacement_scan
+from mindsql.cluster.ray import connected
 from mindsql.error_spans import relocated
 from mindsql.errors import (
     Cancelled,
@@ -49,6 +51,7 @@ def connect(
     progress: Progress | None = None,
     settings: Settings | None = None,
     sandbox: Sandbox | None = None,
+    executor: str | None = None,
 ) -> Connection:
     """Open a database.
 
@@ -58,10 +61,14 @@ def connect(
         progress: Who is told how far long statements are.
         settings: What can be switched; see `Settings`.
         sandbox: Closes the database to the machine; see `Sandbox`.
+        executor: Where queries over files are answered: as `SET executor` takes it.
 
     Raises:
         CatalogError: The file cannot be opened, or another process has it open.
+        StatementError: There is no such executor, or no cluster answers.
     """
+    if executor is not None:
+        settings = replace(settings or Settings(), executor=connected(executor))
     session = open_session(str(path), read_only, sandbox, settings or Settings(), progress)
     connection = Connection(session)
     if session.database.has_catalog and not read_only:

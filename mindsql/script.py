@@ -315,11 +315,13 @@ def default_format(*, tables: bool = False) -> str:
 
 
 @contextmanager
-def opened(path: str | None, *, read_only: bool = False) -> Iterator[Connection]:
+def opened(
+    path: str | None, *, read_only: bool = False, executor: str | None = None
+) -> Iterator[Connection]:
     """A connection to a file, or to a database in memory, closed at the end."""
     import mindsql
 
-    connection = mindsql.connect(path if path is not None else ":memory:", read_only=read_only)
+    connection = mindsql.connect(path if path is not None else ":memory:", read_only=read_only, executor=executor)
     try:
         yield connection
     except Abandoned:

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 _PART_ROWS = 1_000_000
 _LEAST_ROWS = 32_768
 _TABLE_BYTES = 256 << 20
-_SHAPES = """SELECT count(DISTINCT shape), bool_or(hive) FROM (
+_SHAPES = """SELECT count(DISTINCT shape), bool_or(hive), bool_or(numbered) FROM (
 SELECT string_agg(concat_ws(':', name, type, type_length, num_children, converted_type, scale, precision, logical_type),
-',') AS shape, regexp_matches(file_name, '[/\\\\][^/\\\\]+=[^/\\\\]*[/\\\\]') AS hive
-FROM parquet_schema({}) GROUP BY file_name)"""
+',') AS shape, regexp_matches(file_name, '[/\\\\][^/\\\\]+=[^/\\\\]*[/\\\\]') AS hive,
+bool_or(name = 'file_row_number') AS numbered FROM parquet_schema({}) GROUP BY file_name)"""
 _SUFFIXES = {"parquet": ".parquet", "csv": ".csv", "json": ".json"}
 
 
@@ -95,7 +95,10 @@ class Distribution:
     def batches(self, operator: Operator, figures: OperatorMetrics | None) -> Batches:
         """The rows of an operator, in the order of the files."""
         answers = self._run(self.division.parts[id(operator)], None, figures)
+        begin = time.perf_counter()
         first = next(answers)
+        if figures is not None:
+            figures.seconds += time.perf_counter() - begin
         execution = self.execution
 
         def read() -> Iterator[pa.RecordBatch]:
@@ -176,11 +179,13 @@ class Distribution:
         raw = self.cursor()
         try:
             argument, wanted = files_argument(divided.files), self._wanted(divided.files)
-            ((shapes, hive),) = database.rows(raw, _SHAPES.format(argument), wanted)
+            ((shapes, hive, numbered),) = database.rows(raw, _SHAPES.format(argument), wanted)
             if shapes > 1:
                 return "its files have different columns"
             if hive and not _says_no_hive(divided.files):
                 return "its folders are columns"
+            if numbered:
+                return "a column of its files is called file_row_number"
             groups = database.rows(
                 raw,
                 "SELECT file_name, row_group_id, any_value(row_group_num_rows), min(rowid) FROM (SELECT *, "

@@ -6,6 +6,7 @@ out a few ahead of the one that is read next, so that neither side holds many.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -34,15 +35,18 @@ _CLUSTERS: dict[str, Cluster] = {}
 _LOCK = threading.Lock()
 
 
-def check_address(executor: str) -> str:
-    """An executor as it is written in full: `local`, `ray` or `ray://host:port`. Raises StatementError."""
-    folded = executor.strip()
-    if folded.casefold() in (LOCAL, _PREFIX):
-        return folded.casefold()
-    host, separator, port = folded.removeprefix("ray://").rpartition(":")
-    if folded.startswith("ray://") and separator and host and port.isdigit():
-        return folded
-    raise StatementError(f'"{executor}" is no executor', hint="there are: 'local', 'ray', 'ray://host:port'")
+def connected(executor: str) -> str:
+    """An executor that can be used: `local`, or one whose cluster is connected to now. Raises as `cluster` does."""
+    given = executor.strip()
+    host, separator, port = given.removeprefix("ray://").rpartition(":")
+    if given.casefold() == LOCAL:
+        return LOCAL
+    if given.casefold() == _PREFIX:
+        given = _PREFIX
+    elif not (given.startswith("ray://") and separator and host and port.isdigit()):
+        raise StatementError(f'"{executor}" is no executor', hint="there are: 'local', 'ray', 'ray://host:port'")
+    cluster(given)
+    return given
 
 
 def cluster(executor: str) -> Cluster:
@@ -86,11 +90,12 @@ class Cluster:
         self._ray: Any = ray
         if not ray.is_initialized():
             address = None if executor == _PREFIX else executor
-            options: dict[str, Any] = {"address": address, "log_to_driver": False, "configure_logging": False}
+            options: dict[str, Any] = {"address": address, "log_to_driver": False}
             if executor == _PREFIX:
-                options["logging_level"] = "ERROR"
+                options["configure_logging"] = False
                 if not os.environ.get("RAY_ADDRESS"):
                     options["include_dashboard"] = False
+            logging.getLogger("ray").setLevel(logging.ERROR)
             try:
                 ray.init(**options)
             except Exception as error:

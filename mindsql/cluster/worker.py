@@ -108,7 +108,7 @@ def _take(top: Operator, part: Part) -> None:
             assert relation is not None
             node.replace(exp.Literal.string(part.file))
             if part.first is not None:
-                number = column("file_row_number", relation.alias)
+                number = column("file_row_number", relation.alias or None)
                 between = exp.Between(
                     this=number, low=exp.Literal.number(part.first), high=exp.Literal.number(part.last)
                 )

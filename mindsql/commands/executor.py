@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
-from mindsql.cluster.ray import LOCAL, check_address, cluster
+from mindsql.cluster.ray import LOCAL, connected
 from mindsql.commands.answers import done
 from mindsql.errors import AccessError
 from mindsql.execution import ExecutionContext
@@ -25,9 +25,8 @@ def set_executor(
         raise AccessError(
             "SET executor is for the owner of a local connection", hint="mindsql serve --executor sets it"
         )
-    executor = check_address(statement.executor or LOCAL)
-    if executor != LOCAL:
-        execution.wait(execution.submit(lambda: cluster(executor)))
+    wanted = statement.executor if statement.executor is not None else LOCAL
+    executor = execution.wait(execution.submit(lambda: connected(wanted)))
     session.settings = replace(session.settings, executor=executor)
     session.plans.clear()
     return done(f'queries over files are answered {"here" if executor == LOCAL else f"by {executor}"}')

@@ -218,7 +218,7 @@ def relations(scan: exp.Select) -> tuple[exp.Table, tuple[exp.Table, ...]]:
     if len(of_files) != 1:
         raise _Whole("it reads no Parquet files" if not of_files else "it reads several sets of files")
     (files,) = of_files
-    if not files.alias:
+    if not files.alias and len(found) > 1:
         raise _Whole("its files have no alias")
     for relation in found:
         plain = isinstance(relation.this, exp.Identifier)

@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--workers", type=_count, default=default.workers, metavar="N", help="statements at once (16)")
     add("--idle", type=_seconds, default=default.idle_seconds, metavar="S", help="seconds an idle session lives (3600)")
     add("--grace", type=_seconds, default=default.grace_seconds, metavar="S", help="seconds a stop waits (30)")
+    add("--executor", metavar="WHERE", help="answer queries over files there: local | ray | ray://HOST:PORT")
     add("--background", action="store_true", help="train in the background unless join_learn_process = true")
     add("--audit", metavar="FILE", help="the log of writes (FILE.audit.jsonl beside the database)")
     add("--access-log", metavar="FILE", help="a log of requests and statements, a JSON object a line; - for stdout")
@@ -111,6 +112,7 @@ def main(arguments: list[str]) -> int:
         sessions=given.sessions,
         workers=given.workers,
         idle_seconds=given.idle,
+        executor=given.executor,
         background=given.background,
         grace_seconds=given.grace,
         audit=given.audit,

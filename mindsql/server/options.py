@@ -29,6 +29,7 @@ class ServeOptions:
         sessions: The most sessions at once, over all doors.
         workers: Statements that run at the same time; others wait.
         idle_seconds: After how long a session that nobody uses is closed.
+        executor: Where queries over files are answered; None for here.
         background: Whether trainings run in the background unless a statement says otherwise.
         grace_seconds: How long a stop waits for what runs.
         audit: The file of the audit log; None for the one beside the database.
@@ -55,6 +56,7 @@ class ServeOptions:
     sessions: int = 1000
     workers: int = 16
     idle_seconds: float = 3600.0
+    executor: str | None = None
     background: bool = False
     grace_seconds: float = 30.0
     audit: str | None = None

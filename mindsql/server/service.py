@@ -215,7 +215,7 @@ class Service:
             observe=self.metrics.predicted,
         )
         sandbox = Sandbox(tuple(map(os.path.abspath, options.folders)), options.memory)
-        self.root: Connection = connect(path, settings=settings, sandbox=sandbox)
+        self.root: Connection = connect(path, settings=settings, sandbox=sandbox, executor=options.executor)
         self.root.install()
         self.tokens = Tokens(self.root.cursor())
         self.audit = Audit(path, options)

@@ -1,0 +1,326 @@
+"""Queries over files on a Ray cluster of two nodes: the same rows as here, whatever dies."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mindsql
+from mindsql.cluster import worker
+from mindsql.cluster.job import Job, Part, libraries
+from mindsql.connection import Connection
+from mindsql.engine import Engine, Network
+from mindsql.errors import Cancelled, EngineError, EngineProcessError, StatementError
+
+ray = pytest.importorskip("ray")
+pytestmark = [
+    pytest.mark.slow_server,
+    pytest.mark.filterwarnings("ignore"),  # Ray's own
+    pytest.mark.skipif(os.name != "posix", reason="the test cluster needs Linux or macOS"),
+]
+
+ROWS = 200_000
+
+
+class Tenfold(Engine):
+    """Answers ten times `a`; `using` says what happens on the way, once or always."""
+
+    def create(self, target: str, df: Any = None, args: Any = None) -> None:
+        self.model_storage.json_set("using", args["using"])
+        self.model_storage.json_set("target", target)
+
+    options = (mindsql.Option("mark", "string"), mindsql.Option("how", "string"))
+
+    def predict(self, df: Any, args: Any = None) -> Any:
+        import pandas as pd
+
+        using = self.model_storage.json_get("using")
+        mark = Path(using.get("mark", "/nowhere"))
+        how = using.get("how")
+        if len(df) > 10 and how == "die once" and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), 9)
+        if len(df) > 10 and how == "die":
+            os.kill(os.getpid(), 9)
+        if len(df) > 10 and how == "wait":
+            mark.with_name(f"{mark.name}-{os.getpid()}").touch()
+            while not mark.exists():
+                time.sleep(0.02)
+        if how == "fail" and (df["a"] > 199_990).any():
+            raise ValueError("this one is too large")
+        return pd.DataFrame({self.model_storage.json_get("target"): df["a"] * 10})
+
+
+class Two:
+    """A cluster of a head and a second node."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        self.second = self.cluster.add_node(num_cpus=1)
+        ray.init(address=self.cluster.address, log_to_driver=False, configure_logging=False)
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[Two]:
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    made = Two()
+    yield made
+    ray.shutdown()
+    made.cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("rows")
+    with mindsql.connect() as con:
+        for number in range(3):
+            con.execute(
+                f"COPY (SELECT i AS a, i % 7 AS g, 'k' || i % 50 AS k, i * 0.5 AS x, DATE '2020-01-01' + i::INT AS d "
+                f"FROM range({number * ROWS // 3}, {(number + 1) * ROWS // 3}) r(i)) "
+                f"TO '{found}/{number}.parquet' (FORMAT parquet, ROW_GROUP_SIZE 20480)"
+            )
+    return found
+
+
+@pytest.fixture
+def con(two: Two, folder: Path) -> Iterator[Connection]:
+    with mindsql.connect() as opened:
+        opened.register_engine("tenfold", Tenfold)
+        opened.execute("CREATE TABLE names AS SELECT 'k' || i AS k, 'name ' || i AS name FROM range(40) r(i)")
+        opened.execute("CREATE TABLE few AS SELECT i AS a, i % 7 AS g, i * 2 + i % 7 AS y FROM range(500) r(i)")
+        opened.execute("CREATE MODEL ten FROM (SELECT a, y FROM few) PREDICT y USING engine = 'tenfold'")
+        opened.execute("CREATE MODEL line FROM (SELECT * FROM few) PREDICT y USING estimator = 'Ridge'")
+        opened.execute("CREATE MODEL near FROM (SELECT * FROM few) PREDICT y USING estimator = 'KNeighborsRegressor'")
+        opened.execute(
+            "CREATE MODEL kind FROM (SELECT a, g, CASE WHEN a > 250 THEN 'high' ELSE 'low' END AS y FROM few) "
+            "PREDICT y USING estimator = 'DecisionTreeClassifier'"
+        )
+        opened.execute("CREATE MACRO twice(v) AS v * 2")
+        yield opened
+
+
+ON_THE_CLUSTER = [
+    "SELECT count(*), sum(m.y), max(t.a) FROM read_parquet('{f}/*.parquet') t JOIN ten m",
+    "SELECT t.a, m.y FROM '{f}/*.parquet' t JOIN ten m WHERE t.a % 1000 = 7 AND t.k LIKE 'k%7'",
+    "SELECT t.a, m.y FROM read_parquet(['{f}/2.parquet', '{f}/0.parquet']) t JOIN ten m WHERE m.y > 0 LIMIT 5",
+    "SELECT t.g, avg(m.y) AS y FROM read_parquet('{f}/*.parquet') t JOIN near m WHERE t.a < 3000 GROUP BY ALL",
+    "SELECT count(*) FROM read_parquet('{f}/*.parquet') t JOIN line m WHERE m.y > 1000 AND t.d > DATE '2021-01-01'",
+    "SELECT m.y, m.y_confidence, count(*) FROM read_parquet('{f}/*.parquet') t JOIN kind m GROUP BY ALL",
+    "SELECT n.name, count(*), sum(m.y) FROM read_parquet('{f}/*.parquet') t JOIN names n USING (k) JOIN ten m "
+    "GROUP BY ALL",
+    "SELECT n.name, count(*), sum(m.y) FROM read_parquet('{f}/*.parquet') t LEFT JOIN names n USING (k) JOIN ten m "
+    "GROUP BY ALL",
+    "SELECT sum(b.y), sum(c.y) FROM read_parquet('{f}/*.parquet') t JOIN ten b JOIN line c",
+    "SELECT t.a, m.y, row_number() OVER (ORDER BY m.y DESC) AS n FROM read_parquet('{f}/*.parquet') t JOIN ten m "
+    "QUALIFY n <= 3",
+    "WITH c AS (SELECT t.k, m.y FROM read_parquet('{f}/*.parquet') t JOIN ten m) SELECT k, sum(y) FROM c GROUP BY k",
+    "SELECT sum(t.b), sum(m.y) FROM (SELECT a, a + 1 AS b FROM read_parquet('{f}/*.parquet')) t JOIN ten m",
+    "SELECT first(t.a), list(m.y)[3] FROM read_parquet('{f}/*.parquet') t JOIN ten m",
+]
+HERE = {
+    "SELECT t.a, m.y FROM read_parquet('{f}/*.parquet') t JOIN ten m LIMIT 5": "LIMIT needs all rows",
+    "SELECT sum(m.y) FROM few t JOIN near m": "it reads no Parquet files",
+    "SELECT sum(m.y) FROM read_parquet('{f}/*.parquet', union_by_name = true) t JOIN near m": "union_by_name",
+    "SELECT sum(m.y) FROM (SELECT * FROM read_parquet('{f}/*.parquet') LIMIT 9) t JOIN near m": "LIMIT needs all rows",
+    "SELECT sum(m.y) FROM read_parquet('{f}/*.parquet') t JOIN near m WHERE t.a < twice(40)": "twice is computed here",
+    "SELECT count(m.y) FROM read_parquet('{f}/0.parquet') t JOIN near m WHERE t.a < 40 AND random() >= 0": "random",
+    "SELECT sum(m.y) FROM read_parquet('{f}/0.parquet') t JOIN near m WHERE t.a < 50 AND t.d < current_date": "time",
+}
+
+
+def both(con: Connection, query: str) -> tuple[list[Any], list[Any]]:
+    con.execute("SET executor = 'ray'")
+    there = con.execute(query).fetchall()
+    con.execute("RESET executor")
+    return there, con.execute(query).fetchall()
+
+
+def same(left: list[Any], right: list[Any]) -> bool:
+    def plain(rows: list[Any]) -> list[Any]:
+        return sorted(
+            (tuple(float(f"{v:.9g}") if isinstance(v, float) else v for v in row) for row in rows), key=repr
+        )
+
+    return plain(left) == plain(right)
+
+
+def test_rows_are_those_of_here(con: Connection, folder: Path) -> None:
+    for text in ON_THE_CLUSTER:
+        query = text.format(f=folder)
+        con.execute("SET executor = 'ray'")
+        assert "on the cluster, in " in str(con.execute(f"EXPLAIN {query}").fetchall()), query
+        there, here = both(con, query)
+        assert same(there, here), (query, there[:3], here[:3])
+
+
+def test_what_is_answered_here_says_why(con: Connection, folder: Path) -> None:
+    for text, reason in HERE.items():
+        query = text.format(f=folder)
+        con.execute("SET executor = 'ray'")
+        shown = str(con.execute(f"EXPLAIN {query}").fetchall())
+        assert "on the cluster" not in shown and reason in shown, shown
+        there, here = both(con, query)
+        assert same(there, here), query
+    con.execute("SET executor = 'ray'")
+    con.execute("BEGIN")
+    query = f"SELECT count(m.y) FROM read_parquet('{folder}/*.parquet') t JOIN ten m"
+    assert "here: a transaction is open" in str(con.execute(f"EXPLAIN {query}").fetchall())
+    con.execute("COMMIT")
+
+
+def test_files_whose_columns_differ_are_read_here(con: Connection, tmp_path: Path) -> None:
+    con.execute(f"COPY (SELECT i AS a FROM range(100) r(i)) TO '{tmp_path}/0.parquet'")
+    con.execute(f"COPY (SELECT i::INT AS a, 1 AS b FROM range(100) r(i)) TO '{tmp_path}/1.parquet'")
+    halves = "(SELECT i AS a, i % 2 AS p FROM range(9) r(i))"
+    con.execute(f"COPY {halves} TO '{tmp_path}/h' (FORMAT parquet, PARTITION_BY p)")
+    con.execute("SET executor = 'ray'")
+    cases = [("*.parquet", "its files have different columns", 99_000), ("h/*/*.parquet", "are columns", 360)]
+    for files, reason, total in cases:
+        query = f"SELECT sum(m.y) FROM read_parquet('{tmp_path}/{files}') t JOIN ten m"
+        assert reason in str(con.execute(f"EXPLAIN {query}").fetchall())
+        assert con.execute(query).fetchone() == (total,)
+
+
+def test_analyze_tells_parts_and_calls(con: Connection, folder: Path) -> None:
+    con.execute("SET executor = 'ray'")
+    shown = con.execute(
+        f"EXPLAIN ANALYZE SELECT sum(m.y) FROM read_parquet('{folder}/*.parquet') t JOIN ten m"
+    ).fetchall()[0][-1]
+    assert f"{ROWS} rows" in shown and " engine calls, " in shown and " parts]" in shown
+
+
+def test_rows_are_written_by_the_workers(con: Connection, folder: Path, tmp_path: Path) -> None:
+    query = (
+        f"COPY (SELECT t.a, t.k || '!' AS k, m.y FROM read_parquet('{folder}/*.parquet') t JOIN ten m "
+        f"WHERE t.g > 0) TO '{tmp_path}/out' (FORMAT parquet%s)"
+    )
+    con.execute("SET executor = 'ray'")
+    assert "written by the workers" in str(con.execute(f"EXPLAIN {query % ''}").fetchall())
+    count = con.execute(query % "").fetchone()
+    wanted = con.execute(f"SELECT count(*), sum(a), 10 * sum(a) FROM read_parquet('{folder}/*.parquet') WHERE g > 0")
+    rows = wanted.fetchone()
+    read = f"SELECT count(*), sum(a), sum(y) FROM read_parquet('{tmp_path}/out/*.parquet') WHERE k LIKE '%!'"
+    assert rows is not None and count == (rows[0],)
+    assert con.execute(read).fetchone() == rows
+    assert (tmp_path / "out" / "_SUCCESS").exists()
+    assert os.listdir(tmp_path) == ["out"]
+    with pytest.raises(StatementError, match="is there already"):
+        con.execute(query % "")
+    con.execute(query % ", OVERWRITE true")
+    assert con.execute(read).fetchone() == rows
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_an_error_in_a_part_is_ours_and_leaves_nothing(con: Connection, folder: Path, tmp_path: Path) -> None:
+    con.execute("CREATE MODEL bad FROM (SELECT a, y FROM few) PREDICT y USING engine = 'tenfold', how = 'fail'")
+    con.execute("SET executor = 'ray'")
+    query = f"SELECT t.a, m.y FROM read_parquet('{folder}/*.parquet') t JOIN bad m"
+    with pytest.raises(EngineError, match="this one is too large"):
+        con.execute(f"COPY ({query}) TO '{tmp_path}/out' (FORMAT parquet)")
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(EngineError, match="this one is too large"):
+        con.execute(f"SELECT sum(y) FROM ({query})").fetchall()
+    with pytest.raises(mindsql.Error, match="could not convert string"):
+        con.execute(
+            f"SELECT t.k::INT, m.y FROM read_parquet('{folder}/*.parquet') t JOIN ten m WHERE t.k::INT > 3"
+        ).fetchall()
+    assert con.execute("SELECT y FROM ten WHERE a = 1").fetchall() == [(10,)]
+
+
+def test_a_worker_that_dies_is_replaced(con: Connection, folder: Path, tmp_path: Path) -> None:
+    con.execute(
+        "CREATE MODEL m FROM (SELECT a, y FROM few) PREDICT y "
+        f"USING engine = 'tenfold', how = 'die once', mark = '{tmp_path}/mark'"
+    )
+    con.execute("SET executor = 'ray'")
+    query = f"SELECT count(*), sum(m.y) FROM read_parquet('{folder}/*.parquet') t JOIN m"
+    assert con.execute(query).fetchall() == [(ROWS, 10 * ROWS * (ROWS - 1) / 2)]
+    assert (tmp_path / "mark").exists()
+    con.execute("CREATE MODEL d FROM (SELECT a, y FROM few) PREDICT y USING engine = 'tenfold', how = 'die'")
+    with pytest.raises(EngineProcessError, match="died 4 times"):
+        con.execute(f"COPY (SELECT d.y FROM read_parquet('{folder}/0.parquet') t JOIN d) TO '{tmp_path}/out'")
+    assert os.listdir(tmp_path) == ["mark"]
+
+
+def test_a_node_may_go(con: Connection, two: Two, folder: Path, tmp_path: Path) -> None:
+    con.execute(
+        "CREATE MODEL m FROM (SELECT a, y FROM few) PREDICT y "
+        f"USING engine = 'tenfold', how = 'wait', mark = '{tmp_path}/mark'"
+    )
+    con.execute("SET executor = 'ray'")
+    answers: list[Any] = []
+    query = f"SELECT count(*), sum(m.y), count(DISTINCT t.a) FROM read_parquet('{folder}/*.parquet') t JOIN m"
+    asking = threading.Thread(target=lambda: answers.append(con.execute(query).fetchall()))
+    asking.start()
+    while len(list(tmp_path.glob("mark-*"))) < 2:  # a worker on each node is at it
+        time.sleep(0.02)
+    two.cluster.remove_node(two.second)
+    (tmp_path / "mark").touch()
+    asking.join()
+    two.second = two.cluster.add_node(num_cpus=1)
+    assert answers == [[(ROWS, 10 * ROWS * (ROWS - 1) / 2, ROWS)]]
+
+
+def test_a_stop_ends_it(con: Connection, folder: Path, tmp_path: Path) -> None:
+    con.execute(
+        "CREATE MODEL m FROM (SELECT a, y FROM few) PREDICT y "
+        f"USING engine = 'tenfold', how = 'wait', mark = '{tmp_path}/mark'"
+    )
+    con.execute("SET executor = 'ray'")
+    raised: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            con.execute(f"COPY (SELECT m.y FROM read_parquet('{folder}/*.parquet') t JOIN m) TO '{tmp_path}/out'")
+        except BaseException as error:
+            raised.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while not list(tmp_path.glob("mark-*")):
+        time.sleep(0.02)
+    con.interrupt()
+    asking.join()
+    assert [type(error) for error in raised] == [Cancelled]
+    assert not [name for name in os.listdir(tmp_path) if not name.startswith("mark")]
+    query = f"SELECT sum(m.y) FROM read_parquet('{folder}/*.parquet') t JOIN ten m"
+    assert con.execute(query).fetchall() == [(10 * ROWS * (ROWS - 1) / 2,)]
+
+
+def test_what_cannot_be_is_said(con: Connection) -> None:
+    for executor, message in {
+        "spark": "is no executor",
+        "ray://x": "is no executor",
+        "ray://127.0.0.1:9": 'no cluster answers at "ray://127.0.0.1:9"',
+    }.items():
+        with pytest.raises(StatementError, match=message):
+            con.execute(f"SET executor = '{executor}'")
+        with pytest.raises(StatementError, match=message):
+            mindsql.connect(executor=executor)
+    assert con.execute("SELECT y FROM ten WHERE a = 1").fetchall() == [(10,)]
+
+
+def test_a_node_must_have_the_file_and_the_versions(tmp_path: Path) -> None:
+    from sqlglot import exp, parse_one
+
+    from mindsql.cluster.job import FILE
+    from mindsql.planner.operators import Scan
+
+    tree = parse_one(f'SELECT t.a AS "t.a" FROM read_parquet(\'{FILE}\') t', dialect="duckdb")
+    assert isinstance(tree, exp.Select)
+    job = Job(Scan(tree), ("t.a",), {}, {}, {}, (), None, Network(), None, libraries())
+    found = worker.answer(job, Part(0, str(tmp_path / "none.parquet"), None, None, 5), lambda ref: {})
+    assert found.error is not None and "none.parquet" in found.error[1]
+    other = replace(job, libraries={**libraries(), "duckdb": "0.1"})
+    found = worker.answer(other, Part(0, "x", None, None, 5), lambda ref: {})
+    assert found.error is not None and "has duckdb" in found.error[1] and "and this process 0.1" in found.error[1]
