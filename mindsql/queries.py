@@ -76,7 +76,7 @@ def prepare(
     without = session.settings.without_rules
     if session.database.shadowed():
         without |= {"models_as_sql"}  # its functions and operators would not be DuckDB's own
-    if session.settings.executor != LOCAL and reads_files(query.tree):
+    if session.settings.executor != LOCAL and isinstance(query.tree, exp.Copy) and reads_files(query.tree):
         without |= {"inline_scans"}  # what is part of the user's statement is computed here
     rules = [rule for rule in RULES if rule.name not in without]
     lasting = not session.in_transaction and not bound.passing and _lasts(session, query.tree)

@@ -64,8 +64,9 @@ def cluster(executor: str) -> Cluster:
         found = _CLUSTERS.get(executor)
         if found is not None and found.alive():
             return found
-        if executor != _PREFIX:
-            _probe(executor)
+        address = os.environ.get("RAY_ADDRESS", "") if executor == _PREFIX else executor
+        if ":" in address:
+            _probe(address)
         other = next((name for name, one in _CLUSTERS.items() if one.alive() and name != executor), None)
         if other is not None:
             raise StatementError(
@@ -89,12 +90,13 @@ class Cluster:
             ) from error
         self._ray: Any = ray
         if not ray.is_initialized():
-            address = None if executor == _PREFIX else executor
+            # Without an address Ray would look for what another program started here, and wait for it if it is dead.
+            address = (os.environ.get("RAY_ADDRESS") or "local") if executor == _PREFIX else executor
             options: dict[str, Any] = {"address": address, "log_to_driver": False}
             if executor == _PREFIX:
                 options["configure_logging"] = False
-                if not os.environ.get("RAY_ADDRESS"):
-                    options["include_dashboard"] = False
+            if address == "local":
+                options["include_dashboard"] = False
             logging.getLogger("ray").setLevel(logging.ERROR)
             try:
                 ray.init(**options)

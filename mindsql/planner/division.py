@@ -93,7 +93,10 @@ def divide(
         if id(operator) in seen:
             return
         seen.add(id(operator))
-        if isinstance(operator, (Predict, Project)) or (isinstance(operator, Scan) and _innermost(operator.tree)[1]):
+        writes = isinstance(plan.root.tree, exp.Copy)
+        if isinstance(operator, (Predict, Project)) or (
+            isinstance(operator, Scan) and writes and _innermost(operator.tree)[1]
+        ):
             try:
                 found.parts[id(operator)] = _divided(operator, model_reason, same_everywhere)
                 return
@@ -105,6 +108,8 @@ def divide(
     for kept in plan.kept:
         visit(kept)
     visit(plan.root)
+    if not plan.root.inputs and reads_files(plan.root.tree):
+        found.reasons[id(plan.root)] = "DuckDB computes the models as SQL, as fast as rows would arrive"
     for key, divided in found.parts.items():
         found.parts[key] = replace(divided, columns=_read(plan, divided))
     return found

@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.benchmarks.cluster import cluster
 from tests.benchmarks.data import fit, make_table
 from tests.benchmarks.peers import PEERS, python
 from tests.benchmarks.report import plot, ratios, run, show
@@ -128,6 +129,7 @@ PARTS = {
     "start": start,
     "parsing": parsing,
     "sources": sources,
+    "cluster": cluster,
 }
 
 
