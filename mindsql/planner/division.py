@@ -124,7 +124,7 @@ def _read(plan: Plan, divided: Divided) -> tuple[str, ...]:
         if not isinstance(operator, (Scan, Output, Kept)):
             continue
         names = {name for name, source in operator.inputs.items() if source is divided.top}
-        if names and operator.tree.find(exp.Star):
+        if names and any(not isinstance(star.parent, exp.Count) for star in operator.tree.find_all(exp.Star)):
             return divided.columns
         wanted |= {node.name for node in operator.tree.find_all(exp.Column) if names and node.table in {*names, ""}}
         if names and operator is plan.root and plan.direct is not None:
