@@ -114,7 +114,8 @@ def test_dependencies_are_those_that_are_imported(root: Path, project: dict[str,
     needed = imported(path for path in files if not path.is_relative_to(server))
     declared = import_names(project["dependencies"])
     assert declared - needed == set(), "declared, but imported nowhere"
-    extras = import_names(project["optional-dependencies"]["auto"])
+    optional = project["optional-dependencies"]
+    extras = import_names([*optional["auto"], *optional["cluster"]])
     assert needed - declared - extras - OPTIONAL - in_environments() == set(), "imported, but not declared"
     serving = imported(server.rglob("*.py"))
     extra = import_names(project["optional-dependencies"]["server"])

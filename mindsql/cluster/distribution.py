@@ -32,11 +32,13 @@ if TYPE_CHECKING:
 
 _PART_ROWS = 1_000_000
 _LEAST_ROWS = 32_768
-_TABLE_BYTES = 256 << 20
-_SHAPES = """SELECT count(DISTINCT shape), bool_or(hive), bool_or(numbered) FROM (
-SELECT string_agg(concat_ws(':', name, type, type_length, num_children, converted_type, scale, precision, logical_type),
-',') AS shape, regexp_matches(file_name, '[/\\\\][^/\\\\]+=[^/\\\\]*[/\\\\]') AS hive,
-bool_or(name = 'file_row_number') AS numbered FROM parquet_schema({}) GROUP BY file_name)"""
+_TABLE_ROWS = 1_000_000
+"""A table of more is not sent to every worker."""
+_SHAPES = r"""SELECT system.main.count(DISTINCT shape), system.main.bool_or(hive), system.main.bool_or(numbered) FROM (
+SELECT system.main.string_agg(system.main.concat_ws(':', name, type, type_length, num_children, converted_type, scale,
+precision, logical_type), ',') AS shape, system.main.regexp_matches(file_name, '[/\\][^/\\]+=[^/\\]*[/\\]') AS hive,
+system.main.bool_or(name = 'file_row_number') AS numbered FROM system.main.parquet_schema({}) GROUP BY file_name)"""
+_GROUPS = "SELECT file_name, row_group_id, row_group_num_rows FROM system.main.parquet_metadata({}) WHERE column_id = 0"
 _SUFFIXES = {"parquet": ".parquet", "csv": ".csv", "json": ".json"}
 
 
@@ -127,8 +129,7 @@ class Distribution:
     def _job(self, divided: Divided, cluster: Cluster, copy: Copy | None) -> Job:
         # A plan is kept, and its trees are changed below.
         top: Predict | Project | Scan = pickle.loads(pickle.dumps(divided.top))
-        (scan,) = (operator for operator in chain(top) if isinstance(operator, Scan))
-        files, joined = relations(scan.tree)
+        files, joined = relations(_scan(top).tree)
         tables = {}
         for number, node in enumerate(joined):
             name = f"__mindsql_table{number}"
@@ -160,17 +161,9 @@ class Distribution:
         """The rows of a table that every part needs."""
         raw = self.cursor()
         try:
-            plain = node.copy()
-            plain.set("alias", None)
-            rows = database.table(raw, f"FROM {generate(plain)}")
+            return database.table(raw, f"FROM {_plain(node)}")
         finally:
             raw.close()
-        if rows.nbytes > _TABLE_BYTES:
-            raise StatementError(
-                f"{node.name} takes {rows.nbytes >> 20} MB, and each worker of the cluster would need all of it",
-                hint="SET executor = 'local', or join it to the answers of a subquery",
-            )
-        return rows
 
     # Files ------------------------------------------------------------------------------------------------------------
 
@@ -178,6 +171,10 @@ class Distribution:
         """The parts of the files that a scan reads, in their order, or why they must be read as a whole."""
         raw = self.cursor()
         try:
+            for node in relations(_scan(divided.top).tree)[1]:
+                ((count,),) = database.rows(raw, f"SELECT system.main.count(*) FROM {_plain(node)}")
+                if count > _TABLE_ROWS:
+                    return f"each worker would need all {count} rows of {node.name}"
             argument, wanted = files_argument(divided.files), self._wanted(divided.files)
             ((shapes, hive, numbered),) = database.rows(raw, _SHAPES.format(argument), wanted)
             if shapes > 1:
@@ -186,17 +183,15 @@ class Distribution:
                 return "its folders are columns"
             if numbered:
                 return "a column of its files is called file_row_number"
-            groups = database.rows(
-                raw,
-                "SELECT file_name, row_group_id, any_value(row_group_num_rows), min(rowid) FROM (SELECT *, "
-                f"row_number() OVER () AS rowid FROM parquet_metadata({argument})) "
-                "GROUP BY file_name, row_group_id ORDER BY min(rowid)",
-                wanted,
-            )
+            found = database.rows(raw, _GROUPS.format(argument), wanted)
         finally:
             raw.close()
+        order = {name: number for number, name in reversed(list(enumerate(name for name, _, _ in found)))}
+        groups = sorted(found, key=lambda group: (order[group[0]], group[1]))
+        if len({(name, number) for name, number, _ in groups}) < len(groups):
+            return "a file is named twice"
         width = self.cluster().width()
-        total = sum(rows for _, _, rows, _ in groups)
+        total = sum(rows for _, _, rows in groups)
         most = max(_LEAST_ROWS, min(_PART_ROWS, -(-total // (4 * width))))
         parts: list[Part] = []
         file, first, count, position = None, 0, 0, 0
@@ -205,7 +200,7 @@ class Distribution:
             if file is not None:
                 parts.append(Part(len(parts), file, first, first + count - 1, count))
 
-        for name, _, rows, _ in groups:
+        for name, _, rows in groups:
             if name != file or count >= most:
                 end()
                 position = 0 if name != file else position
@@ -290,6 +285,18 @@ def folder_of(plan: Plan) -> tuple[Path, str, bool] | None:
 def _true(params: Mapping[str, Any], name: str) -> bool:
     value = params.get(name)
     return name in params and (value is None or str(value.name or value.this).casefold() in ("true", "1"))
+
+
+def _scan(top: Operator) -> Scan:
+    (scan,) = (operator for operator in chain(top) if isinstance(operator, Scan))
+    return scan
+
+
+def _plain(node: exp.Table) -> str:
+    """A table's name, as SQL."""
+    plain = node.copy()
+    plain.set("alias", None)
+    return generate(plain)
 
 
 def files_argument(node: exp.Table) -> str:

@@ -13,9 +13,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mindsql.cluster.job import Answer, Job, Part
 from mindsql.errors import (
     DataError,
     EngineMissingError,
@@ -25,6 +24,9 @@ from mindsql.errors import (
     spoken,
 )
 from mindsql.execution import ExecutionContext
+
+if TYPE_CHECKING:
+    from mindsql.cluster.job import Answer, Job, Part
 
 LOCAL = "local"
 _PREFIX = "ray"

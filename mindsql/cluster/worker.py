@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -170,7 +171,8 @@ def _class(model: ShippedModel) -> type[Engine]:
 @lru_cache(maxsize=2)
 def _session(sandbox: Sandbox | None, settings: tuple[str, ...]) -> Session:
     """A session of an empty database. A worker has one processor, and asks with one thread."""
-    session = open_session(":memory:", False, sandbox, Settings(trusted=False), None)
+    closed = replace(sandbox, threads=1) if sandbox is not None else None
+    session = open_session(":memory:", False, closed, Settings(trusted=False), None)
     for text in (*settings, *(["SET threads = 1"] if sandbox is None else [])):
         session.raw.execute(text)
         session.remember(text)

@@ -128,6 +128,7 @@ ON_THE_CLUSTER = [
 ]
 HERE = {
     "SELECT count(*) FROM read_parquet('{f}/*.parquet') t JOIN line m WHERE m.y > 1000": "models as SQL",
+    "SELECT sum(m.y) FROM read_parquet(['{f}/0.parquet', '{f}/0.parquet']) t JOIN ten m": "a file is named twice",
     "SELECT t.a, m.y FROM read_parquet('{f}/*.parquet') t JOIN ten m LIMIT 5": "LIMIT needs all rows",
     "SELECT sum(m.y) FROM few t JOIN near m": "it reads no Parquet files",
     "SELECT sum(m.y) FROM read_parquet('{f}/*.parquet', union_by_name = true) t JOIN near m": "union_by_name",
@@ -176,6 +177,15 @@ def test_what_is_answered_here_says_why(con: Connection, folder: Path) -> None:
     query = f"SELECT count(m.y) FROM read_parquet('{folder}/*.parquet') t JOIN ten m"
     assert "here: a transaction is open" in str(con.execute(f"EXPLAIN {query}").fetchall())
     con.execute("COMMIT")
+
+
+def test_large_tables_are_joined_here(con: Connection, folder: Path) -> None:
+    con.execute("CREATE TABLE large AS SELECT i AS a, i % 3 AS w FROM range(1000001) r(i)")
+    con.execute("SET executor = 'ray'")
+    query = f"SELECT sum(l.w), sum(m.y) FROM read_parquet('{folder}/*.parquet') t JOIN large l USING (a) JOIN ten m"
+    assert "each worker would need all 1000001 rows of large" in str(con.execute(f"EXPLAIN {query}").fetchall())
+    there, here = both(con, query)
+    assert same(there, here)
 
 
 def test_files_whose_columns_differ_are_read_here(con: Connection, tmp_path: Path) -> None:
