@@ -94,18 +94,18 @@ class Cluster:
         if not ray.is_initialized():
             # Without an address Ray would look for what another program started here, and wait for it if it is dead.
             address = (os.environ.get("RAY_ADDRESS") or "local") if executor == _PREFIX else executor
-            options: dict[str, Any] = {"address": address, "log_to_driver": False}
-            if executor == _PREFIX:
-                options["configure_logging"] = False
+            options: dict[str, Any] = {"address": address, "log_to_driver": False, "configure_logging": False}
             if address == "local":
                 options["include_dashboard"] = False
             logging.getLogger("ray").setLevel(logging.ERROR)
             try:
                 ray.init(**options)
             except Exception as error:
+                said = " ".join(line.strip() for line in spoken(error).splitlines()[:3])
                 raise StatementError(
-                    f'the cluster "{executor}" cannot be used: {spoken(error).splitlines()[0]}',
-                    hint="its Ray and Python must be those of this process",
+                    f'the cluster "{executor}" cannot be used: {said}',
+                    hint="its Ray and Python must be those of this process; where it asks for a token, "
+                    "RAY_AUTH_MODE=token must be set",
                 ) from error
         self._answer = ray.remote(max_retries=_RETRIES, retry_exceptions=False, num_cpus=1)(_answer)
         self._stored: dict[str, Any] = {}
@@ -203,5 +203,5 @@ def _probe(address: str) -> None:
     except OSError as error:
         raise StatementError(
             f'no cluster answers at "{address}": {error.strerror or error}',
-            hint="ray start --head --ray-client-server-port=10001 starts one",
+            hint="ray start --head starts one; ray:// is for its client server, --ray-client-server-port=10001",
         ) from error
