@@ -44,6 +44,11 @@ class ShippedModel:
     files: Any
     trusted: bool
 
+    @property
+    def key(self) -> str:
+        """What a worker keeps it by: an engine may be replaced below its models."""
+        return repr((self.version.id, sorted(self.engine_options.items()), self.trusted))
+
 
 @dataclass(frozen=True)
 class Copy:

@@ -153,7 +153,7 @@ def _load(
             made.prepare()
         return made
 
-    return _MODELS.get(model.version.id, load, execution.check)
+    return _MODELS.get(model.key, load, execution.check)
 
 
 def _class(model: ShippedModel) -> type[Engine]:

@@ -38,6 +38,7 @@ class Tenfold(Engine):
         self.model_storage.json_set("target", target)
 
     options = (mindsql.Option("mark", "string"), mindsql.Option("how", "string"))
+    engine_options = (mindsql.Option("factor", "integer", default=10),)
 
     def predict(self, df: Any, args: Any = None) -> Any:
         import pandas as pd
@@ -56,7 +57,8 @@ class Tenfold(Engine):
                 time.sleep(0.02)
         if how == "fail" and (df["a"] > 199_990).any():
             raise ValueError("this one is too large")
-        return pd.DataFrame({self.model_storage.json_get("target"): df["a"] * 10})
+        factor = self.engine_storage.get_connection_args().get("factor", 10)
+        return pd.DataFrame({self.model_storage.json_get("target"): df["a"] * factor})
 
 
 class Two:
@@ -283,6 +285,16 @@ def test_a_node_may_go(con: Connection, two: Two, folder: Path, tmp_path: Path) 
     asking.join()
     two.second = two.cluster.add_node(num_cpus=1)
     assert answers == [[(ROWS, 10 * ROWS * (ROWS - 1) / 2, ROWS)]]
+
+
+def test_an_engine_that_is_replaced_is_replaced_there(con: Connection, folder: Path) -> None:
+    con.execute("CREATE ML_ENGINE e FROM tenfold USING factor = 10")
+    con.execute("CREATE MODEL m FROM (SELECT a, y FROM few) PREDICT y USING engine = 'e'")
+    con.execute("SET executor = 'ray'")
+    query = f"SELECT sum(m.y) FROM read_parquet('{folder}/*.parquet') t JOIN m"
+    assert con.execute(query).fetchall() == [(10 * ROWS * (ROWS - 1) / 2,)]
+    con.execute("CREATE OR REPLACE ML_ENGINE e FROM tenfold USING factor = 3")
+    assert con.execute(query).fetchall() == [(3 * ROWS * (ROWS - 1) / 2,)]
 
 
 def test_a_stop_ends_it(con: Connection, folder: Path, tmp_path: Path) -> None:
