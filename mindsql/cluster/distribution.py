@@ -52,6 +52,7 @@ class Distribution:
         ship: A model version as workers need it.
         cursor: A DuckDB connection of the session's, to look at files with.
         parameters, settings, sandbox: Those of the session.
+        temporary: The names of tables that only the session's own connection sees.
         plan: The plan.
         execution: The statement.
     """
@@ -63,6 +64,7 @@ class Distribution:
     parameters: Mapping[str, Any]
     settings: tuple[str, ...]
     sandbox: Sandbox | None
+    temporary: frozenset[str]
     plan: Plan
     execution: ExecutionContext
     parts: dict[int, list[Part]] = field(default_factory=dict)
@@ -172,6 +174,8 @@ class Distribution:
         raw = self.cursor()
         try:
             for node in relations(_scan(divided.top).tree)[1]:
+                if node.name.casefold() in self.temporary:
+                    return f"only this connection sees {node.alias_or_name}"
                 ((count,),) = database.rows(raw, f"SELECT system.main.count(*) FROM {_plain(node)}")
                 if count > _TABLE_ROWS:
                     return f"each worker would need all {count} rows of {node.name}"

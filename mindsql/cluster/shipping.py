@@ -20,6 +20,8 @@ from mindsql.snapshot import Version
 if TYPE_CHECKING:
     from mindsql.session import Session
 
+_PLACES = frozenset({"use", "schema", "search_path", "threads"})
+"""What is set for this database, and this machine, alone: a worker's database has no schemas, and one processor."""
 _FUNCTIONS = (
     "SELECT function_name FROM system.main.duckdb_functions() WHERE function_name IN (SELECT unnest($1::VARCHAR[])) "
     "AND (function_type IN ('macro', 'table_macro', 'aggregate') OR (stability IS NOT NULL AND stability <> "
@@ -34,8 +36,8 @@ def distribution(
     executor = session.settings.executor
     if executor == LOCAL:
         return None
-    whole = _whole(session)
-    division = divide(plan, lambda model: whole or _stays(session, model), _same_everywhere(session))
+    whole = "a transaction is open" if session.in_transaction else None
+    division = divide(plan, lambda model: _stays(session, model), _same_everywhere(session), whole)
     if not division.parts and not division.reasons:
         return None
     return Distribution(
@@ -44,20 +46,12 @@ def distribution(
         lambda operator, where: _shipped(session, operator.model, where),
         session.cursor,
         parameters,
-        tuple(session.replayed.values()),
+        tuple(text for subject, text in session.replayed.items() if subject not in _PLACES),
         session.database.sandbox,
+        frozenset(database.temporary_names(session.raw)),
         plan,
         execution,
     )
-
-
-def _whole(session: Session) -> str | None:
-    """Why nothing of this statement may go to a cluster."""
-    if session.in_transaction:
-        return "a transaction is open"
-    if database.temporary_names(session.raw):
-        return "there are temporary tables"
-    return None
 
 
 def _stays(session: Session, model: BoundModel) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlglot import expressions as exp
 
 import mindsql.errors
+from mindsql import database
 from mindsql.batches import Batches
 from mindsql.binder.tree import column, table
 from mindsql.cluster.job import FILE, Answer, Copy, Job, Part, ShippedModel, libraries
@@ -174,7 +175,7 @@ def _session(sandbox: Sandbox | None, settings: tuple[str, ...]) -> Session:
     closed = replace(sandbox, threads=1) if sandbox is not None else None
     session = open_session(":memory:", False, closed, Settings(trusted=False), None)
     for text in (*settings, *(["SET threads = 1"] if sandbox is None else [])):
-        session.raw.execute(text)
+        database.run(session.raw, text)
         session.remember(text)
     return session
 

@@ -77,6 +77,7 @@ def divide(
     plan: Plan,
     model_reason: Callable[[BoundModel], str | None],
     same_everywhere: Callable[[list[str]], str | None],
+    whole: str | None = None,
 ) -> Division:
     """Find what can be answered in parts.
 
@@ -85,6 +86,7 @@ def divide(
         model_reason: Why a model must be asked here; None when it need not.
         same_everywhere: Given names of functions, the first that is not the same function of one row wherever it is
             computed; None when all are.
+        whole: Why nothing of it may be divided; None when it may.
     """
     found = Division()
     seen: set[int] = set()
@@ -98,6 +100,8 @@ def divide(
             isinstance(operator, Scan) and writes and _innermost(operator.tree)[1]
         ):
             try:
+                if whole is not None:
+                    raise _Whole(whole)
                 found.parts[id(operator)] = _divided(operator, model_reason, same_everywhere)
                 return
             except _Whole as reason:
@@ -215,6 +219,8 @@ def chain(operator: Operator) -> Iterator[Operator]:
 def relations(scan: exp.Select) -> tuple[exp.Table, tuple[exp.Table, ...]]:
     """The one relation of a scan that is of files, and the tables. Raises _Whole."""
     tree, _ = _innermost(scan)
+    if tree.args.get("from_") is None:
+        raise _Whole("it reads no Parquet files")
     first = tree.args["from_"].this
     found = [first, *(join.this for join in tree.args.get("joins") or [])]
     if not all(isinstance(relation, exp.Table) for relation in found):

@@ -129,6 +129,7 @@ ON_THE_CLUSTER = [
     "SELECT sum(t.b), sum(m.y) FROM (SELECT a, a + 1 AS b FROM read_parquet('{f}/*.parquet')) t JOIN ten m",
 ]
 HERE = {
+    "SELECT m.y FROM (SELECT 3 AS a, 4 AS g) t JOIN near m": "it reads no Parquet files",
     "SELECT count(*) FROM read_parquet('{f}/*.parquet') t JOIN line m WHERE m.y > 1000": "models as SQL",
     "SELECT sum(m.y) FROM read_parquet(['{f}/0.parquet', '{f}/0.parquet']) t JOIN ten m": "a file is named twice",
     "SELECT t.a, m.y FROM read_parquet('{f}/*.parquet') t JOIN ten m LIMIT 5": "LIMIT needs all rows",
@@ -175,6 +176,14 @@ def test_what_is_answered_here_says_why(con: Connection, folder: Path) -> None:
         there, here = both(con, query)
         assert same(there, here), query
     con.execute("SET executor = 'ray'")
+    con.execute("CREATE SCHEMA s")
+    con.execute("USE s")  # means nothing to a worker's database
+    con.execute("CREATE TEMP TABLE ones AS SELECT 'k1' AS k")
+    query = f"SELECT count(m.y) FROM read_parquet('{folder}/*.parquet') t JOIN ones USING (k) JOIN mindsql.ten m"
+    assert "here: only this connection sees ones" in str(con.execute(f"EXPLAIN {query}").fetchall())
+    alone = f"SELECT count(m.y) FROM read_parquet('{folder}/*.parquet') t JOIN mindsql.ten m WHERE t.k = 'k1'"
+    assert "on the cluster" in str(con.execute(f"EXPLAIN {alone}").fetchall())
+    assert con.execute(query).fetchall() == con.execute(alone).fetchall()
     con.execute("BEGIN")
     query = f"SELECT count(m.y) FROM read_parquet('{folder}/*.parquet') t JOIN ten m"
     assert "here: a transaction is open" in str(con.execute(f"EXPLAIN {query}").fetchall())
