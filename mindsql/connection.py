@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import sys
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,11 +15,11 @@ from mindsql.cluster.ray import connected
 from mindsql.error_spans import relocated
 from mindsql.errors import (
     Cancelled,
-    EngineError,
     InterfaceError,
     MindSQLError,
     StatementError,
     UnknownNameError,
+    alone,
 )
 from mindsql.execution import ExecutionContext, apart, import_apart, shielded
 from mindsql.parameters import Parameters, are_plain, given, named, sets, without_tables
@@ -232,7 +231,7 @@ class Connection:
         except MindSQLError as error:
             self._execution.close()
             relocated(error, text).locate(text)
-            raise _alone(error) from error.__cause__
+            raise alone(error) from error.__cause__
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 self._execution.stop()
@@ -486,15 +485,6 @@ class Connection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _alone(error: MindSQLError) -> MindSQLError:
-    """An error without the long way that it came: what is wrong is in its words. An engine's own stays with it."""
-    if not isinstance(error, EngineError) and not os.environ.get("MINDSQL_TRACEBACK"):
-        error.__cause__ = error.__context__ = None
-        error.__suppress_context__ = True
-        return error.with_traceback(None)
-    return error
 
 
 @atexit.register

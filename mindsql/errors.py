@@ -29,6 +29,7 @@ these at three borders only: sqlglot (`mindsql.statements`), DuckDB (`mindsql.da
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -365,3 +366,12 @@ def render(error: MindSQLError) -> str:
     if error.hint:
         lines.append(f"hint: {error.hint}")
     return "\n".join(lines)
+
+
+def alone(error: MindSQLError) -> MindSQLError:
+    """An error without the long way that it came: what is wrong is in its words. An engine's own stays with it."""
+    if not isinstance(error, EngineError) and not os.environ.get("MINDSQL_TRACEBACK"):
+        error.__cause__ = error.__context__ = None
+        error.__suppress_context__ = True
+        return error.with_traceback(None)
+    return error
