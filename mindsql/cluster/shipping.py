@@ -24,9 +24,11 @@ _PLACES = frozenset({"use", "schema", "search_path", "threads"})
 """What is set for this database, and this machine, alone: a worker's database has no schemas, and one processor."""
 _FUNCTIONS = (
     "SELECT function_name FROM system.main.duckdb_functions() WHERE function_name IN (SELECT unnest($1::VARCHAR[])) "
-    "AND (function_type IN ('macro', 'table_macro', 'aggregate') OR (stability IS NOT NULL AND stability <> "
-    "'CONSISTENT') OR NOT internal)"
+    "AND (function_type IN ('macro', 'table_macro', 'aggregate') OR NOT internal OR stability = 'VOLATILE' "
+    "OR stability = 'CONSISTENT_WITHIN_QUERY' AND (system.main.len(parameters) = 0 OR function_name IN "
+    "('age', 'current_schemas', 'current_setting', 'getvariable', 'in_search_path')))"
 )
+"""Those that are not the same function of a row on every node. A worker is told the time zone, so what needs it is."""
 
 
 def distribution(
@@ -46,12 +48,20 @@ def distribution(
         lambda operator, where: _shipped(session, operator.model, where),
         session.cursor,
         parameters,
-        tuple(text for subject, text in session.replayed.items() if subject not in _PLACES),
+        _settings(session),
         session.database.sandbox,
         frozenset(database.temporary_names(session.raw)),
         plan,
         execution,
     )
+
+
+def _settings(session: Session) -> tuple[str, ...]:
+    """Statements that have a worker's DuckDB mean what the session's does: a node may be in another time zone."""
+    named = ("TimeZone", "Calendar")
+    (found,) = database.rows(session.raw, f"SELECT {', '.join(f'system.main.current_setting({n!r})' for n in named)}")
+    said = [text for subject, text in session.replayed.items() if subject not in _PLACES]
+    return (*(f"SET {name} = {database.literal(value)}" for name, value in zip(named, found, strict=True)), *said)
 
 
 def _stays(session: Session, model: BoundModel) -> str | None:

@@ -113,6 +113,8 @@ def con(two: Two, folder: Path) -> Iterator[Connection]:
 
 ON_THE_CLUSTER = [
     "SELECT count(*), sum(m.y), max(t.a) FROM read_parquet('{f}/*.parquet') t JOIN ten m",
+    "SELECT sum(m.y) FROM read_parquet('{f}/*.parquet') t JOIN ten m "
+    "WHERE hour(TIMESTAMPTZ '2024-01-01 12:00+00' + t.a * INTERVAL 1 HOUR) = 3",
     "SELECT t.a, m.y FROM '{f}/*.parquet' t JOIN ten m WHERE t.a % 1000 = 7 AND t.k LIKE 'k%7'",
     "SELECT t.a, m.y FROM read_parquet(['{f}/2.parquet', '{f}/0.parquet']) t JOIN ten m WHERE m.y > 0 LIMIT 5",
     "SELECT t.g, avg(m.y) AS y FROM read_parquet('{f}/*.parquet') t JOIN near m WHERE t.a < 3000 GROUP BY ALL",
@@ -129,6 +131,7 @@ ON_THE_CLUSTER = [
     "SELECT sum(t.b), sum(m.y) FROM (SELECT a, a + 1 AS b FROM read_parquet('{f}/*.parquet')) t JOIN ten m",
 ]
 HERE = {
+    "SELECT sum(m.y) FROM read_parquet('{f}/0.parquet') t JOIN near m WHERE t.a < 50 AND age(t.d) > '1s'": "age is",
     "SELECT m.y FROM (SELECT 3 AS a, 4 AS g) t JOIN near m": "it reads no Parquet files",
     "SELECT count(*) FROM read_parquet('{f}/*.parquet') t JOIN line m WHERE m.y > 1000": "models as SQL",
     "SELECT sum(m.y) FROM read_parquet(['{f}/0.parquet', '{f}/0.parquet']) t JOIN ten m": "a file is named twice",
@@ -159,6 +162,7 @@ def same(left: list[Any], right: list[Any]) -> bool:
 
 
 def test_rows_are_those_of_here(con: Connection, folder: Path) -> None:
+    con.execute("SET TimeZone = 'America/New_York'")
     for text in ON_THE_CLUSTER:
         query = text.format(f=folder)
         con.execute("SET executor = 'ray'")
