@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import expressions as exp
 
+from mindsql import errors
 from mindsql.engine import Engine, Network
+from mindsql.errors import MindSQLError
 from mindsql.planner.operators import Predict, Project, Scan
 from mindsql.sandbox import Sandbox
 from mindsql.snapshot import Version
@@ -136,7 +138,13 @@ class Answer:
     seconds: float = 0.0
     calls: int = 0
     error: tuple[str, str, str | None] | None = None
-    node: str = field(default_factory=platform.node)
+
+    def check(self) -> None:
+        """Raise its error, if it has one."""
+        if self.error is not None:
+            name, message, hint = self.error
+            made: MindSQLError = getattr(errors, name, MindSQLError)(message, hint=hint)
+            raise made
 
 
 def libraries() -> dict[str, str]:

@@ -83,7 +83,6 @@ class Cluster:
 
     def __init__(self, executor: str) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         try:
             import ray
         except ImportError as error:
@@ -100,7 +99,7 @@ class Cluster:
             logging.getLogger("ray").setLevel(logging.ERROR)
             try:
                 ray.init(**options)
-            except Exception as error:
+            except Exception as error:  # Ray raises its own, ConnectionError, RuntimeError, ValueError …
                 said = " ".join(line.strip() for line in spoken(error).splitlines()[:3])
                 raise StatementError(
                     f'the cluster "{executor}" cannot be used: {said}',
@@ -145,10 +144,7 @@ class Cluster:
                 part, task = running[0]
                 answer = self._wait(task, part, execution)
                 running.popleft()
-                if answer.error is not None:
-                    from mindsql.cluster.worker import raised
-
-                    raise raised(answer.error)
+                answer.check()
                 yield part, answer
         finally:
             for _, task in running:

@@ -48,9 +48,9 @@ def distribution(
         lambda operator, where: _shipped(session, operator.model, where),
         session.cursor,
         parameters,
-        _settings(session),
+        _settings(session) if division.parts else (),
         session.database.sandbox,
-        frozenset(database.temporary_names(session.raw)),
+        frozenset(database.temporary_names(session.raw) if division.parts else ()),
         plan,
         execution,
     )

@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlglot import expressions as exp
 
-import mindsql.errors
 from mindsql import database
 from mindsql.batches import Batches
 from mindsql.binder.tree import column, table
@@ -51,13 +50,6 @@ def answer(job: Job, part: Part, fetch: Callable[[Any], Mapping[str, bytes]]) ->
     return found
 
 
-def raised(error: tuple[str, str, str | None]) -> MindSQLError:
-    """The error of an answer."""
-    cls = getattr(mindsql.errors, error[0], MindSQLError)
-    made: MindSQLError = cls(error[1], hint=error[2])
-    return made
-
-
 def _answer(job: Job, part: Part, fetch: Callable[[Any], Mapping[str, bytes]]) -> Answer:
     _check_libraries(job)
     session = _session(job.sandbox, job.settings)
@@ -74,17 +66,18 @@ def _answer(job: Job, part: Part, fetch: Callable[[Any], Mapping[str, bytes]]) -
             read_native=_no_source,
         )
         run = executor.run(_plan(job, part), job.parameters, execution, measure=True)
-        calls = sum(figures.calls or 0 for figures in (run.figures or {}).values())
         if job.copy is not None:
             assert run.answer.raw is not None
             count = int((run.answer.raw.fetchone() or (0,))[0])
             path = _path(job.copy, part)
             os.replace(f"{path}.{os.getpid()}", path)
-            return Answer(file=path, count=count, calls=calls)
-        assert run.answer.batches is not None
-        rows = _table(run.answer.batches)
-        calls = sum(figures.calls or 0 for figures in (run.figures or {}).values())
-        return Answer(rows=rows, count=rows.num_rows, calls=calls)
+            found = Answer(file=path, count=count)
+        else:
+            assert run.answer.batches is not None
+            rows = _table(run.answer.batches)
+            found = Answer(rows=rows, count=rows.num_rows)
+        found.calls = sum(figures.calls or 0 for figures in (run.figures or {}).values())
+        return found
     finally:
         execution.close()
         for name in job.tables:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import mindsql_grammar as grammar
@@ -13,7 +13,9 @@ from mindsql.commands.prepared import prepared_query
 from mindsql.database import quote
 from mindsql.errors import StatementError
 from mindsql.execution import ExecutionContext
+from mindsql.executor.elsewhere import Elsewhere
 from mindsql.executor.pipeline import BATCH_ROWS
+from mindsql.planner import Operator
 from mindsql.planner import explain as explain_plan
 from mindsql.result import Result
 
@@ -43,21 +45,25 @@ def explain(
     plan = queries.prepare(session, query, None, parameters)
     if plan is None:
         return None
-    elsewhere = distribution(session, plan, parameters, execution)
-    placed = elsewhere.place if elsewhere is not None else lambda operator: ""
     if not statement.analyze:
+        placed = _placed(distribution(session, plan, parameters, execution))
         return table(_COLUMNS, [("plan", _named(session, explain_plan(plan, placed=placed)))])
     run = queries.start(session, plan, parameters, execution, measure=True)
     answer = Result.of(
         raw=run.answer.raw, batches=run.answer.batches, schema=plan.schema or None, streams=run.answer.streams
     )
     rows = sum(batch.num_rows for batch in answer.reader()) if plan.schema else len(answer.fetchall())
-    finish = (run.figures or {}).get(id(plan.root))
+    figures = run.figures or {}
+    finish = figures.get(id(plan.root))
     if finish is not None:
         finish.rows, finish.batches = rows, -(-rows // BATCH_ROWS)
-    text = explain_plan(plan, lambda operator: str((run.figures or {}).get(id(operator), "")), placed)
+    text = explain_plan(plan, lambda operator: str(figures.get(id(operator), "")), _placed(run.executor.elsewhere))
     execution.close()
     return table(_COLUMNS, [("plan", "\n".join([_named(session, text), *session.told, f"rows: {rows}"]))])
+
+
+def _placed(elsewhere: Elsewhere | None) -> Callable[[Operator], str]:
+    return elsewhere.place if elsewhere is not None else lambda operator: ""
 
 
 def _named(session: Session, text: str) -> str:

@@ -21,5 +21,8 @@ class Elsewhere(Protocol):
     def batches(self, operator: Operator, figures: OperatorMetrics | None) -> Batches:
         """The rows of an operator that it takes."""
 
+    def place(self, operator: Operator) -> str:
+        """Where an operator is answered, as EXPLAIN shows it; empty where there is nothing to say."""
+
     def copied(self, figures: OperatorMetrics | None) -> int | None:
         """Write the rows of the plan's COPY; how many they are, or None when they are to be written here."""

@@ -113,7 +113,7 @@ def divide(
         visit(kept)
     visit(plan.root)
     if not plan.root.inputs and reads_files(plan.root.tree):
-        found.reasons[id(plan.root)] = "DuckDB computes the models as SQL, as fast as rows would arrive"
+        found.reasons[id(plan.root)] = "DuckDB answers it alone, as fast as rows would arrive"
     for key, divided in found.parts.items():
         found.parts[key] = replace(divided, columns=_read(plan, divided))
     return found
