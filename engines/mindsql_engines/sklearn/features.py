@@ -55,7 +55,7 @@ class Feature:
 
 
 def choose(
-    arrays: dict[str, pa.Array], types: dict[str, str], wanted: list[str] | None, unwanted: Collection[str] = ()
+    arrays: columns.Inputs, types: dict[str, str], wanted: list[str] | None, unwanted: Collection[str] = ()
 ) -> list[Feature]:
     """The role of every column.
 
@@ -70,7 +70,7 @@ def choose(
         if name in unwanted:
             features.append(Feature(name, types[name], "left out", "excluded"))
             continue
-        feature = _unsupported(name, types[name]) or _role(name, types[name], array)
+        feature = _unsupported(name, types[name]) or _role(name, types[name], arrays)
         if wanted is not None and feature.reason == _EVERY_ROW:
             feature = replace(feature, role="text", reason="")
         features.append(feature)
@@ -102,7 +102,9 @@ def _unsupported(name: str, duckdb_type: str) -> Feature | None:
     return Feature(name, duckdb_type, "left out", reason) if reason else None
 
 
-def _role(name: str, duckdb_type: str, array: pa.Array) -> Feature:
+def _role(name: str, duckdb_type: str, arrays: columns.Inputs) -> Feature:
+    array = arrays[name]
+
     def out(reason: str) -> Feature:
         return Feature(name, duckdb_type, "left out", reason)
 
@@ -119,12 +121,12 @@ def _role(name: str, duckdb_type: str, array: pa.Array) -> Feature:
         micros, missing = columns.moments(array, name)
         present: Any = micros[~missing]
     else:
-        present = columns.numbers(array, name)
+        present = arrays.numbers(name)
         if len(present) and np.isnan(present.min()):
             present = present[~np.isnan(present)]
     if not len(present):
         return out("all values are NULL")
-    if present.min() == present.max() and len(present) == len(array):
+    if present[0] == present[-1] and present.min() == present.max() and len(present) == len(array):
         return out("constant")
     if kind == "time":
         return Feature(name, duckdb_type, "date")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from mindsql_engines.sklearn.features import Feature
 from mindsql_engines.sklearn.targets import Target
 
 if TYPE_CHECKING:
-    from mindsql_engines.sklearn.columns import Numbers
+    from mindsql_engines.sklearn.columns import Codes, Numbers
 
 _FIRST_LOOK = columns.SMALL
 """A column that is no copy in so many rows is not looked at further."""
@@ -24,33 +24,34 @@ _WORTH_SAYING = 0.05
 """The share of held-out rows that were trained on, from which scores mislead."""
 
 
-def copies(features: list[Feature], arrays: Mapping[str, pa.Array], target: Target) -> Iterator[str]:
+def copies(features: list[Feature], arrays: columns.Inputs, target: Target) -> Iterator[str]:
     """A sentence for each column that says what the target is."""
     if target.values is None or target.task not in ("classification", "regression"):
         return
     for feature in features:
-        if feature.role == "vector":
-            continue
-        array = arrays[feature.name]
-        if _same(array.slice(0, _FIRST_LOOK), feature, target, _FIRST_LOOK) and _same(
-            array, feature, target, len(array)
-        ):
+        if feature.role != "vector" and _tells(feature, arrays, target):
             yield (
                 f"{feature.name} tells the target in every row; if it is not known when you predict, "
                 f"exclude = ['{feature.name}']"
             )
 
 
-def _same(array: pa.Array, feature: Feature, target: Target, rows: int) -> bool:
+def _tells(feature: Feature, arrays: columns.Inputs, target: Target) -> bool:
     assert target.values is not None
-    wanted = target.values[:rows]
+    array = arrays[feature.name]
     number = family(feature.type) in ("number", "boolean")
     if target.task == "regression":
-        return number and np.array_equal(columns.numbers(array, feature.name), wanted)
+        return number and np.array_equal(arrays.numbers(feature.name), target.values)
     if array.null_count or feature.role not in ("number", "boolean", "category"):
         return False
+    return _same_classes(array.slice(0, _FIRST_LOOK), number, target.values[:_FIRST_LOOK]) and _same_classes(
+        array, number, target.values
+    )
+
+
+def _same_classes(array: pa.Array, number: bool, wanted: Codes) -> bool:
     if number:
-        _, codes = np.unique(columns.numbers(array, feature.name), return_inverse=True)
+        _, codes = np.unique(columns.numbers(array), return_inverse=True)
     else:
         encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
         codes = encoded.indices.to_numpy(zero_copy_only=False)
@@ -83,8 +84,10 @@ def _digests(matrix: Numbers, values: Any) -> Numbers:
     total: Numbers = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=-1.5) * weights[-1]
     most = max(1, _CELLS // max(1, matrix.shape[1]))
     for start in range(0, len(matrix), most):
-        part = matrix[start : start + most].astype(np.float64)
-        np.nan_to_num(part, copy=False, nan=-1.5)
-        part *= weights[:-1]
-        total[start : start + most] += part.sum(axis=1)
+        part = matrix[start : start + most]
+        sums = (part * weights[:-1]).sum(axis=1)
+        odd = np.flatnonzero(~np.isfinite(sums))
+        if len(odd):
+            sums[odd] = (np.nan_to_num(part[odd].astype(np.float64), nan=-1.5) * weights[:-1]).sum(axis=1)
+        total[start : start + most] += sums
     return total

@@ -122,7 +122,7 @@ def train(job: TrainingRun, data: TrainingRows, schema: Schema, progress: Progre
     rows = int(target.kept.sum())
     name = estimators.lookup(job.estimator or estimators.DEFAULT_FOR[target.task])
     estimator = _built(name, job.given, job, target)
-    arrays = _columns(job, data, types, target)
+    arrays = columns.Inputs(_columns(job, data, types, target), types, rows)
     found = features.choose(arrays, types, job.wanted, _named(job.unwanted, arrays, "exclude"))
     used = [feature for feature in found if feature.used]
     notes = [target.why] if target.why else []
@@ -135,7 +135,11 @@ def train(job: TrainingRun, data: TrainingRows, schema: Schema, progress: Progre
     missing = data.count - rows
     if missing:
         notes.append(f"left out: {missing} row{'s' if missing > 1 else ''} without a target")
-    arrays = {feature.name: _settled(arrays.pop(feature.name), feature) for feature in used}
+    for feature in found:
+        if not feature.used:
+            del arrays[feature.name]
+        elif feature.role == "text":
+            arrays[feature.name] = _plain(arrays[feature.name])
     notes += leaks.copies(used, arrays, target)
     held = _held_out(job, target, rows, notes)
 
@@ -221,11 +225,9 @@ def _held_out(job: TrainingRun, target: Target, rows: int, notes: list[str]) -> 
     return held
 
 
-def _settled(array: pa.Array, feature: Feature) -> pa.Array:
-    """A column as the encoder learns from it. Of free text it learns every value in the dictionary, so there must be
-    none that only other rows have."""
-    is_dictionary = pa.types.is_dictionary(array.type)
-    return array.dictionary_decode() if feature.role == "text" and is_dictionary else array
+def _plain(array: pa.Array) -> pa.Array:
+    """A column of free text without its dictionary, from which an encoder would learn the texts of other rows."""
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
 def _target(job: TrainingRun, data: TrainingRows, types: Mapping[str, str]) -> Target:
@@ -309,7 +311,7 @@ def adapt(estimator: Any, encoder: Encoder, codes: Codes | None, notes: list[str
 def _sides(
     estimator: Any,
     encoder: Encoder,
-    arrays: Mapping[str, pa.Array],
+    arrays: columns.Inputs | columns.Picked,
     values: Any,
     rows: int,
     apart: tuple[Codes, Codes] | None,
@@ -358,7 +360,7 @@ def _fit(estimator: Any, rows: tuple[Numbers, Any], stop: tuple[Numbers, Any] | 
 def _hold_out(
     job: TrainingRun,
     target: Target,
-    arrays: dict[str, pa.Array],
+    arrays: columns.Inputs,
     held: tuple[Codes, Codes] | None,
     fit: Callable[[Codes | None], tuple[Any, Encoder, Numbers]],
     progress: Progress,
