@@ -133,7 +133,7 @@ class Inputs(dict[str, pa.Array]):
     def __init__(self, arrays: Mapping[str, pa.Array], types: Mapping[str, str], rows: int) -> None:
         super().__init__(arrays)
         names = [name for name in arrays if family(types[name]) in ("number", "boolean")]
-        small = SMALL < rows and len(names) * rows <= _DECODED
+        small = rows > SMALL and len(names) * rows <= _DECODED
         self.decoded = _stacked(arrays, names, rows) if small else None
         self._places = dict(zip(names, range(len(names)), strict=True)) if small else {}
 

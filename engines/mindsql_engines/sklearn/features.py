@@ -60,13 +60,13 @@ def choose(
     """The role of every column.
 
     Args:
-        arrays: The training rows by column name.
+        arrays: The training rows.
         types: Their DuckDB types.
         wanted: Columns that the user listed, which are then kept if they can be; None for all.
         unwanted: Columns that the user excluded.
     """
     features = []
-    for name, array in arrays.items():
+    for name in arrays:
         if name in unwanted:
             features.append(Feature(name, types[name], "left out", "excluded"))
             continue
