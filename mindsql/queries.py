@@ -193,6 +193,7 @@ def start(
         raise StatementError(
             f"the parameter ${shown} has no value", hint="give it: execute(sql, [value, …]) or {name: value}"
         )
+    elsewhere = distribution(session, plan, parameters, execution)
     executor = Executor(
         raw=session.raw,
         cursor=session.cursor,
@@ -202,9 +203,9 @@ def start(
         stream=session.settings.stream,
         store=lambda model: _store(session, model),
         inspect=session.settings.inspect,
-        elsewhere=distribution(session, plan, parameters, execution),
+        elsewhere=elsewhere,
     )
-    return executor.run(plan, parameters, execution, measure)
+    return executor.run(elsewhere.plan if elsewhere is not None else plan, parameters, execution, measure)
 
 
 def _store(session: Session, model: BoundModel) -> PredictionCache | None:

@@ -35,7 +35,7 @@ _FAMILIES: dict[str, Family] = {
 def family(type_name: str) -> Family:
     """The family of a DuckDB type: types of one family stand for each other without a cast."""
     name = type_name.strip().upper()
-    if name.endswith("]") or name.startswith(("STRUCT", "MAP", "UNION", "LIST")):
+    if name.endswith("]") or name.startswith(("STRUCT", "TUPLE", "MAP", "UNION", "LIST")):
         return "nested"
     if name.startswith(("DECIMAL", "NUMERIC")):
         return "number"

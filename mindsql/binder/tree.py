@@ -32,6 +32,12 @@ def names_in(tree: exp.Expr) -> set[str]:
     return {name.name.casefold() for name in tree.find_all(exp.Identifier)}
 
 
+def parameters_in(tree: exp.Expr) -> list[str]:
+    """The names of the parameters in a tree, each once, in their order."""
+    nodes = tree.find_all(exp.Placeholder, exp.Parameter)
+    return list(dict.fromkeys(str(n.this.name if isinstance(n.this, exp.Expr) else n.this) for n in nodes))
+
+
 def unused_name(prefix: str, taken: set[str]) -> str:
     """`__p0`, or the next that no name in the statement is; it is taken then."""
     number = 0

@@ -16,15 +16,15 @@ from sqlglot import expressions as exp
 
 from mindsql import database
 from mindsql.batches import Batches
-from mindsql.binder.tree import generate, table
+from mindsql.binder.tree import generate, parameters_in, table
 from mindsql.cluster.job import FILE, Copy, Job, Part, ShippedModel, libraries
 from mindsql.cluster.ray import Cluster
 from mindsql.database import DuckDBConnection
 from mindsql.errors import DataError, StatementError
 from mindsql.execution import ExecutionContext
-from mindsql.executor.pipeline import OperatorMetrics
+from mindsql.executor.elsewhere import Measured
 from mindsql.planner.division import Divided, Division, chain, relations, row_wise_copy
-from mindsql.planner.operators import Operator, Plan, Predict, Project, Scan
+from mindsql.planner.operators import Aggregate, Operator, Plan, Predict, Project, Scan
 from mindsql.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class Distribution:
         cursor: A DuckDB connection of the session's, to look at files with.
         parameters, settings, sandbox: Those of the session.
         temporary: The names of tables that only the session's own connection sees.
+        in_two_steps: The plan with its groups made in the parts first; None when they cannot be.
+        alone: The plan, and its division, where a mere scan of files is part of DuckDB's own query.
         plan: The plan.
         execution: The statement.
     """
@@ -65,6 +67,8 @@ class Distribution:
     settings: tuple[str, ...]
     sandbox: Sandbox | None
     temporary: frozenset[str]
+    in_two_steps: Callable[[Plan, Divided], Plan | None]
+    alone: tuple[Plan, Division]
     plan: Plan
     execution: ExecutionContext
     parts: dict[int, list[Part]] = field(default_factory=dict)
@@ -77,6 +81,24 @@ class Distribution:
                 self.division.reasons[key] = found
             else:
                 self.parts[key] = found
+                self._group(divided)
+        if not self.parts:
+            self.plan, self.division = self.alone
+
+    def _group(self, divided: Divided) -> None:
+        """Have the parts group their rows, if the plan does nothing else with these."""
+        grouped = self.in_two_steps(self.plan, divided)
+        if grouped is None:
+            if isinstance(divided.top, Scan) and self.plan is not self.alone[0]:
+                del self.parts[id(divided.top)]
+            return
+        (top,) = grouped.root.inputs.values()
+        assert isinstance(top, Aggregate)
+        names = tuple(item.alias for item in top.tree.expressions)
+        del self.division.parts[id(divided.top)]
+        self.division.parts[id(top)] = Divided(top, divided.files, names)
+        self.parts[id(top)] = self.parts.pop(id(divided.top))
+        self.plan = grouped
 
     def place(self, operator: Operator) -> str:
         """Where an operator is answered, as EXPLAIN shows it; empty where there is nothing to say."""
@@ -96,11 +118,12 @@ class Distribution:
         """Whether the cluster has the model of this operator, and this process need not load it."""
         return self.division.inside(operator)
 
-    def batches(self, operator: Operator, figures: OperatorMetrics | None) -> Batches:
+    def batches(self, operator: Operator, measured: Measured) -> Batches:
         """The rows of an operator, in the order of the files."""
-        answers = self._run(self.division.parts[id(operator)], None, figures)
+        answers = self._run(self.division.parts[id(operator)], None, measured)
         begin = time.perf_counter()
         first = next(answers)
+        figures = measured(operator)
         if figures is not None:
             figures.seconds += time.perf_counter() - begin
         execution = self.execution
@@ -113,24 +136,26 @@ class Distribution:
 
         return Batches(first.schema, read())
 
-    def _run(self, divided: Divided, copy: Copy | None, figures: OperatorMetrics | None) -> Iterator[Any]:
+    def _run(self, divided: Divided, copy: Copy | None, measured: Measured) -> Iterator[Any]:
         cluster, parts = self.cluster(), self.parts[id(divided.top)]
         job = self._job(divided, cluster, copy)
         begin, done, total = time.monotonic(), 0, sum(part.rows for part in parts)
-        if figures is not None:
-            figures.counts = {"parts": len(parts)}
-            figures.calls = 0
+        top = measured(divided.top)
+        if top is not None:
+            top.counts = {"parts": len(parts)}
         self.execution.report("predicting", 0, total, "rows", begin)
         for part, answer in cluster.run(job, parts, self.execution):
             done += part.rows
-            if figures is not None:
-                figures.calls = (figures.calls or 0) + answer.calls
+            for operator, there in zip(chain(divided.top), answer.figures, strict=True):
+                here = measured(operator)
+                if here is not None:
+                    here.add(there, operator is divided.top and copy is None)
             self.execution.report("predicting", done, total, "rows", begin)
             yield answer.rows if copy is None else answer
 
     def _job(self, divided: Divided, cluster: Cluster, copy: Copy | None) -> Job:
         # A plan is kept, and its trees are changed below.
-        top: Predict | Project | Scan = pickle.loads(pickle.dumps(divided.top))
+        top: Aggregate | Predict | Project | Scan = pickle.loads(pickle.dumps(divided.top))
         files, joined = relations(_scan(top).tree)
         tables = {}
         for number, node in enumerate(joined):
@@ -179,7 +204,7 @@ class Distribution:
                 ((count,),) = database.rows(raw, f"SELECT system.main.count(*) FROM {_plain(node)}")
                 if count > _TABLE_ROWS:
                     return f"each worker would need all {count} rows of {node.name}"
-            argument, wanted = files_argument(divided.files), self._wanted(divided.files)
+            argument, wanted = files_argument(divided.files), self._given(divided.files)
             ((shapes, hive, numbered),) = database.rows(raw, _SHAPES.format(argument), wanted)
             if shapes > 1:
                 return "its files have different columns"
@@ -214,13 +239,12 @@ class Distribution:
         end()
         return parts or "its files have no rows"
 
-    def _wanted(self, node: exp.Expr) -> dict[str, Any]:
-        names = {str(each.this) for each in node.find_all(exp.Placeholder, exp.Parameter)}
-        return {name: self.parameters[name] for name in names if name in self.parameters}
+    def _given(self, tree: exp.Expr) -> dict[str, Any]:
+        return {name: self.parameters[name] for name in parameters_in(tree) if name in self.parameters}
 
     # Writing ----------------------------------------------------------------------------------------------------------
 
-    def copied(self, figures: OperatorMetrics | None) -> int | None:
+    def copied(self, measured: Measured) -> int | None:
         """Have the workers write the rows of a COPY into a folder. None when the statement is no such COPY.
 
         The parts go to a folder beside the target, which is renamed at the end: there is all or nothing.
@@ -243,7 +267,7 @@ class Distribution:
         try:
             count, files = 0, 0
             copy = Copy(tree, frame, str(temporary), suffix)
-            for answer in self._run(divided, copy, figures):
+            for answer in self._run(divided, copy, measured):
                 count, files = count + answer.count, files + 1
             if len(list(temporary.iterdir())) != files:
                 raise DataError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from sqlglot import expressions as exp
 from mindsql import errors
 from mindsql.engine import Engine, Network
 from mindsql.errors import MindSQLError
-from mindsql.planner.operators import Predict, Project, Scan
+from mindsql.executor.pipeline import OperatorMetrics
+from mindsql.planner.operators import Aggregate, Predict, Project, Scan
 from mindsql.sandbox import Sandbox
 from mindsql.snapshot import Version
 
@@ -86,7 +87,7 @@ class Job:
         libraries: What must be the same on both sides.
     """
 
-    top: Predict | Project | Scan
+    top: Aggregate | Predict | Project | Scan
     columns: tuple[str, ...]
     parameters: Mapping[str, Any]
     models: Mapping[str, ShippedModel]
@@ -128,7 +129,7 @@ class Answer:
         file: The file that was written.
         count: How many rows there are.
         seconds: How long it took.
-        calls: How often engines were asked.
+        figures: What was measured of its operators, the last one first.
         error: The class, the message and the hint of an error.
     """
 
@@ -136,7 +137,7 @@ class Answer:
     file: str | None = None
     count: int = 0
     seconds: float = 0.0
-    calls: int = 0
+    figures: Sequence[OperatorMetrics] = ()
     error: tuple[str, str, str | None] | None = None
 
     def check(self) -> None:

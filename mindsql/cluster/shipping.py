@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mindsql import database
+from mindsql.binder.tree import generate, parameters_in
 from mindsql.bound import BoundModel
 from mindsql.cluster.distribution import Distribution
 from mindsql.cluster.job import ShippedModel
 from mindsql.cluster.ray import LOCAL, Cluster, cluster
 from mindsql.execution import ExecutionContext
-from mindsql.planner.division import divide
+from mindsql.planner.aggregation import in_two_steps
+from mindsql.planner.division import Divided, SameEverywhere, computed_here, divide
 from mindsql.planner.operators import Plan
+from mindsql.planner.translation import framed
 from mindsql.secrets import decrypted
 from mindsql.snapshot import Version
 
@@ -38,10 +41,26 @@ def distribution(
     executor = session.settings.executor
     if executor == LOCAL:
         return None
+    same = _same_everywhere(session)
     whole = "a transaction is open" if session.in_transaction else None
-    division = divide(plan, lambda model: _stays(session, model), _same_everywhere(session), whole)
+    division = divide(plan, lambda model: _stays(session, model), same, whole)
     if not division.parts and not division.reasons:
         return None
+    alone, scan = (plan, division), framed(plan)
+    if scan is not None and whole is None:  # DuckDB answers it alone, unless the parts can be grouped
+        plan, division = scan, divide(scan, lambda model: _stays(session, model), same, scans=True)
+    def grouped(plan: Plan, divided: Divided) -> Plan | None:
+        """See `Distribution.in_two_steps`."""
+        return in_two_steps(
+            plan,
+            divided.top,
+            divided.columns,
+            lambda query: database.describe(
+                session.raw, generate(query), {name: parameters[name] for name in parameters_in(query)}
+            ),
+            lambda parts: computed_here(map(generate, parts), same) is None,
+        )
+
     return Distribution(
         division,
         lambda: cluster(executor),
@@ -51,6 +70,8 @@ def distribution(
         _settings(session) if division.parts else (),
         session.database.sandbox,
         frozenset(database.temporary_names(session.raw) if division.parts else ()),
+        grouped,
+        alone,
         plan,
         execution,
     )
@@ -73,7 +94,7 @@ def _stays(session: Session, model: BoundModel) -> str | None:
     return None
 
 
-def _same_everywhere(session: Session) -> Callable[[list[str]], str | None]:
+def _same_everywhere(session: Session) -> SameEverywhere:
     def first(names: list[str]) -> str | None:
         found = {name.casefold() for (name,) in database.rows(session.raw, _FUNCTIONS, [names])}
         return next((name for name in names if name in found), None)

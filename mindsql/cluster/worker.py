@@ -21,6 +21,8 @@ from mindsql.execution import ExecutionContext
 from mindsql.executor.engines import LoadedModel, ModelCache
 from mindsql.executor.executor import Executor
 from mindsql.executor.loading import loaded
+from mindsql.executor.pipeline import OperatorMetrics
+from mindsql.planner.division import chain
 from mindsql.planner.operators import Operator, Output, Plan, Scan, walk
 from mindsql.registry import Registry
 from mindsql.sandbox import Sandbox
@@ -76,7 +78,8 @@ def _answer(job: Job, part: Part, fetch: Callable[[Any], Mapping[str, bytes]]) -
             assert run.answer.batches is not None
             rows = _table(run.answer.batches)
             found = Answer(rows=rows, count=rows.num_rows)
-        found.calls = sum(figures.calls or 0 for figures in (run.figures or {}).values())
+        figures = run.figures or {}
+        found.figures = [figures.get(id(operator), OperatorMetrics()) for operator in chain(job.top)]
         return found
     finally:
         execution.close()

@@ -46,18 +46,19 @@ def explain(
     if plan is None:
         return None
     if not statement.analyze:
-        placed = _placed(distribution(session, plan, parameters, execution))
-        return table(_COLUMNS, [("plan", _named(session, explain_plan(plan, placed=placed)))])
+        elsewhere = distribution(session, plan, parameters, execution)
+        text = explain_plan(elsewhere.plan if elsewhere is not None else plan, placed=_placed(elsewhere))
+        return table(_COLUMNS, [("plan", _named(session, text))])
     run = queries.start(session, plan, parameters, execution, measure=True)
     answer = Result.of(
         raw=run.answer.raw, batches=run.answer.batches, schema=plan.schema or None, streams=run.answer.streams
     )
     rows = sum(batch.num_rows for batch in answer.reader()) if plan.schema else len(answer.fetchall())
     figures = run.figures or {}
-    finish = figures.get(id(plan.root))
+    finish = figures.get(id(run.plan.root))
     if finish is not None:
         finish.rows, finish.batches = rows, -(-rows // BATCH_ROWS)
-    text = explain_plan(plan, lambda operator: str(figures.get(id(operator), "")), _placed(run.executor.elsewhere))
+    text = explain_plan(run.plan, lambda operator: str(figures.get(id(operator), "")), _placed(run.executor.elsewhere))
     execution.close()
     return table(_COLUMNS, [("plan", "\n".join([_named(session, text), *session.told, f"rows: {rows}"]))])
 

@@ -11,7 +11,7 @@ from sqlglot import expressions as exp
 
 from mindsql import database, duckdb_errors
 from mindsql.batches import Batches
-from mindsql.binder.tree import RELATION, column, generate, printed, returned, table
+from mindsql.binder.tree import RELATION, column, generate, parameters_in, printed, returned, table
 from mindsql.bound import BoundModel
 from mindsql.database import DuckDBConnection
 from mindsql.errors import MindSQLError
@@ -22,6 +22,7 @@ from mindsql.executor.engines import LoadedModel
 from mindsql.executor.pipeline import BATCH_ROWS, OperatorMetrics, counted, predict
 from mindsql.executor.prediction_cache import PredictionCache
 from mindsql.planner.operators import (
+    Aggregate,
     Kept,
     Operator,
     Output,
@@ -128,7 +129,7 @@ class PlanExecution:
         plan, executor = self.plan, self.executor
         self.streaming = False
         if executor.elsewhere is not None and not plan.kept:
-            count = executor.elsewhere.copied(self.figure(plan.root))
+            count = executor.elsewhere.copied(self.figure)
             if count is not None:
                 database.open_result(executor.raw, f'SELECT {count}::BIGINT AS "Count"')
                 self.answer.raw = executor.raw
@@ -241,7 +242,7 @@ class PlanExecution:
     def batches(self, operator: Operator) -> Batches:
         """The output of an operator as a stream."""
         if self.executor.elsewhere is not None and self.executor.elsewhere.takes(operator):
-            result = self.executor.elsewhere.batches(operator, self.figure(operator))
+            result = self.executor.elsewhere.batches(operator, self.figure)
         elif isinstance(operator, Scan):
             result = self.scan(operator)
         elif isinstance(operator, Values):
@@ -255,6 +256,10 @@ class PlanExecution:
             result = predict(operator, source, model, self.execution, self.figure(operator), store)
         elif isinstance(operator, Project):
             result = self.compute(operator)
+        elif isinstance(operator, Aggregate):
+            raw, source = self.other(), self.batches(operator.source)
+            self.register_one(raw, operator.name, source)
+            result = self.scan_on(raw, operator.tree, [source])
         else:
             raise AssertionError(operator)
         if self.figures is not None:
@@ -416,11 +421,7 @@ class PlanExecution:
 
     def wanted(self, tree: exp.Expr) -> dict[str, Any]:
         """The parameters that a piece of the statement names."""
-        names = {
-            str(node.this.name if isinstance(node.this, exp.Expr) else node.this)
-            for node in tree.find_all(exp.Placeholder, exp.Parameter)
-        }
-        return {name: self.parameters[name] for name in names if name in self.parameters}
+        return {name: self.parameters[name] for name in parameters_in(tree) if name in self.parameters}
 
 
 def _rollback(raw: DuckDBConnection) -> None:

@@ -37,6 +37,15 @@ class OperatorMetrics:
     calls: int | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
 
+    def add(self, part: OperatorMetrics, counted: bool) -> None:
+        """Add what was measured of a part of it elsewhere; its rows, unless they are `counted` here."""
+        if not counted:
+            self.rows += part.rows
+            self.batches += part.batches
+            self.seconds += part.seconds
+        if part.calls is not None:
+            self.calls = (self.calls or 0) + part.calls
+
     def __str__(self) -> str:
         text = f"{self.rows} rows, {self.batches} batches, {self.seconds:.3f} s"
         if self.calls is not None:

@@ -6,15 +6,19 @@ and the models that answer row by row above it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
+import sqlglot
+from sqlglot import TokenType
 from sqlglot import expressions as exp
 
 from mindsql.binder.tree import generate
 from mindsql.bound import BoundModel
 from mindsql.planner.operators import (
+    Aggregate,
     Kept,
     Operator,
     Output,
@@ -33,8 +37,12 @@ _WHOLE: tuple[type[exp.Expr], ...] = (
     exp.AggFunc, exp.Window, exp.Group, exp.Having, exp.Order, exp.Limit, exp.Offset, exp.Distinct, exp.Qualify,
     exp.TableSample, exp.Lateral, exp.Unnest, exp.With, exp.Pivot,
 )  # fmt: skip
-_CALL = re.compile(r"(\w+)\s*\(")
-_MOMENT = re.compile(r"\b(?:current_(?:date|time|timestamp)|localtime(?:stamp)?)\b", re.I)
+_MOMENTS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
+"""Functions that are called without parentheses."""
+
+
+SameEverywhere: TypeAlias = Callable[[list[str]], str | None]
+"""Given names of functions, the first that is not the same function of one row wherever it is computed, if one is."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class Divided:
         columns: The columns of the rows that `top` gives.
     """
 
-    top: Predict | Project | Scan
+    top: Aggregate | Predict | Project | Scan
     files: exp.Table
     columns: tuple[str, ...]
 
@@ -76,17 +84,18 @@ class _Whole(Exception):
 def divide(
     plan: Plan,
     model_reason: Callable[[BoundModel], str | None],
-    same_everywhere: Callable[[list[str]], str | None],
+    same_everywhere: SameEverywhere,
     whole: str | None = None,
+    scans: bool = False,
 ) -> Division:
     """Find what can be answered in parts.
 
     Args:
         plan: The plan.
         model_reason: Why a model must be asked here; None when it need not.
-        same_everywhere: Given names of functions, the first that is not the same function of one row wherever it is
-            computed; None when all are.
+        same_everywhere: Tells which function must be computed here.
         whole: Why nothing of it may be divided; None when it may.
+        scans: Whether a mere scan may be divided, too.
     """
     found = Division()
     seen: set[int] = set()
@@ -96,8 +105,8 @@ def divide(
             return
         seen.add(id(operator))
         writes = isinstance(plan.root.tree, exp.Copy)
-        if isinstance(operator, (Predict, Project)) or (
-            isinstance(operator, Scan) and writes and _innermost(operator.tree)[1]
+        if isinstance(operator, (Aggregate, Predict, Project)) or (
+            isinstance(operator, Scan) and (scans or (writes and _innermost(operator.tree)[1]))
         ):
             try:
                 if whole is not None:
@@ -123,7 +132,7 @@ def _read(plan: Plan, divided: Divided) -> tuple[str, ...]:
     """The columns of what is answered in parts that anything reads; one at least, to count rows by."""
     wanted: set[str] = set()
     for operator in operators(plan):
-        if isinstance(operator, (Predict, Project)) and operator.source is divided.top:
+        if isinstance(operator, (Aggregate, Predict, Project)) and operator.source is divided.top:
             return divided.columns
         if not isinstance(operator, (Scan, Output, Kept)):
             continue
@@ -155,9 +164,9 @@ def row_wise_copy(plan: Plan, division: Division) -> Divided | None:
 
 
 def _divided(
-    top: Predict | Project | Scan,
+    top: Aggregate | Predict | Project | Scan,
     model_reason: Callable[[BoundModel], str | None],
-    same_everywhere: Callable[[list[str]], str | None],
+    same_everywhere: SameEverywhere,
 ) -> Divided:
     columns: list[str] = []
     texts: list[str] = []
@@ -173,6 +182,8 @@ def _divided(
         elif isinstance(operator, Project):
             columns += operator.columns
             texts += map(generate, operator.columns.values())
+        elif isinstance(operator, Aggregate):
+            continue
         elif isinstance(operator, Scan):
             scan = operator
             texts.append(generate(scan.tree))
@@ -189,13 +200,27 @@ def _divided(
     _, levels = _innermost(scan.tree)
     if sum(1 for _ in scan.tree.find_all(exp.Select, exp.SetOperation)) > levels + 1:
         raise _Whole("a subquery is answered here")
-    text = "\n".join(re.sub(r"'(?:[^']|'')*'", "''", text) for text in texts)
-    if (moment := _MOMENT.search(text)) is not None:
-        raise _Whole(f"{moment.group()} is the time of this process")
-    if (name := same_everywhere([match.casefold() for match in _CALL.findall(text)])) is not None:
-        raise _Whole(f"{name} is computed here")
+    if (reason := computed_here(texts, same_everywhere)) is not None:
+        raise _Whole(reason)
     files, _ = relations(scan.tree)
     return Divided(top, files, tuple(columns))
+
+
+def computed_here(texts: Iterable[str], same_everywhere: SameEverywhere) -> str | None:
+    """Why some of these pieces of SQL must be computed in this process; None when all may be computed anywhere."""
+    called: list[str] = []
+    for text in texts:
+        tokens = sqlglot.tokenize(text, read="duckdb")
+        for token, after in itertools.zip_longest(tokens, tokens[1:]):
+            name = token.text.casefold()
+            if token.token_type in (TokenType.STRING, TokenType.NUMBER):
+                continue
+            if after is not None and after.token_type == TokenType.L_PAREN:
+                called.append(name)
+            elif name in _MOMENTS and token.token_type != TokenType.IDENTIFIER:
+                return f"{name} is the time of this process"
+    found = same_everywhere(called)
+    return f"{found} is computed here" if found is not None else None
 
 
 def _innermost(tree: exp.Select) -> tuple[exp.Select, int]:
@@ -211,7 +236,7 @@ def _innermost(tree: exp.Select) -> tuple[exp.Select, int]:
 def chain(operator: Operator) -> Iterator[Operator]:
     """An operator and what feeds it, down to the first."""
     yield operator
-    while isinstance(operator, (Predict, Project)):
+    while isinstance(operator, (Aggregate, Predict, Project)):
         operator = operator.source
         yield operator
 

@@ -1,4 +1,4 @@
-"""Owns the operators of a plan: `Scan`, `Values`, `Predict`, `Output`. Data flows from the inputs to the last one.
+"""Owns the operators of a plan: `Scan`, `Values`, `Predict`, `Output` …: data flows from inputs to the last.
 
 Roughly the same in Python, for `SELECT t.a, m.y FROM t JOIN m WHERE m.y > 3`:
 
@@ -88,6 +88,15 @@ class Project:
 
 
 @dataclass
+class Aggregate:
+    """Groups of the rows of `source`, which the `Output` groups once more: `tree` is a SELECT over the frame `name`."""
+
+    source: Operator
+    name: str
+    tree: exp.Select
+
+
+@dataclass
 class Output:
     """The user's own statement over the registered `inputs`."""
 
@@ -111,7 +120,7 @@ class Kept:
     inputs: dict[str, Operator] = field(default_factory=dict)
 
 
-Operator: TypeAlias = "Scan | Values | Predict | Project | Output | Kept"
+Operator: TypeAlias = "Scan | Values | Predict | Project | Aggregate | Output | Kept"
 
 
 @dataclass
@@ -148,7 +157,7 @@ def inputs_of(operator: Operator) -> list[Operator]:
     """The operators that feed one."""
     if isinstance(operator, (Scan, Output, Kept)):
         return list(operator.inputs.values())
-    if isinstance(operator, (Predict, Project)):
+    if isinstance(operator, (Predict, Project, Aggregate)):
         return [operator.source]
     return []
 

@@ -13,6 +13,7 @@ from mindsql.binder.tree import (
     column,
     data_type,
     names_in,
+    parameters_in,
     set_where,
     span_of,
     table,
@@ -55,12 +56,7 @@ def plan(bound: BoundQuery, rules: Sequence[Rule] = RULES) -> Plan:
     applied: list[str] = []
     notes: list[str] = []
     missing: list[str] = []
-    parameters = tuple(
-        dict.fromkeys(
-            str(node.this.name if isinstance(node.this, exp.Expr) else node.this)
-            for node in bound.tree.find_all(exp.Placeholder, exp.Parameter)
-        )
-    )
+    parameters = tuple(parameters_in(bound.tree))
     once_only = Once(bound.tree, [scope.select for scope in bound.scopes])
     taken = names_in(bound.tree)
     for scope in bound.scopes:

@@ -4,14 +4,18 @@ step left becomes a subquery of the user's statement, so that DuckDB does all of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlglot import expressions as exp
 
-from mindsql.binder.tree import column, data_type
+from mindsql.binder.tree import column, data_type, table
 from mindsql.planner.frame import Draft, PredictStep, frame_column
+from mindsql.planner.operators import Output, Plan, Scan
 from mindsql.schema import Schema, family
+
+_FRAME = "mindsql_frame"
+"""Key in `meta` of the subquery that a frame's scan has become."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,20 @@ def inline(tree: exp.Expr, name: str, scan: exp.Select) -> bool:
     places = [node for node in tree.find_all(exp.Table) if node.name == name and not node.db]
     if len(places) != 1:
         return False
-    places[0].replace(
-        exp.Subquery(this=scan.copy(), alias=exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
-    )
+    made = exp.Subquery(this=scan.copy(), alias=exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
+    made.meta[_FRAME] = True
+    places[0].replace(made)
     return True
+
+
+def framed(plan: Plan) -> Plan | None:
+    """A plan whose one `inline` scan is the `Scan` of a frame again; None when it has none, or several."""
+    tree = plan.root.tree.copy()
+    tree.meta.clear()
+    found = [node for node in tree.find_all(exp.Subquery) if _FRAME in node.meta]
+    if len(found) != 1 or plan.root.inputs or not isinstance(found[0].this, exp.Select):
+        return None
+    (place,) = found
+    name, scan = place.alias, Scan(place.this)
+    place.replace(table(name))
+    return replace(plan, root=Output(tree, {name: scan}))

@@ -15,7 +15,9 @@ from mindsql.schema import Column, Schema, family, is_integer
 Describe = Callable[[exp.Expr], Schema]
 
 _QUOTED = r"\"(?:[^\"]|\"\")*\"|'(?:[^']|'')*'"
-_ALTERED = re.compile(rf"{_QUOTED}|\b(?:ENUM\(|UUID\b|U?HUGEINT\b|JSON\b|BIT\b|BIGNUM\b|UNION\(|TIME WITH TIME ZONE\b)")
+_ALTERED = re.compile(
+    rf"{_QUOTED}|\b(?:ENUM\(|UUID\b|U?HUGEINT\b|JSON\b|BIT\b|BIGNUM\b|UNION\(|TUPLE\(|TIME WITH TIME ZONE\b)"
+)
 _LOST = re.compile(rf"{_QUOTED}|\b(?:UHUGEINT\b|BIT\b|(?<!TIMESTAMP )TIME WITH TIME ZONE\b)")
 _BITS = {
     "TINYINT": (-(2**7), 2**7), "SMALLINT": (-(2**15), 2**15), "INTEGER": (-(2**31), 2**31),
