@@ -9,19 +9,21 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mindsql.database import DuckDBConnection
-from mindsql.duckdb_errors import ignored
+from mindsql.duckdb_errors import FAILED, ignored, translate_any
 from mindsql.engine import Context, Network
 from mindsql.errors import Cancelled, MindSQLError
 from mindsql.progress import NullProgress, Progress, ProgressEvent
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+    import pyarrow as pa
 
 T = TypeVar("T")
 
@@ -83,6 +85,38 @@ class ExecutionContext:
     def on_close(self, closer: Callable[[], None]) -> None:
         """Have something done when the statement's answer is closed, the last first."""
         self._closers.append(closer)
+
+    def batches(
+        self, reader: pa.RecordBatchReader, failed: Callable[[BaseException], BaseException] = translate_any
+    ) -> Iterator[pa.RecordBatch]:
+        """The batches of a query's reader, which is let go of when it is read or the statement is closed.
+
+        An open reader keeps its DuckDB connection busy, so nobody else may keep it: an error's traceback would, for as
+        long as Python likes.
+
+        Args:
+            reader: As DuckDB gives it.
+            failed: What to raise for what it raises.
+        """
+        held = [reader]
+        self.on_close(held.clear)
+
+        def read() -> Iterator[pa.RecordBatch]:
+            while held:
+                self.check()
+                try:
+                    batch = held[0].read_next_batch()
+                except StopIteration:
+                    held.clear()
+                    return
+                except FAILED as error:
+                    cause = failed(error)
+                    if cause is error:
+                        raise
+                    raise cause from error
+                yield batch
+
+        return read()
 
     def close(self) -> None:
         """Release what the statement opened."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mindsql import database, duckdb_errors, replacement_scan
@@ -21,7 +20,6 @@ from mindsql.statements import (
 )
 
 if TYPE_CHECKING:
-    import pyarrow as pa
 
     from mindsql.session import Session
 
@@ -73,18 +71,5 @@ def run(session: Session, text: str, word: str, parameters: Parameters, executio
 
 def _streamed(session: Session, text: str, parameters: Parameters, execution: ExecutionContext) -> Result:
     schema, reader = database.stream(session.raw, text, parameters)
-    held = [reader]
-    execution.on_close(held.clear)  # an open reader keeps its connection busy
-
-    def read() -> Iterator[pa.RecordBatch]:
-        while held:
-            execution.check()
-            try:
-                with duckdb_errors.translated(text):
-                    batch = held[0].read_next_batch()
-            except StopIteration:
-                held.clear()
-                return
-            yield batch
-
-    return Result.of(batches=Batches(reader.schema, read()), schema=schema, close=execution.close)
+    batches = execution.batches(reader, lambda error: duckdb_errors.translate_any(error, text))
+    return Result.of(batches=Batches(reader.schema, batches), schema=schema, close=execution.close)

@@ -287,13 +287,16 @@ def stream(
     session: Session, query: grammar.Query, parameters: Mapping[str, Any], execution: ExecutionContext
 ) -> pa.RecordBatchReader:
     """The rows of a query, ours or DuckDB's, as they come; the session's connection is busy until they are read."""
+    import pyarrow as pa
+
     made = prepare(session, query, None, parameters)
     if made is not None:
         return answer(session, made, parameters, execution).reader()
     sql, wanted = _plain(query, parameters)
     if session.settings.inspect is not None:
         session.settings.inspect(session.raw, sql, wanted)
-    return database.reader(session.raw, sql, wanted)
+    reader = database.reader(session.raw, sql, wanted)
+    return pa.RecordBatchReader.from_batches(reader.schema, execution.batches(reader))
 
 
 def columns(session: Session, query: grammar.Query, parameters: Mapping[str, Any]) -> Schema:

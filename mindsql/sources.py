@@ -222,7 +222,7 @@ class External:
             return self._writable().write(parts, Rows(rows.schema, batches()), mode, types)
         except Exception as error:  # a driver may raise anything, and it only knows that the rows ended
             if failed:
-                raise duckdb_errors.translate_any(failed[0]) from error
+                raise duckdb_errors.translate_any(failed.pop()) from error
             raise
 
     def has(self, parts: tuple[str, ...]) -> bool:

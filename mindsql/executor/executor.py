@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -276,27 +276,15 @@ class PlanExecution:
         streams = self.register(raw, operator.inputs, operator.tree)
         sql = printed(operator.tree)
         self.execution.raws.append(raw)
-        holder: list[pa.RecordBatchReader] = []
-        self.execution.on_close(holder.clear)  # an open reader keeps its connection busy
         wanted = self.wanted(operator.tree)
         self.inspect(raw, sql, wanted)
-        holder.append(database.reader(raw, sql, wanted, BATCH_ROWS))
+        return self.read(raw, sql, wanted, streams)
 
-        def read() -> Iterator[pa.RecordBatch]:
-            while holder:
-                self.execution.check()
-                try:
-                    with duckdb_errors.translated():
-                        batch = holder[0].read_next_batch()
-                except StopIteration:
-                    holder.clear()
-                    return
-                except OSError as error:
-                    raise self.cause(streams, error) from error
-                if batch.num_rows:
-                    yield batch
-
-        return Batches(holder[0].schema, read())
+    def read(self, raw: DuckDBConnection, sql: str, wanted: Mapping[str, Any], streams: list[Batches]) -> Batches:
+        """The rows of a query over streams."""
+        reader = database.reader(raw, sql, wanted, BATCH_ROWS)
+        batches = self.execution.batches(reader, lambda error: self.cause(streams, error))
+        return Batches(reader.schema, (batch for batch in batches if batch.num_rows))
 
     def inspect(self, raw: DuckDBConnection, sql: str, wanted: Mapping[str, Any]) -> None:
         if self.executor.inspect is not None:
@@ -305,12 +293,7 @@ class PlanExecution:
     def cause(self, streams: list[Batches], error: BaseException) -> BaseException:
         """What really happened below a query that DuckDB says failed."""
         self.execution.check()
-        for stream in streams:
-            if stream.error is not None:
-                return stream.error
-        text = str(error)
-        translated = duckdb_errors.translate_text(text)
-        return translated
+        return next((s.error for s in streams if s.error is not None), None) or duckdb_errors.translate_any(error)
 
     def values(self, operator: Values) -> Batches:
         import pyarrow as pa
@@ -338,23 +321,9 @@ class PlanExecution:
         return self.scan_on(raw, select, [source])
 
     def scan_on(self, raw: DuckDBConnection, tree: exp.Query, streams: list[Batches]) -> Batches:
-        holder: list[pa.RecordBatchReader] = []
-        self.execution.on_close(holder.clear)
         sql, wanted = generate(tree), self.wanted(tree)
         self.inspect(raw, sql, wanted)
-        holder.append(database.reader(raw, sql, wanted, BATCH_ROWS))
-
-        def read() -> Iterator[pa.RecordBatch]:
-            while holder:
-                try:
-                    yield holder[0].read_next_batch()
-                except StopIteration:
-                    holder.clear()
-                    return
-                except OSError as error:
-                    raise self.cause(streams, error) from error
-
-        return Batches(holder[0].schema, read())
+        return self.read(raw, sql, wanted, streams)
 
     def finish(self, operator: Output, raw: DuckDBConnection) -> None:
         """Start the user's own statement over the frames."""
