@@ -242,7 +242,8 @@ class Worker:
                     f"the engine's process was ended: it started more than {_MOST_PROCESSES} processes"
                 )
             limit = self.spec.memory_limit
-            if limit and self.memory() + sum(_memory(process.pid) for process in started) > limit:
+            # Of what it started only its own memory: much of a fork's is the parent's.
+            if limit and self.memory() + sum(process.memory_full_info().uss for process in started) > limit:
                 raise EngineProcessError(
                     f"the engine's process was ended: it took more than its memory_limit of {limit >> 20} MB"
                 )
