@@ -31,7 +31,7 @@ from mindsql.libraries import installed_libraries
 from mindsql.literals import auto_parameterize
 from mindsql.options import check
 from mindsql.planner import RULES, Plan, Values, plan
-from mindsql.planner.division import reads_files
+from mindsql.planner.file_relations import reads_files
 from mindsql.planner.operators import Predict, walk
 from mindsql.result import Kind, Result
 from mindsql.schema import Schema

@@ -16,8 +16,9 @@ from sqlglot import expressions as exp
 
 from mindsql import database
 from mindsql.batches import Batches
-from mindsql.binder.tree import generate, parameters_in, table
-from mindsql.cluster.job import FILE, Copy, Job, Part, ShippedModel, libraries
+from mindsql.binder.tree import generate, table
+from mindsql.cluster.files import PartedFiles, parts_of, read_part
+from mindsql.cluster.job import Copy, Job, ShippedModel, libraries
 from mindsql.cluster.ray import Cluster
 from mindsql.database import DuckDBConnection
 from mindsql.errors import DataError, StatementError
@@ -30,15 +31,8 @@ from mindsql.sandbox import Sandbox
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_PART_ROWS = 1_000_000
-_LEAST_ROWS = 32_768
 _TABLE_ROWS = 1_000_000
 """A table of more is not sent to every worker."""
-_SHAPES = r"""SELECT system.main.count(DISTINCT shape), system.main.bool_or(hive), system.main.bool_or(numbered) FROM (
-SELECT system.main.string_agg(system.main.concat_ws(':', name, type, type_length, num_children, converted_type, scale,
-precision, logical_type), ',') AS shape, system.main.regexp_matches(file_name, '[/\\][^/\\]+=[^/\\]*[/\\]') AS hive,
-system.main.bool_or(name = 'file_row_number') AS numbered FROM system.main.parquet_schema({}) GROUP BY file_name)"""
-_GROUPS = "SELECT file_name, row_group_id, row_group_num_rows FROM system.main.parquet_metadata({}) WHERE column_id = 0"
 _SUFFIXES = {"parquet": ".parquet", "csv": ".csv", "json": ".json"}
 
 
@@ -71,7 +65,7 @@ class Distribution:
     alone: tuple[Plan, Division]
     plan: Plan
     execution: ExecutionContext
-    parts: dict[int, list[Part]] = field(default_factory=dict)
+    files: dict[int, PartedFiles] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for key, divided in list(self.division.parts.items()):
@@ -80,9 +74,9 @@ class Distribution:
                 del self.division.parts[key]
                 self.division.reasons[key] = found
             else:
-                self.parts[key] = found
+                self.files[key] = found
                 self._group(divided)
-        if not self.parts:
+        if not self.files:
             self.plan, self.division = self.alone
 
     def _group(self, divided: Divided) -> None:
@@ -90,22 +84,22 @@ class Distribution:
         grouped = self.in_two_steps(self.plan, divided)
         if grouped is None:
             if isinstance(divided.top, Scan) and self.plan is not self.alone[0]:
-                del self.parts[id(divided.top)]
+                del self.files[id(divided.top)]
             return
         (top,) = grouped.root.inputs.values()
         assert isinstance(top, Aggregate)
         names = tuple(item.alias for item in top.tree.expressions)
         del self.division.parts[id(divided.top)]
         self.division.parts[id(top)] = Divided(top, divided.files, names)
-        self.parts[id(top)] = self.parts.pop(id(divided.top))
+        self.files[id(top)] = self.files.pop(id(divided.top))
         self.plan = grouped
 
     def place(self, operator: Operator) -> str:
         """Where an operator is answered, as EXPLAIN shows it; empty where there is nothing to say."""
-        if id(operator) in self.parts:
-            return f"on the cluster, in {len(self.parts[id(operator)])} parts"
+        if id(operator) in self.files:
+            return f"on the cluster, in {len(self.files[id(operator)].parts)} parts"
         reason = self.division.reasons.get(id(operator))
-        if operator is self.plan.root and isinstance(self.plan.root.tree, exp.Copy) and self.parts:
+        if operator is self.plan.root and isinstance(self.plan.root.tree, exp.Copy) and self.files:
             target = folder_of(self.plan) if row_wise_copy(self.plan, self.division) is not None else None
             return "written by the workers" if target is not None else "written here"
         return f"here: {reason}" if reason else ""
@@ -137,20 +131,20 @@ class Distribution:
         return Batches(first.schema, read())
 
     def _run(self, divided: Divided, copy: Copy | None, measured: Measured) -> Iterator[Any]:
-        cluster, parts = self.cluster(), self.parts[id(divided.top)]
+        cluster, parts = self.cluster(), self.files[id(divided.top)].parts
         job = self._job(divided, cluster, copy)
-        begin, done, total = time.monotonic(), 0, sum(part.rows for part in parts)
+        begin, done, total = time.monotonic(), 0, sum(part.size for part in parts)
         top = measured(divided.top)
         if top is not None:
             top.counts = {"parts": len(parts)}
-        self.execution.report("predicting", 0, total, "rows", begin)
+        self.execution.report("predicting", 0, total, parts[0].unit, begin)
         for part, answer in cluster.run(job, parts, self.execution):
-            done += part.rows
+            done += part.size
             for operator, there in zip(chain(divided.top), answer.figures, strict=True):
                 here = measured(operator)
                 if here is not None:
                     here.add(there, operator is divided.top and copy is None)
-            self.execution.report("predicting", done, total, "rows", begin)
+            self.execution.report("predicting", done, total, part.unit, begin)
             yield answer.rows if copy is None else answer
 
     def _job(self, divided: Divided, cluster: Cluster, copy: Copy | None) -> Job:
@@ -165,7 +159,7 @@ class Distribution:
             stand_in = table(name)
             stand_in.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
             node.replace(stand_in)
-        _read_part(files)
+        read_part(files, self.files[id(divided.top)].told)
         models = {
             operator.model.version.id: self.ship(operator, cluster)
             for operator in chain(top)
@@ -192,9 +186,7 @@ class Distribution:
         finally:
             raw.close()
 
-    # Files ------------------------------------------------------------------------------------------------------------
-
-    def _parts(self, divided: Divided) -> list[Part] | str:
+    def _parts(self, divided: Divided) -> PartedFiles | str:
         """The parts of the files that a scan reads, in their order, or why they must be read as a whole."""
         raw = self.cursor()
         try:
@@ -204,43 +196,9 @@ class Distribution:
                 ((count,),) = database.rows(raw, f"SELECT system.main.count(*) FROM {_plain(node)}")
                 if count > _TABLE_ROWS:
                     return f"each worker would need all {count} rows of {node.name}"
-            argument, wanted = files_argument(divided.files), self._given(divided.files)
-            ((shapes, hive, numbered),) = database.rows(raw, _SHAPES.format(argument), wanted)
-            if shapes > 1:
-                return "its files have different columns"
-            if hive and not _says_no_hive(divided.files):
-                return "its folders are columns"
-            if numbered:
-                return "a column of its files is called file_row_number"
-            found = database.rows(raw, _GROUPS.format(argument), wanted)
+            return parts_of(raw, divided.files, self.parameters, lambda: self.cluster().width())
         finally:
             raw.close()
-        order = {name: number for number, name in reversed(list(enumerate(name for name, _, _ in found)))}
-        groups = sorted(found, key=lambda group: (order[group[0]], group[1]))
-        if len({(name, number) for name, number, _ in groups}) < len(groups):
-            return "a file is named twice"
-        width = self.cluster().width()
-        total = sum(rows for _, _, rows in groups)
-        most = max(_LEAST_ROWS, min(_PART_ROWS, -(-total // (4 * width))))
-        parts: list[Part] = []
-        file, first, count, position = None, 0, 0, 0
-
-        def end() -> None:
-            if file is not None:
-                parts.append(Part(len(parts), file, first, first + count - 1, count))
-
-        for name, _, rows in groups:
-            if name != file or count >= most:
-                end()
-                position = 0 if name != file else position
-                file, first, count = name, position, 0
-            count += rows
-            position += rows
-        end()
-        return parts or "its files have no rows"
-
-    def _given(self, tree: exp.Expr) -> dict[str, Any]:
-        return {name: self.parameters[name] for name in parameters_in(tree) if name in self.parameters}
 
     # Writing ----------------------------------------------------------------------------------------------------------
 
@@ -325,31 +283,3 @@ def _plain(node: exp.Table) -> str:
     plain = node.copy()
     plain.set("alias", None)
     return generate(plain)
-
-
-def files_argument(node: exp.Table) -> str:
-    """The paths of a relation of files, as SQL."""
-    call = node.this
-    if isinstance(call, exp.Identifier):
-        return database.literal(call.name)
-    return generate((call.expressions or [call.this])[0])
-
-
-def _read_part(node: exp.Table) -> None:
-    """Have a relation of files read the one file that stands for a part's."""
-    call = node.this
-    one = exp.Literal.string(FILE)
-    if isinstance(call, exp.Identifier):
-        node.set("this", exp.Anonymous(this="read_parquet", expressions=[one]))
-    elif call.expressions:
-        call.set("expressions", [one, *call.expressions[1:]])
-    else:
-        call.set("this", one)
-
-
-def _says_no_hive(node: exp.Table) -> bool:
-    given = [] if isinstance(node.this, exp.Identifier) else node.this.expressions[1:]
-    return any(
-        argument.this.name.casefold() == "hive_partitioning" and str(argument.expression).casefold() == "false"
-        for argument in given
-    )

@@ -107,14 +107,19 @@ class Part:
         number: From 0, in the order of the files.
         file: Its path.
         first, last: The numbers of its rows in the file, from 0; None for all.
-        rows: How many they are, before any filter.
+        size: How many rows they are, before any filter; bytes where that is not known.
     """
 
     number: int
     file: str
     first: int | None
     last: int | None
-    rows: int
+    size: int
+
+    @property
+    def unit(self) -> str:
+        """What `size` counts."""
+        return "bytes" if self.first is None else "rows"
 
     def __str__(self) -> str:
         return f'"{self.file}"' + (f", rows {self.first} to {self.last}" if self.first is not None else "")

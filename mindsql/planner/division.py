@@ -17,6 +17,7 @@ from sqlglot import expressions as exp
 
 from mindsql.binder.tree import generate
 from mindsql.bound import BoundModel
+from mindsql.planner.file_relations import Whole, is_of_files, reads_files
 from mindsql.planner.operators import (
     Aggregate,
     Kept,
@@ -30,9 +31,6 @@ from mindsql.planner.operators import (
     operators,
 )
 
-_READERS = frozenset({"read_parquet", "parquet_scan"})
-_ARGUMENTS = frozenset({"binary_as_string", "file_row_number", "compression", "hive_partitioning"})
-"""Arguments of `read_parquet` that mean the same for one file as for all."""
 _WHOLE: tuple[type[exp.Expr], ...] = (
     exp.AggFunc, exp.Window, exp.Group, exp.Having, exp.Order, exp.Limit, exp.Offset, exp.Distinct, exp.Qualify,
     exp.TableSample, exp.Lateral, exp.Unnest, exp.With, exp.Pivot,
@@ -77,10 +75,6 @@ class Division:
         return any(operator is other for part in self.parts.values() for other in chain(part.top))
 
 
-class _Whole(Exception):
-    """Why a chain must be answered as a whole."""
-
-
 def divide(
     plan: Plan,
     model_reason: Callable[[BoundModel], str | None],
@@ -110,10 +104,10 @@ def divide(
         ):
             try:
                 if whole is not None:
-                    raise _Whole(whole)
+                    raise Whole(whole)
                 found.parts[id(operator)] = _divided(operator, model_reason, same_everywhere)
                 return
-            except _Whole as reason:
+            except Whole as reason:
                 found.reasons[id(operator)] = str(reason)
         for child in inputs_of(operator):
             visit(child)
@@ -175,9 +169,9 @@ def _divided(
         if isinstance(operator, Predict):
             version = operator.model.version
             if not version.summary.get("row_wise", True):
-                raise _Whole(f"the answers of {version.model} depend on each other")
+                raise Whole(f"the answers of {version.model} depend on each other")
             if operator.outputs and (reason := model_reason(operator.model)):
-                raise _Whole(reason)
+                raise Whole(reason)
             columns += operator.outputs.values()
         elif isinstance(operator, Project):
             columns += operator.columns
@@ -189,19 +183,19 @@ def _divided(
             texts.append(generate(scan.tree))
             columns += [value.alias_or_name for value in scan.tree.expressions]
         else:
-            raise _Whole("its rows are no rows of files")
+            raise Whole("its rows are no rows of files")
     assert scan is not None
     if scan.inputs:
-        raise _Whole("its rows are made of other models' answers")
+        raise Whole("its rows are made of other models' answers")
     for part in [scan.tree, *(value for op in chain(top) if isinstance(op, Project) for value in op.columns.values())]:
         whole = next((kind for kind in _WHOLE if part.find(kind)), None)
         if whole is not None:
-            raise _Whole(f"{whole.key.upper()} needs all rows")
+            raise Whole(f"{whole.key.upper()} needs all rows")
     _, levels = _innermost(scan.tree)
     if sum(1 for _ in scan.tree.find_all(exp.Select, exp.SetOperation)) > levels + 1:
-        raise _Whole("a subquery is answered here")
+        raise Whole("a subquery is answered here")
     if (reason := computed_here(texts, same_everywhere)) is not None:
-        raise _Whole(reason)
+        raise Whole(reason)
     files, _ = relations(scan.tree)
     return Divided(top, files, tuple(columns))
 
@@ -242,59 +236,27 @@ def chain(operator: Operator) -> Iterator[Operator]:
 
 
 def relations(scan: exp.Select) -> tuple[exp.Table, tuple[exp.Table, ...]]:
-    """The one relation of a scan that is of files, and the tables. Raises _Whole."""
+    """The one relation of a scan that is of files, and the tables. Raises Whole."""
     tree, _ = _innermost(scan)
     if tree.args.get("from_") is None:
-        raise _Whole("it reads no Parquet files")
+        raise Whole("it reads no Parquet or CSV files")
     first = tree.args["from_"].this
     found = [first, *(join.this for join in tree.args.get("joins") or [])]
     if not all(isinstance(relation, exp.Table) for relation in found):
-        raise _Whole("a relation of its FROM is read here")
-    of_files = [relation for relation in found if _reads_files(relation)]
+        raise Whole("a relation of its FROM is read here")
+    of_files = [relation for relation in found if is_of_files(relation)]
     if len(of_files) != 1:
-        raise _Whole("it reads no Parquet files" if not of_files else "it reads several sets of files")
+        raise Whole("it reads no Parquet or CSV files" if not of_files else "it reads several sets of files")
     (files,) = of_files
     if not files.alias and len(found) > 1:
-        raise _Whole("its files have no alias")
+        raise Whole("its files have no alias")
     for relation in found:
         plain = isinstance(relation.this, exp.Identifier)
         if relation is not files and not plain:
-            raise _Whole(f"{relation.alias_or_name} is read here")
+            raise Whole(f"{relation.alias_or_name} is read here")
     for join in tree.args.get("joins") or []:
         kind, side = str(join.args.get("kind") or "").upper(), str(join.args.get("side") or "").upper()
         kept = side == "LEFT" or kind in ("SEMI", "ANTI")
         if join.args.get("method") or kind == "POSITIONAL" or side not in ("", "LEFT") or (kept and files is not first):
-            raise _Whole(f"{' '.join(filter(None, [join.args.get('method'), side, kind]))} JOIN needs all rows")
+            raise Whole(f"{' '.join(filter(None, [join.args.get('method'), side, kind]))} JOIN needs all rows")
     return files, tuple(relation for relation in found if relation is not files)
-
-
-def reads_files(tree: exp.Expr) -> bool:
-    """Whether a statement reads Parquet files."""
-    for relation in tree.find_all(exp.Table):
-        try:
-            if _reads_files(relation):
-                return True
-        except _Whole:
-            continue
-    return False
-
-
-def _reads_files(relation: exp.Table) -> bool:
-    """Whether a relation reads Parquet files in a way that is the same for one as for all. Raises _Whole."""
-    call = relation.this
-    if isinstance(call, exp.Identifier):
-        return not relation.db and call.name.endswith(".parquet")
-    if not isinstance(call, exp.Func) or function_name(call) not in _READERS:
-        return False
-    given = call.expressions or [call.this]
-    for argument in given[1:]:
-        name = argument.this.name.casefold() if isinstance(argument, (exp.EQ, exp.PropertyEQ)) else "?"
-        if name not in _ARGUMENTS:
-            raise _Whole(f"read_parquet with {name} looks at all files together")
-    return True
-
-
-def function_name(call: exp.Func) -> str:
-    """The name of a function, as DuckDB has it, in lower case."""
-    return (call.name if isinstance(call, exp.Anonymous) else call.sql_name()).casefold()
-

@@ -43,11 +43,11 @@ ON_THE_CLUSTER = [
 ]
 HERE = {
     "SELECT sum(m.y) FROM read_parquet('{f}/0.parquet') t JOIN near m WHERE t.a < 50 AND age(t.d) > '1s'": "age is",
-    "SELECT m.y FROM (SELECT 3 AS a, 4 AS g) t JOIN near m": "it reads no Parquet files",
+    "SELECT m.y FROM (SELECT 3 AS a, 4 AS g) t JOIN near m": "it reads no Parquet or CSV files",
     "SELECT median(m.y) FROM read_parquet('{f}/*.parquet') t JOIN line m WHERE m.y > 1000": "DuckDB answers it alone",
     "SELECT sum(m.y) FROM read_parquet(['{f}/0.parquet', '{f}/0.parquet']) t JOIN ten m": "a file is named twice",
     "SELECT t.a, m.y FROM read_parquet('{f}/*.parquet') t JOIN ten m LIMIT 5": "LIMIT needs all rows",
-    "SELECT sum(m.y) FROM few t JOIN near m": "it reads no Parquet files",
+    "SELECT sum(m.y) FROM few t JOIN near m": "it reads no Parquet or CSV files",
     "SELECT sum(m.y) FROM read_parquet('{f}/*.parquet', union_by_name = true) t JOIN near m": "union_by_name",
     "SELECT sum(m.y) FROM (SELECT * FROM read_parquet('{f}/*.parquet') LIMIT 9) t JOIN near m": "LIMIT needs all rows",
     "SELECT sum(m.y) FROM read_parquet('{f}/*.parquet') t JOIN near m WHERE t.a < twice(40)": "twice is computed here",
@@ -109,6 +109,42 @@ def test_files_whose_columns_differ_are_read_here(con: Connection, tmp_path: Pat
         query = f"SELECT sum(m.y) FROM read_parquet('{tmp_path}/{files}') t JOIN ten m"
         assert reason in str(con.execute(f"EXPLAIN {query}").fetchall())
         assert con.execute(query).fetchone() == (total,)
+
+
+CSV = {
+    "'{f}/[0-2].csv'": "on the cluster, in 3 parts",
+    "read_csv('{f}/[0-2].csv', types = {'g': 'DOUBLE'}, nullstr = 'k7')": "on the cluster, in 3 parts",
+    "read_csv('{f}/[0-2].csv', header = true, delim = ',', columns = {'a': 'INT', 'g': 'INT', 'k': 'VARCHAR'})": "in 3",
+    "read_csv($files)": "on the cluster, in 3 parts",
+    "'{f}/*.csv'": "on the cluster, in 4 parts",  # one is written in another way, its columns in another order
+    "'{f}/0.csv'": "one file of CSV is read by one reader",
+    "read_csv('{f}/[0-2].csv', filename = true)": "read_csv with filename looks at all files together",
+}
+
+
+def test_files_of_csv_are_parts(con: Connection, tmp_path: Path) -> None:
+    for number in range(3):
+        rows = f"SELECT i AS a, i % 7 AS g, 'k' || i % 50 AS k FROM range({number * 1000}, {(number + 1) * 1000}) r(i)"
+        con.execute(f"COPY ({rows}) TO '{tmp_path}/{number}.csv'")
+    (tmp_path / "other.csv").write_text('k;a;g\n"k;1";5001;2\n007;5002;1\n')
+    for relation, place in CSV.items():
+        given = {"files": f"{tmp_path}/[0-2].csv"} if "$" in relation else None
+        query = f"SELECT t.g, t.k, typeof(t.g), count(*), sum(m.y) FROM {relation} t JOIN ten m GROUP BY ALL"
+        query = query.replace("{f}", str(tmp_path))
+        con.execute("SET executor = 'ray'")
+        assert place in str(con.execute(f"EXPLAIN {query}", given).fetchall()), query
+        there = con.execute(query, given).fetchall()
+        con.execute("RESET executor")
+        assert same(there, con.execute(query, given).fetchall()), query
+    con.execute("SET executor = 'ray'")
+    written = f"SELECT t.k, m.y FROM '{tmp_path}/*.csv' t JOIN ten m"
+    assert con.execute(f"COPY ({written}) TO '{tmp_path}/out' (FORMAT csv, HEADER)").fetchone() == (3002,)
+    assert len(list((tmp_path / "out").glob("*.csv"))) == 4
+    found = con.execute(f"SELECT sum(y) FROM '{tmp_path}/out/*.csv'").fetchone()
+    assert found == (10 * (2999 * 1500 + 5001 + 5002),)
+    (tmp_path / "3.csv").write_text("a,g,k\n1,2,x\n3,4\n")
+    with pytest.raises(mindsql.Error):
+        con.execute(f"SELECT sum(m.y) FROM '{tmp_path}/[0-3].csv' t JOIN ten m").fetchall()
 
 
 def test_analyze_tells_parts_and_calls(con: Connection, folder: Path) -> None:
