@@ -20,6 +20,7 @@ from mindsql.commands.training import (
     forget,
     new_version,
     read_rows,
+    sampled,
 )
 from mindsql.errors import MindSQLError
 from mindsql.execution import ExecutionContext
@@ -117,7 +118,7 @@ def _carry_out(
         job.execution.check()  # it may have been stopped before its turn
         if spec.data is None:
             spec.data, spec.schema = read_rows(
-                session, spec.rows, parameters, job.execution, spec.cls.capabilities.takes_arrow
+                session, sampled(spec.rows, spec), parameters, job.execution, spec.cls.capabilities.takes_arrow
             )
             check_data(spec)
         version = replace(version, status="training")

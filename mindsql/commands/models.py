@@ -18,6 +18,7 @@ from mindsql.commands.training import (
     note,
     own_rows,
     read_rows,
+    sampled,
     stored_rows,
     train,
 )
@@ -93,6 +94,7 @@ def create(
                 "horizon": statement.horizon,
                 "cache": every.get("cache") or None,
                 "strict": every.get("strict"),
+                "max_rows": every.get("max_rows"),
             }.items()
             if value is not None
         },
@@ -170,7 +172,7 @@ def _new_version(
         rows=rows if rows is not None else stored_rows(base),
         settings={
             **{key: value for key, value in base.settings.items() if key not in dropped},
-            **{key: every[key] for key in ("cache", "strict") if key in every},
+            **{key: every[key] for key in ("cache", "strict", "max_rows") if key in every},
         },
     )
     stored = spec.rows.query if rows is None and spec.rows is not None else None
@@ -261,7 +263,7 @@ def _read(session: Session, spec: TrainingSpec, parameters: Mapping[str, Any], e
         spec.schema = background.columns(session, rows, parameters)
     else:
         spec.data, spec.schema = read_rows(
-            session, rows, parameters, execution, spec.cls.capabilities.takes_arrow
+            session, sampled(rows, spec), parameters, execution, spec.cls.capabilities.takes_arrow
         )
     _name_rows(spec)
     check_data(spec)

@@ -106,6 +106,18 @@ def read_rows(
     return queries.rows(session, rows.query, parameters, execution, small)
 
 
+def sampled(rows: grammar.Rows | None, spec: TrainingSpec) -> grammar.Rows | None:
+    """Training rows, of which DuckDB keeps no more than `max_rows` while they stream."""
+    most = spec.settings.get("max_rows")
+    if rows is None or most is None:
+        return rows
+    text = rows.text
+    if rows.native is not None:
+        text = f"SELECT * FROM {grammar.quote_name(rows.native.source)} ({rows.native.text})"
+    text = f"SELECT * FROM ({text}\n) AS every TABLESAMPLE reservoir({most} ROWS) REPEATABLE (1)"
+    return grammar.Rows(query=grammar.parse_query(text), text=text)
+
+
 def own_rows(session: Session, rows: grammar.Rows | None) -> grammar.Rows | None:
     """The rows of a statement; those FROM a project are a query of ours, not one of a source."""
     if rows is None or rows.native is None or session.snapshot().own_query(rows.native.source) is None:

@@ -32,6 +32,7 @@ _EVERY_MODEL = (
         choices=("always", "if_better", "never"),
         description="RETRAIN: whether the new version answers at once, or only if its score is better",
     ),
+    Option("max_rows", "integer", minimum=1, description="train on so many of the rows at most, taken at random"),
     Option("train", "boolean", description="false: note an untrained version, for the next RETRAIN"),
 )
 

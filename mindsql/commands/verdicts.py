@@ -20,6 +20,8 @@ def notes(version: Version, before: Version | None, active: bool = True) -> list
         active: Whether the new one answers from now on.
     """
     found = list(version.summary.get("notes", ()))
+    if version.settings.get("max_rows") is not None:
+        found.append(f"max_rows = {version.settings['max_rows']}: of more rows it saw a sample, taken at random")
     name, figure, usual = _primary(version)
     if figure is not None and usual is not None and figure <= usual:
         found.append(

@@ -1,8 +1,9 @@
 """Owns an estimate of large clusters: parts on many processors, read in order by one process, at costs measured here.
 
 Measured: what a worker takes for a part of a million rows (by an engine), what this process takes to group its two
-columns, and to look at a file's footer. Simulated: `2 × processors` parts in flight, answers read in order, ten percent
-of jitter, one part in a thousand that dies at its end and is answered again. Not simulated: the network.
+columns, or the groups that it sends, and to look at a file's footer. Simulated: `2 × processors` parts in flight, answers
+read in order, ten percent of jitter, one part in a thousand that dies at its end and is answered again. Not simulated: the
+network.
 
 python -m tests.benchmarks.simulation [--nodes 100] [--processors 16] [--rows 100000000000]
 """
@@ -17,10 +18,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+
 from tests.benchmarks.cluster import _QUERIES, _ROWS
 
 _PART_ROWS = 1_000_000
 _FILES = 200
+_RECEIVED = 0.0005
+"""Seconds that an answer takes to come out of the cluster's store."""
 
 
 def simulated(parts: int, processors: int, worker: float, reader: float, seed: int = 1) -> float:
@@ -52,10 +57,15 @@ def main() -> None:
     parser.add_argument("--processors", type=int, default=16)
     parser.add_argument("--rows", type=int, default=10**11)
     given = parser.parse_args()
-    worker, grouping, footer = _measured()
+    worker, grouping, groups, footer = _measured()
     parts, processors = given.rows // _PART_ROWS, given.nodes * given.processors
-    print(f"measured: a part {worker:.2f} s, grouping its columns {grouping:.3f} s, a footer {1e3 * footer:.2f} ms")
-    for what, reader in (("written by the workers", 0.0005), ("grouped by this process", grouping)):
+    print(f"measured: a part {worker:.2f} s, grouping its columns {grouping:.3f} s, its groups {1e3 * groups:.2f} ms, "
+          f"a footer {1e3 * footer:.2f} ms")  # fmt: skip
+    for what, reader in (
+        ("written by the workers", _RECEIVED),
+        ("grouped in the parts", _RECEIVED + groups),
+        ("grouped by this process", _RECEIVED + grouping),
+    ):
         seconds = simulated(parts, processors, worker, reader)
         ideal = parts * worker / processors
         print(f"{parts} parts on {given.nodes} × {given.processors}, {what}: {seconds:.0f} s, "
@@ -64,7 +74,7 @@ def main() -> None:
         print(f"footers of {files} files: {files * footer:.0f} s")
 
 
-def _measured() -> tuple[float, float, float]:
+def _measured() -> tuple[float, float, float, float]:
     import mindsql
 
     with tempfile.TemporaryDirectory() as name, mindsql.connect() as con:
@@ -79,12 +89,15 @@ def _measured() -> tuple[float, float, float]:
         rows = con.execute(f"SELECT a AS y, z FROM '{folder}/part.parquet'").arrow()
         grouped = "SELECT z, count(*), avg(y) FROM rows GROUP BY z"
         grouping = _timed(lambda: con.execute(grouped.replace("rows", "$rows"), {"rows": rows}).fetchall())
+        many = pa.concat_tables([con.execute(grouped.replace("rows", "$rows"), {"rows": rows}).arrow()] * _FILES)
+        again = 'SELECT z, sum("count_star()"), sum("avg(y)") FROM $rows GROUP BY z'
+        groups = _timed(lambda: con.execute(again, {"rows": many}).fetchall()) / _FILES
         for number in range(_FILES):
             con.execute(f"COPY (SELECT * FROM '{folder}/part.parquet' LIMIT 1000) TO '{folder}/f{number}.parquet'")
         looked = f"SELECT count(*) FROM parquet_metadata('{folder}/f*.parquet')"
         schemas = f"SELECT count(*) FROM parquet_schema('{folder}/f*.parquet')"
         footer = sum(_timed(lambda text=text: con.execute(text).fetchall()) for text in (looked, schemas)) / _FILES
-    return worker, grouping, footer
+    return worker, grouping, groups, footer
 
 
 def _timed(call: Callable[[], object]) -> float:

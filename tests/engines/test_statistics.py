@@ -181,3 +181,22 @@ def test_what_is_spelt_in_another_way_is_missing(trained: list[str], asked: str)
     assert spelling is not None
     found = pa.array(spelling.read(pa.array([trained[0], asked])), from_pandas=True)
     assert found.is_null().to_pylist() == [False, True]
+
+
+def test_max_rows_is_a_sample_that_lasts() -> None:
+    """DuckDB keeps a sample of what streams; the versions after it are trained in the same way."""
+    with mindsql.connect() as con:
+        every = "SELECT i AS a, 2.0 * i AS y FROM range(5000) r(i)"
+
+        def trained(text: str) -> tuple[int, str]:
+            made = con.execute(text)
+            return made.fetchone()[5], " ".join(made.notes)
+
+        rows, notes = trained(f"CREATE MODEL m FROM ({every}) PREDICT y USING estimator = 'Ridge', max_rows = 50")
+        assert rows == 50 and "max_rows = 50: of more rows it saw a sample" in notes
+        assert trained("RETRAIN m")[0] == 50
+        asked = f"SELECT r.a, m.y * 2 AS y FROM ({every}) r JOIN m ON m.a = r.a"
+        assert trained(f"RETRAIN m FROM ({asked}) USING max_rows = 70")[0] == 70
+        assert trained("RETRAIN m FROM (SELECT i AS a, 2.0 * i AS y FROM range(30) r(i))")[0] == 30
+        with pytest.raises(mindsql.Error, match="max_rows"):
+            con.execute(f"CREATE MODEL n FROM ({every}) PREDICT y USING max_rows = 0")
