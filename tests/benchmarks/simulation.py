@@ -1,9 +1,9 @@
 """Owns an estimate of large clusters: parts on many processors, read in order by one process, at costs measured here.
 
 Measured: what a worker takes for a part of a million rows (by an engine), what this process takes to group its two
-columns, or the groups that it sends, and to look at a file's footer. Simulated: `2 × processors` parts in flight, answers
-read in order, ten percent of jitter, one part in a thousand that dies at its end and is answered again. Not simulated: the
-network.
+columns, or the groups that it sends, and to look at a file's footer. Simulated: `2 × processors` parts in flight,
+answers read in order, ten percent of jitter, one part in a thousand that dies at its end and is answered again. Not
+simulated: the network.
 
 python -m tests.benchmarks.simulation [--nodes 100] [--processors 16] [--rows 100000000000]
 """
