@@ -64,13 +64,13 @@ class _First:
     def __init__(self, frame: str, taken: set[str]) -> None:
         self.frame = frame
         self.items: dict[str, exp.Expr] = {}
-        self._taken = taken
+        self.taken = taken
 
     def read(self, value: exp.Expr) -> exp.Column:
         """The column of the second step that holds a value which the first computes."""
         text = generate(value)
         if text not in self.items:
-            name = unused_name("__part", self._taken)
+            name = unused_name("__part", self.taken)
             self.items[text] = exp.alias_(value.copy(), name, quoted=True)
         return column(self.items[text].alias, self.frame)
 
@@ -199,7 +199,7 @@ def _split(
     def rewritten(node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.Filter) or (isinstance(node, exp.AggFunc) and not isinstance(node.this, exp.Distinct)):
             combined = _combined(node, first)
-            stand_in = exp.to_identifier(f"__whole{len(put)}", quoted=True)
+            stand_in = exp.to_identifier(unused_name("__whole", first.taken), quoted=True)
             put[stand_in.name] = combined
             return stand_in
         if (isinstance(node, exp.Column) and rows.owns(node)) or any(node == key for key in keys):
