@@ -3,6 +3,7 @@ there, and its errors are told in our words."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from contextvars import ContextVar
@@ -61,6 +62,7 @@ def read_query(cursor: Cursor, end: int | None = None, *, reads_only: bool = Fal
     inner = Cursor(cursor.source, cursor.tokens, start, end)
     cut, options = _cut_using(inner)
     tokens, found = _cut_natives(cursor, cursor.tokens[start:cut])
+    tokens = _without_by_position(tokens)
     tree = _stock_parse(inner, tokens, cut)
     if isinstance(tree, exp.Command):
         return None
@@ -92,6 +94,17 @@ def read_query(cursor: Cursor, end: int | None = None, *, reads_only: bool = Fal
                     name.meta[key] += cursor.source.base
     cursor.index = end
     return Query(tree, tuple(found), options, span=cursor.span(start, end))
+
+
+def _without_by_position(tokens: list[Token]) -> list[Token]:
+    """`INSERT INTO t BY POSITION SELECT …` without the words for what is so anyway, which sqlglot does not read."""
+    if tokens[0].token_type is TokenType.INSERT:
+        for at, (token, after) in enumerate(itertools.pairwise(tokens)):
+            if token.token_type in (TokenType.SELECT, TokenType.FROM, TokenType.VALUES, TokenType.WITH):
+                break
+            if (token.text.upper(), after.text.upper()) == ("BY", "POSITION"):
+                return tokens[:at] + tokens[at + 2 :]
+    return tokens
 
 
 def _check_name(source: Source, name: exp.Identifier) -> None:
