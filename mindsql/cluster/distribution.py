@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _TABLE_ROWS = 1_000_000
 """A table of more is not sent to every worker."""
+ALONE_ROWS = 20_000_000
+"""Fewer rows DuckDB groups here before a cluster has begun, where no engine is asked."""
 _SUFFIXES = {"parquet": ".parquet", "csv": ".csv", "json": ".json"}
 
 
@@ -81,9 +83,11 @@ class Distribution:
 
     def _group(self, divided: Divided) -> None:
         """Have the parts group their rows, if the plan does nothing else with these."""
-        grouped = self.in_two_steps(self.plan, divided)
+        alone = self.plan is not self.alone[0]
+        pays = not alone or self._pays(self.files[id(divided.top)])
+        grouped = self.in_two_steps(self.plan, divided) if pays else None
         if grouped is None:
-            if isinstance(divided.top, Scan) and self.plan is not self.alone[0]:
+            if alone:
                 del self.files[id(divided.top)]
             return
         (top,) = grouped.root.inputs.values()
@@ -93,6 +97,10 @@ class Distribution:
         self.division.parts[id(top)] = Divided(top, divided.files, names)
         self.files[id(top)] = self.files.pop(id(divided.top))
         self.plan = grouped
+
+    def _pays(self, files: PartedFiles) -> bool:
+        """Whether the cluster groups sooner what DuckDB can answer alone: not few rows, nor on few processors."""
+        return files.rows >= ALONE_ROWS and self.cluster().width() > (os.cpu_count() or 1)
 
     def place(self, operator: Operator) -> str:
         """Where an operator is answered, as EXPLAIN shows it; empty where there is nothing to say."""

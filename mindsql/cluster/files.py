@@ -25,6 +25,7 @@ _GROUPS = "SELECT file_name, row_group_id, row_group_num_rows FROM system.main.p
 _SIZES = f"SELECT filename, size, system.main.regexp_matches(filename, '{_HIVE}') FROM system.main.read_blob({{}})"
 _TYPED = frozenset({"columns", "types", "dtypes", "column_types", "all_varchar"})
 """Arguments of `read_csv` that say types."""
+_ROW_BYTES = 50
 _MARKS = ("delim", "quote", "escape")
 
 
@@ -39,6 +40,11 @@ class PartedFiles:
 
     parts: list[Part]
     told: tuple[exp.Expr, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are, of CSV about."""
+        return sum(part.size if part.unit == "rows" else part.size // _ROW_BYTES for part in self.parts)
 
 
 def parts_of(

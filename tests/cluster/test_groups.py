@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from mindsql.cluster.distribution import Distribution
 from mindsql.connection import Connection
 from tests.cluster.conftest import MARKS, same
 
@@ -49,7 +52,8 @@ SELECT x.g, sum(x.y) FROM (SELECT t.g, m.y FROM {FILES}) x JOIN few USING (g) WH
 """
 
 
-def test_groups_are_those_of_here(con: Connection, folder: Path) -> None:
+def test_groups_are_those_of_here(con: Connection, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Distribution, "_pays", lambda self, files: True)
     parameters = {"low": 5.5, "high": 4}
     for texts, steps in ((IN_TWO_STEPS, 2), (IN_ONE, 1)):
         for text in texts.strip().splitlines():
@@ -66,6 +70,13 @@ def test_groups_are_those_of_here(con: Connection, folder: Path) -> None:
                 assert columns == here.description, query
                 expected = here.fetchall()
                 assert same(rows, expected), (query, rows[:3], expected[:3])
+
+
+def test_few_rows_of_a_model_as_sql_stay_here(con: Connection, folder: Path) -> None:
+    con.execute("SET executor = 'ray'")
+    query = f"EXPLAIN SELECT g, sum(m.y) FROM read_parquet('{folder}/*.parquet') t JOIN line m GROUP BY g"
+    shown = str(con.execute(query).fetchall())
+    assert "here: DuckDB answers it alone" in shown and "Aggregate" not in shown
 
 
 def test_groups_are_written_here(con: Connection, folder: Path, tmp_path: Path) -> None:
