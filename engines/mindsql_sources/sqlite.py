@@ -167,7 +167,9 @@ class SQLite(Source):
     def _open(self, mode: Literal["ro", "rw"] = "ro") -> sqlite3.Connection:
         # Nothing that is read can change the file. Threads of DuckDB read on; transactions are begun by hand.
         uri = f"{self._path.absolute().as_uri()}?mode={mode}"
-        connection = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
+        connection = sqlite3.connect(
+            uri, uri=True, check_same_thread=False, isolation_level=None, factory=_Connection
+        )
         connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
         return connection
 
@@ -205,6 +207,13 @@ class SQLite(Source):
         finally:
             if connection is not None:
                 connection.close()
+
+
+class _Connection(sqlite3.Connection):
+    """Closed when nobody has it any more: a stop may come between its opening and the `try` that would close it."""
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def _counted(rows: int) -> pa.RecordBatch:
