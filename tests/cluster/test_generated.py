@@ -21,7 +21,7 @@ from tests.logic.variations import RESET
 
 pytestmark = MARKS
 
-SEEDS = range(12)
+SEEDS = range(6)
 QUERIES = 10
 _TABLE = re.compile(r"((?:FROM|JOIN) )([tw])(?= |\)|,|$)(?! +AS )")
 
