@@ -16,8 +16,8 @@ from sqlglot import expressions as exp
 
 from mindsql import database
 from mindsql.batches import Batches
-from mindsql.binder.tree import generate, table
-from mindsql.cluster.files import PartedFiles, parts_of, read_part
+from mindsql.binder.tree import table
+from mindsql.cluster.files import PartedFiles, parts_of, read_part, unaliased
 from mindsql.cluster.job import Copy, Job, ShippedModel, libraries
 from mindsql.cluster.ray import Cluster
 from mindsql.database import DuckDBConnection
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _TABLE_ROWS = 1_000_000
 """A table of more is not sent to every worker."""
-ALONE_ROWS = 20_000_000
+_ALONE_ROWS = 20_000_000
 """Fewer rows DuckDB groups here before a cluster has begun, where no engine is asked."""
 _SUFFIXES = {"parquet": ".parquet", "csv": ".csv", "json": ".json"}
 
@@ -100,7 +100,7 @@ class Distribution:
 
     def _pays(self, files: PartedFiles) -> bool:
         """Whether the cluster groups sooner what DuckDB can answer alone: not few rows, nor on few processors."""
-        return files.rows >= ALONE_ROWS and self.cluster().width() > (os.cpu_count() or 1)
+        return files.rows >= _ALONE_ROWS and self.cluster().width() > (os.cpu_count() or 1)
 
     def place(self, operator: Operator) -> str:
         """Where an operator is answered, as EXPLAIN shows it; empty where there is nothing to say."""
@@ -190,7 +190,7 @@ class Distribution:
         """The rows of a table that every part needs."""
         raw = self.cursor()
         try:
-            return database.table(raw, f"FROM {_plain(node)}")
+            return database.table(raw, f"FROM {unaliased(node)}")
         finally:
             raw.close()
 
@@ -201,7 +201,7 @@ class Distribution:
             for node in relations(_scan(divided.top).tree)[1]:
                 if node.name.casefold() in self.temporary:
                     return f"only this connection sees {node.alias_or_name}"
-                ((count,),) = database.rows(raw, f"SELECT system.main.count(*) FROM {_plain(node)}")
+                ((count,),) = database.rows(raw, f"SELECT system.main.count(*) FROM {unaliased(node)}")
                 if count > _TABLE_ROWS:
                     return f"each worker would need all {count} rows of {node.name}"
             return parts_of(raw, divided.files, self.parameters, lambda: self.cluster().width())
@@ -284,10 +284,3 @@ def _true(params: Mapping[str, Any], name: str) -> bool:
 def _scan(top: Operator) -> Scan:
     (scan,) = (operator for operator in chain(top) if isinstance(operator, Scan))
     return scan
-
-
-def _plain(node: exp.Table) -> str:
-    """A table's name, as SQL."""
-    plain = node.copy()
-    plain.set("alias", None)
-    return generate(plain)

@@ -26,6 +26,7 @@ _SIZES = f"SELECT filename, size, system.main.regexp_matches(filename, '{_HIVE}'
 _TYPED = frozenset({"columns", "types", "dtypes", "column_types", "all_varchar"})
 """Arguments of `read_csv` that say types."""
 _ROW_BYTES = 50
+"""About what a row of CSV takes."""
 _MARKS = ("delim", "quote", "escape")
 
 
@@ -133,7 +134,7 @@ def _csv(raw: DuckDBConnection, node: exp.Table, given: Mapping[str, Any]) -> Pa
         marks = ["" if mark == "(empty)" else mark for mark in dialect]
         told |= {name: exp.Literal.string(mark) for name, mark in zip(_MARKS, marks, strict=True)}
     else:
-        schema = database.describe(raw, f"FROM {_whole(node)}", given)
+        schema = database.describe(raw, f"FROM {unaliased(node)}", given)
         types = [
             exp.PropertyEQ(this=exp.Literal.string(column.name), expression=exp.Literal.string(column.type))
             for column in schema
@@ -147,7 +148,8 @@ def _name(argument: exp.Expr) -> str:
     return str(argument.this.name).casefold()
 
 
-def _whole(node: exp.Table) -> str:
+def unaliased(node: exp.Table) -> str:
+    """A relation without its alias, as SQL."""
     plain = node.copy()
     plain.set("alias", None)
     return generate(plain)
