@@ -19,9 +19,8 @@ from mindsql.commands.training import (
     check_data,
     forget,
     new_version,
-    read_rows,
-    sampled,
 )
+from mindsql.commands.training_rows import read_rows
 from mindsql.errors import MindSQLError
 from mindsql.execution import ExecutionContext
 from mindsql.jobs import Job
@@ -118,7 +117,12 @@ def _carry_out(
         job.execution.check()  # it may have been stopped before its turn
         if spec.data is None:
             spec.data, spec.schema = read_rows(
-                session, sampled(spec.rows, spec), parameters, job.execution, spec.cls.capabilities.takes_arrow
+                session,
+                spec.rows,
+                parameters,
+                job.execution,
+                spec.cls.capabilities.takes_arrow,
+                spec.settings.get("max_rows"),
             )
             check_data(spec)
         version = replace(version, status="training")

@@ -10,7 +10,7 @@ import mindsql_grammar as grammar
 from mindsql import metrics, queries
 from mindsql.commands import names
 from mindsql.commands.answers import table
-from mindsql.commands.training import read_rows, stored_rows
+from mindsql.commands.training_rows import read_rows, stored_rows
 from mindsql.engine import Option
 from mindsql.errors import DataError, StatementError
 from mindsql.execution import ExecutionContext

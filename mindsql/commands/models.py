@@ -16,12 +16,9 @@ from mindsql.commands.training import (
     TrainingSpec,
     check_data,
     note,
-    own_rows,
-    read_rows,
-    sampled,
-    stored_rows,
     train,
 )
+from mindsql.commands.training_rows import own_rows, read_rows, stored_rows
 from mindsql.commands.using import read_options
 from mindsql.duckdb_errors import read_only_error
 from mindsql.errors import CatalogError, StatementError, UnknownNameError
@@ -263,7 +260,12 @@ def _read(session: Session, spec: TrainingSpec, parameters: Mapping[str, Any], e
         spec.schema = background.columns(session, rows, parameters)
     else:
         spec.data, spec.schema = read_rows(
-            session, sampled(rows, spec), parameters, execution, spec.cls.capabilities.takes_arrow
+            session,
+            rows,
+            parameters,
+            execution,
+            spec.cls.capabilities.takes_arrow,
+            spec.settings.get("max_rows"),
         )
     _name_rows(spec)
     check_data(spec)

@@ -1,6 +1,6 @@
-"""Owns how a version comes to be: its rows are read, its engine trains, its row and artifacts are committed.
+"""Owns how a version comes to be: its engine trains, its row and artifacts are committed.
 
-Its options are read by `using`; what is done when nobody waits for it is `background`'s.
+Its options are read by `using`, its rows by `training_rows`; what is done when nobody waits for it is `background`'s.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mindsql.errors import (
 from mindsql.execution import ExecutionContext, shielded
 from mindsql.executor.engines import engine_boundary, trial_outputs
 from mindsql.executor.loading import engine_args
-from mindsql.frames import TrainingRows, compact, to_pandas
+from mindsql.frames import TrainingRows, to_pandas
 from mindsql.libraries import installed_libraries
 from mindsql.schema import Column, Schema
 from mindsql.session import PROCESS
@@ -79,61 +79,6 @@ class TrainingSpec:
     data: pa.Table | None = None
     sample: pa.Table | None = None
     schema: Schema = field(default_factory=Schema)
-
-
-def read_rows(
-    session: Session,
-    rows: grammar.Rows | None,
-    parameters: Mapping[str, Any],
-    execution: ExecutionContext,
-    small: bool = False,
-) -> tuple[pa.Table | None, Schema]:
-    """The training rows, as a `compact` table if it shall be `small`. Raises what the query raises."""
-    import pyarrow as pa
-
-    if rows is None:
-        return None, Schema()
-    execution.report("reading rows", 0, None, "rows", time.monotonic())
-    if rows.native is not None:
-        source = session.source(rows.native.source[0])
-        read = source.read(rows.native.text)
-        schema = source.describe(rows.native.text)
-        if small:
-            return compact(read.batches, read.schema), schema
-        return pa.Table.from_batches(list(read.batches), read.schema), schema
-    assert rows.query is not None
-    session.attach_sources(rows.text)
-    return queries.rows(session, rows.query, parameters, execution, small)
-
-
-def sampled(rows: grammar.Rows | None, spec: TrainingSpec) -> grammar.Rows | None:
-    """Training rows, of which DuckDB keeps no more than `max_rows` while they stream."""
-    most = spec.settings.get("max_rows")
-    if rows is None or most is None:
-        return rows
-    text = rows.text
-    if rows.native is not None:
-        text = f"SELECT * FROM {grammar.quote_name(rows.native.source)} ({rows.native.text})"
-    text = f"SELECT * FROM ({text}\n) AS every TABLESAMPLE reservoir({most} ROWS) REPEATABLE (1)"
-    return grammar.Rows(query=grammar.parse_query(text), text=text)
-
-
-def own_rows(session: Session, rows: grammar.Rows | None) -> grammar.Rows | None:
-    """The rows of a statement; those FROM a project are a query of ours, not one of a source."""
-    if rows is None or rows.native is None or session.snapshot().own_query(rows.native.source) is None:
-        return rows
-    text = f"SELECT * FROM {grammar.quote_name(rows.native.source)} ({rows.native.text})"
-    return grammar.Rows(query=grammar.parse_query(text), text=text)
-
-
-def stored_rows(version: Version) -> grammar.Rows | None:
-    """The training rows of a version, as they were asked for."""
-    if version.query is None:
-        return None
-    source = version.settings.get("source")
-    if source is not None:
-        return grammar.Rows(native=grammar.Native(tuple(source), version.query), text=version.query)
-    return grammar.Rows(query=grammar.parse_query(version.query), text=version.query)
 
 
 def check_data(spec: TrainingSpec) -> None:
